@@ -1,0 +1,64 @@
+"""Identifiers shown to merchants: a prefix that says what it names and a ULID, so that they sort by time.
+
+Everything that reaches a bank is numbered from them (`request_number`), never from an attempt or a run:
+those change after a reset, and a changed number pays twice.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class IdPrefix(StrEnum):
+    """What an identifier names."""
+
+    MERCHANT = "mch"
+    API_KEY = "key"
+    USER = "usr"
+    BINDING = "bnd"
+    PAYMENT = "pay"
+    REFUND = "rfd"
+    OPERATION = "op"
+    EVENT = "evt"
+    CASE = "case"
+    TOKEN = "tok"
+    ATTEMPT = "att"
+    REQUEST = "req"
+    WAIVER = "wvr"
+    APPROVAL = "apr"
+
+
+ULID_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
+
+
+class BankStep(StrEnum):
+    """The steps that a bank numbers on its own; one letter pair each, so that a request number stays 28 long."""
+
+    SIGN = "SG"
+    UNSIGN = "US"
+    PAYMENT_CODE = "PC"
+    VERIFY_CODE = "VC"
+    DEBIT = "DB"
+    REFUND = "RF"
+    LATE_REFUND = "LR"
+
+
+def identifier(prefix: IdPrefix, ulid: str) -> str:
+    """`pay` and a ULID become `pay_01J…`."""
+    return f"{prefix.value}_{ulid}"
+
+
+def is_identifier(value: str, prefix: IdPrefix) -> bool:
+    """Whether a value has the shape of an identifier of that prefix."""
+    return re.fullmatch(f"{prefix.value}_{ULID_PATTERN}", value) is not None
+
+
+def request_number(step: BankStep, instruction_id: str, attempt: int = 0) -> str:
+    """The number under which a bank knows one step of one instruction: 28 to 30 characters, `[A-Z0-9]`.
+
+    `attempt` counts what the payer tries again on purpose (a resent code, a second guess), never a retry of ours.
+    """
+    ulid = instruction_id.rsplit("_", 1)[-1]
+    suffix = f"{attempt:02d}" if attempt else ""
+    return f"{step.value}{ulid}{suffix}"
