@@ -1,0 +1,2 @@
+CREATE SCHEMA ledger AUTHORIZATION {owner};
+GRANT USAGE ON SCHEMA ledger TO {app};

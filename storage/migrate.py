@@ -1,0 +1,77 @@
+"""Runs the two Alembic trees: the main database's (`storage/migrations`) and the key database's (`vault/migrations`)."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command, context, op
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+_ROOT = Path(__file__).resolve().parent.parent
+# Two processes that migrate one database at once run one after the other.
+_MIGRATION_LOCK = 7_301_995_001
+
+
+class Tree(Enum):
+    """Which database a migration belongs to, and where its versions lie."""
+
+    MAIN = _ROOT / "storage" / "migrations"
+    KEYS = _ROOT / "vault" / "migrations"
+
+
+async def upgrade(owner_url: str, tree: Tree, revision: str = "head") -> None:
+    """Brings a database up to a revision; `owner_url` is a `postgresql+asyncpg://` URL of its owner role."""
+    await asyncio.to_thread(command.upgrade, _config(owner_url, tree), revision)
+
+
+async def downgrade(owner_url: str, tree: Tree, revision: str = "base") -> None:
+    """Takes a database down to a revision. Only for tests and for a release that is rolled back at once."""
+    await asyncio.to_thread(command.downgrade, _config(owner_url, tree), revision)
+
+
+def _config(owner_url: str, tree: Tree) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(tree.value))
+    config.set_main_option("path_separator", "os")
+    config.attributes["url"] = owner_url
+    return config
+
+
+def run_environment() -> None:
+    """The body of every `env.py`: all pending migrations in one transaction, in a thread that has no event loop."""
+    asyncio.run(_run_online(context.config.attributes["url"]))
+
+
+async def _run_online(url: str) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_run_migrations)
+    finally:
+        await engine.dispose()
+
+
+def _run_migrations(connection: sa.Connection) -> None:
+    context.configure(connection=connection, transactional_ddl=True)
+    with context.begin_transaction():
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        context.run_migrations()
+
+
+def execute_sql_file(path: Path) -> None:
+    """Runs a file of statements inside a migration, with `{owner}` and `{app}` replaced by the database's role names.
+
+    The names follow from the database's own: `liushui` has `liushui_owner` and `liushui_app`.
+    """
+    bind = op.get_bind()
+    database = bind.execute(sa.text("SELECT current_database()")).scalar_one()
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("{owner}", f'"{database}_owner"').replace("{app}", f'"{database}_app"')
+    adapted = bind.connection.dbapi_connection
+    assert adapted is not None  # noqa: S101
+    adapted.run_async(lambda driver: driver.execute(text))

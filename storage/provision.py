@@ -1,0 +1,157 @@
+"""Prepares a PostgreSQL server: roles, the main and the key database, rights, and both schemas at their newest revision."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+
+import asyncpg
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.engine import URL, make_url
+
+from storage.migrate import Tree, upgrade
+
+# Two starters on one server provision one after the other.
+_PROVISION_LOCK = 7_301_995_002
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
+_SCRAM_ITERATIONS = 4096
+
+
+class ProvisioningError(Exception):
+    """The server cannot be prepared; the message says what the admin account lacks."""
+
+
+class Passwords(BaseModel):
+    """Passwords of the four roles, printable ASCII; the server only ever sees their SCRAM verifiers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    key_owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    key_app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+
+    @classmethod
+    def generate(cls) -> Passwords:
+        """Four random passwords; keep them, or the next `provision` sets others."""
+        return cls(**{name: secrets.token_urlsafe(24) for name in cls.model_fields})
+
+
+class Urls(BaseModel):
+    """`postgresql+asyncpg://` URLs of the four roles; they hold passwords."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: str = Field(repr=False)
+    app: str = Field(repr=False)
+    key_owner: str = Field(repr=False)
+    key_app: str = Field(repr=False)
+
+
+async def provision(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
+    """Creates what is missing, sets the passwords, brings both databases to head; may be run again at any time.
+
+    The admin needs no more than CREATEDB and CREATEROLE. Raises ProvisioningError.
+    """
+    urls = _urls(admin_url, database, key_database, passwords)
+    admin = await asyncpg.connect(_plain(admin_url))
+    try:
+        await admin.execute("SELECT pg_advisory_lock($1)", _PROVISION_LOCK)
+        await _prepare(admin, database, passwords.owner, passwords.app)
+        await _prepare(admin, key_database, passwords.key_owner, passwords.key_app)
+        await _close_public_schema(urls.owner)
+        await _close_public_schema(urls.key_owner)
+        await upgrade(urls.owner, Tree.MAIN)
+        await upgrade(urls.key_owner, Tree.KEYS)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ProvisioningError(f"the admin account needs CREATEDB and CREATEROLE: {error}") from error
+    finally:
+        await admin.close()
+    return urls
+
+
+async def _prepare(admin: asyncpg.Connection, database: str, owner_password: str, app_password: str) -> None:
+    owner, app = f"{database}_owner", f"{database}_app"
+    await _ensure_role(admin, owner, owner_password)
+    await _ensure_role(admin, app, app_password)
+    if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
+        await _become_able_to_give_to(admin, owner)
+        # The locale that every server has; nothing here is sorted for a human eye.
+        template = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+        await admin.execute(f'CREATE DATABASE "{database}" OWNER "{owner}" {template}')
+    await restrict_access(admin, database, owner, app)
+
+
+async def restrict_access(admin: asyncpg.Connection, database: str, owner: str, app: str) -> None:
+    """Only the owner and the app role may connect, and the app role may not make temporary tables."""
+    await _become_able_to_give_to(admin, owner)
+    await admin.execute(f'REVOKE ALL ON DATABASE "{database}" FROM PUBLIC')
+    await admin.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{app}"')
+
+
+async def _ensure_role(admin: asyncpg.Connection, role: str, password: str) -> None:
+    exists = await admin.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role)
+    verb = "ALTER" if exists else "CREATE"
+    await admin.execute(f"{verb} ROLE \"{role}\" LOGIN PASSWORD '{scram_verifier(password)}'")
+
+
+async def _become_able_to_give_to(admin: asyncpg.Connection, owner: str) -> None:
+    """An admin that is no superuser must be a member of a role to make it own something (PostgreSQL 16 and later too)."""
+    member = await admin.fetchval("SELECT pg_has_role(current_user, $1, 'MEMBER')", owner)
+    if not member or not await _may_act_as(admin, owner):
+        await admin.execute(f'GRANT "{owner}" TO CURRENT_USER')
+
+
+async def _may_act_as(admin: asyncpg.Connection, owner: str) -> bool:
+    """The creator of a role has ADMIN on it, but since PostgreSQL 16 neither SET nor INHERIT."""
+    if await admin.fetchval("SELECT current_setting('server_version_num')::int < 160000"):
+        return True
+    return bool(await admin.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", owner)) and bool(
+        await admin.fetchval("SELECT pg_has_role(current_user, $1, 'USAGE')", owner)
+    )
+
+
+async def _close_public_schema(owner_url: str) -> None:
+    connection = await asyncpg.connect(_plain(owner_url))
+    try:
+        await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    finally:
+        await connection.close()
+
+
+def scram_verifier(password: str) -> str:
+    """What PostgreSQL stores for a password, made here so that the password never stands in a statement or a log."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, _SCRAM_ITERATIONS)
+    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored_key, server_key)]
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+def _urls(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
+    base = make_url(admin_url)
+    return Urls(
+        owner=_role_url(base, database, "owner", passwords.owner),
+        app=_role_url(base, database, "app", passwords.app),
+        key_owner=_role_url(base, key_database, "owner", passwords.key_owner),
+        key_app=_role_url(base, key_database, "app", passwords.key_app),
+    )
+
+
+def _role_url(base: URL, database: str, suffix: str, password: str) -> str:
+    if not _NAME.fullmatch(database):
+        raise ProvisioningError(
+            "a database name is 1 to 51 characters of a-z, 0-9 and _, beginning with a letter"
+        )
+    url = base.set(
+        drivername="postgresql+asyncpg", database=database, username=f"{database}_{suffix}", password=password
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

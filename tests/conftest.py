@@ -1,0 +1,143 @@
+"""One PostgreSQL server a test process, and a fresh pair of databases a test, cloned from a migrated template."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from runtime.postgres import EmbeddedPostgres
+from storage.provision import Passwords, Urls, provision, restrict_access
+
+_TEMPLATE = "template"
+_KEY_TEMPLATE = "template_keys"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A fresh main and key database. The roles are those of the template: `template_owner`, `template_app`, …"""
+
+    name: str
+    app_url: str
+    owner_url: str
+    key_name: str
+    key_app_url: str
+    key_owner_url: str
+    admin_url: str
+    app_engine: AsyncEngine
+    owner_engine: AsyncEngine
+    key_app_engine: AsyncEngine
+    key_owner_engine: AsyncEngine
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """A server without fsync: fast, for every test that pulls no plug."""
+    with _server(durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def durable_postgres_server() -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own, as in production, to be killed."""
+    with _server(durable=True) as server:
+        yield server
+
+
+class _server:  # noqa: N801
+    def __init__(self, *, durable: bool) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="liushui-pg-"))
+        self._server = EmbeddedPostgres(self._folder, durable=durable)
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self._server.start()
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+        shutil.rmtree(self._folder)
+
+
+@pytest.fixture(scope="session")
+def template_urls(postgres_server: EmbeddedPostgres) -> Urls:
+    """Both databases migrated once; nothing connects to them afterwards, or they could not be cloned."""
+    import asyncio
+
+    return asyncio.run(provision(postgres_server.admin_url, _TEMPLATE, _KEY_TEMPLATE, Passwords.generate()))
+
+
+@pytest.fixture
+async def database(postgres_server: EmbeddedPostgres, template_urls: Urls) -> AsyncIterator[Database]:
+    """A fresh pair of databases for one test, with engines that are disposed of at its end."""
+    async with _Clone(postgres_server.admin_url, template_urls) as clone:
+        yield clone
+
+
+class _Clone:
+    """`CREATE DATABASE … TEMPLATE` carries all grants inside a database; only CONNECT must be given again."""
+
+    def __init__(self, admin_url: str, urls: Urls) -> None:
+        number = next(_numbers)
+        self._name, self._key_name = f"test_{os.getpid()}_{number}", f"test_{os.getpid()}_{number}_keys"
+        self._admin_url, self._urls = admin_url, urls
+        self._engines: list[AsyncEngine] = []
+
+    async def __aenter__(self) -> Database:
+        await self._create()
+        main, keys = self._name, self._key_name
+        app_url, owner_url = _on(self._urls.app, main), _on(self._urls.owner, main)
+        key_app_url, key_owner_url = _on(self._urls.key_app, keys), _on(self._urls.key_owner, keys)
+        return Database(
+            name=main,
+            app_url=app_url,
+            owner_url=owner_url,
+            key_name=keys,
+            key_app_url=key_app_url,
+            key_owner_url=key_owner_url,
+            admin_url=_on(self._admin_url, main),
+            app_engine=self._engine(app_url),
+            owner_engine=self._engine(owner_url),
+            key_app_engine=self._engine(key_app_url),
+            key_owner_engine=self._engine(key_owner_url),
+        )
+
+    async def __aexit__(self, *_: object) -> None:
+        for engine in self._engines:
+            await engine.dispose()
+        admin = await asyncpg.connect(self._admin_url)
+        try:
+            for name in (self._name, self._key_name):
+                await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        finally:
+            await admin.close()
+
+    async def _create(self) -> None:
+        admin = await asyncpg.connect(self._admin_url)
+        try:
+            for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
+                await admin.execute(
+                    f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"'
+                )
+                await restrict_access(admin, name, f"{template}_owner", f"{template}_app")
+        finally:
+            await admin.close()
+
+    def _engine(self, url: str) -> AsyncEngine:
+        engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+        self._engines.append(engine)
+        return engine
+
+
+def _on(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
