@@ -14,7 +14,8 @@ _SQL = Path(ledger.__file__).parent / "sql"
 
 
 def upgrade() -> None:
-    execute_sql_file(_SQL / "0001_schema.sql")
+    for part in ("schema", "accounts", "apply", "reading"):
+        execute_sql_file(_SQL / f"0001_{part}.sql")
 
 
 def downgrade() -> None:
