@@ -184,6 +184,14 @@ class CallbackRejectedError(Exception):
         self.reason = reason
 
 
+class StatementUnavailableError(Exception):
+    """The bank gave no statement that can be trusted; ask again later. `reason` is a stable word for the record."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class BankConnector(Protocol):
     """One bank (or clearing organisation) as the processes see it."""
 
@@ -208,6 +216,8 @@ class BankConnector(Protocol):
 
     def statement(self, business_date: date) -> AsyncIterator[StatementLine]: ...
 
-    def read_callback(self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime) -> BankNotice: ...
+    def read_callback(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> BankNotice: ...
 
     async def close(self) -> None: ...

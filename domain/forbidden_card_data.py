@@ -47,9 +47,7 @@ _BANNED_CONTENT = (
     # Track 2 as a reader gives it.
     re.compile(rf"(?<![0-9A-Za-z])[0-9]{{12,19}}={_EXPIRY_AND_SERVICE}"),
     # Track 2 as a chip gives it; whole words only, or a hash could look like it.
-    re.compile(
-        rf"(?<![0-9A-Za-z])[0-9]{{12,19}}D{_EXPIRY_AND_SERVICE}[0-9]*F*(?![0-9A-Za-z])", re.IGNORECASE
-    ),
+    re.compile(rf"(?<![0-9A-Za-z])[0-9]{{12,19}}D{_EXPIRY_AND_SERVICE}[0-9]*F*(?![0-9A-Za-z])", re.IGNORECASE),
     re.compile(rf"57(?:0[9A-F]|1[0-3])[0-9]{{12,19}}D{_EXPIRY_AND_SERVICE}", re.IGNORECASE),
     # Tracks 2 and 3 between their sentinels.
     re.compile(r";[0-9]{12,21}=[0-9=]{7,}"),

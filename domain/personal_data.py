@@ -66,9 +66,7 @@ class PersonalFieldRule(BaseModel):
 ITEM_TABLE = "vault.item"
 INDEX_TABLE = "vault.blind_index"
 
-_ELEMENT_PURPOSES = frozenset(
-    {Purpose.QUICK_PAY, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST}
-)
+_ELEMENT_PURPOSES = frozenset({Purpose.QUICK_PAY, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST})
 
 
 def _element(data_class: DataClass, *tables: str) -> PersonalFieldRule:

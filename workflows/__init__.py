@@ -1,0 +1,1 @@
+"""The business processes, one a file, each named by what it does. They decide; activities do."""

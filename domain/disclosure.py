@@ -1,0 +1,75 @@
+"""Which personal fields may go to which kind of partner for which operation (P2.1.3); what is not listed may not go.
+
+Only a domestic bank gets anything for quick pay, and only the four elements when it verifies them (P2.1.3-1a). Every
+later step names an agreement number instead of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class PartnerRole(StrEnum):
+    """What a registered partner is to us (A0.4)."""
+
+    DOMESTIC_BANK = "domestic_bank"
+    OVERSEAS_BANK = "overseas_bank"
+    CLEARING = "clearing"
+    IDENTITY_VERIFICATION = "identity_verification"
+
+
+class PartnerOperation(StrEnum):
+    """What a partner is asked to do."""
+
+    SIGN_APPLICATION = "sign_application"
+    SIGN_CONFIRMATION = "sign_confirmation"
+    UNSIGN = "unsign"
+    PAYMENT_CODE = "payment_code"
+    PAYMENT_CODE_VERIFICATION = "payment_code_verification"
+    DEBIT = "debit"
+    REFUND = "refund"
+    QUERY = "query"
+    STATEMENT = "statement"
+
+
+class PersonalField(StrEnum):
+    """A field of personal information, under the name that the vault and the protocols give it."""
+
+    NAME = "name"
+    ID_NUMBER = "id_number"
+    CARD_NUMBER = "card_number"
+    MOBILE = "mobile"
+
+
+class DisclosureRefusedError(Exception):
+    """Fields that this partner may not get for this operation, or that it needs and would not get. Holds names only."""
+
+    def __init__(self, role: PartnerRole, operation: PartnerOperation, fields: frozenset[PersonalField]) -> None:
+        super().__init__(f"{role.value} {operation.value}: {', '.join(sorted(fields))}")
+        self.role = role
+        self.operation = operation
+        self.fields = fields
+
+
+FOUR_ELEMENTS = frozenset(PersonalField)
+_NONE: frozenset[PersonalField] = frozenset()
+
+ALLOWED_FIELDS: Mapping[tuple[PartnerRole, PartnerOperation], frozenset[PersonalField]] = MappingProxyType(
+    {(PartnerRole.DOMESTIC_BANK, operation): _NONE for operation in PartnerOperation}
+    | {(PartnerRole.DOMESTIC_BANK, PartnerOperation.SIGN_APPLICATION): FOUR_ELEMENTS}
+)
+
+
+def allowed_fields(role: PartnerRole, operation: PartnerOperation) -> frozenset[PersonalField]:
+    """Exactly the personal fields of this call. A pair that nobody listed gets none."""
+    return ALLOWED_FIELDS.get((role, operation), _NONE)
+
+
+def check_disclosure(role: PartnerRole, operation: PartnerOperation, fields: Iterable[PersonalField]) -> None:
+    """Raises `DisclosureRefusedError` unless the fields are exactly the allowed ones, or the pair is not listed at all."""
+    given = frozenset(fields)
+    differing = given ^ allowed_fields(role, operation)
+    if differing or (role, operation) not in ALLOWED_FIELDS:
+        raise DisclosureRefusedError(role, operation, differing)

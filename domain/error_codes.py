@@ -1,0 +1,514 @@
+"""Every error code the institution answers with: HTTP-free kind, title and advice, in English and Chinese."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """The families of errors; each surface maps a family, not a code."""
+
+    MALFORMED = "malformed"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
+    UNAVAILABLE = "unavailable"
+
+
+class ErrorCode(StrEnum):
+    """Stable codes. Add; never rename, never reuse."""
+
+    # The request
+    REQUEST_INVALID = "REQUEST_INVALID"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    BODY_NOT_JSON = "BODY_NOT_JSON"
+    ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    FORBIDDEN_CARD_DATA = "FORBIDDEN_CARD_DATA"
+    IDEMPOTENCY_KEY_REQUIRED = "IDEMPOTENCY_KEY_REQUIRED"
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
+    CURSOR_INVALID = "CURSOR_INVALID"
+    # Who asks
+    API_KEY_MISSING = "API_KEY_MISSING"
+    API_KEY_INVALID = "API_KEY_INVALID"
+    SCOPE_MISSING = "SCOPE_MISSING"
+    MERCHANT_SUSPENDED = "MERCHANT_SUSPENDED"
+    # Not there
+    USER_NOT_FOUND = "USER_NOT_FOUND"
+    BINDING_NOT_FOUND = "BINDING_NOT_FOUND"
+    PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND"
+    REFUND_NOT_FOUND = "REFUND_NOT_FOUND"
+    # Users and agreement
+    MERCHANT_USER_EXISTS = "MERCHANT_USER_EXISTS"
+    USER_NOT_ACTIVE = "USER_NOT_ACTIVE"
+    REGION_NOT_SERVED = "REGION_NOT_SERVED"
+    AGREEMENT_REQUIRED = "AGREEMENT_REQUIRED"
+    AGREEMENT_VERSION_UNKNOWN = "AGREEMENT_VERSION_UNKNOWN"
+    ACCEPTED_AT_INVALID = "ACCEPTED_AT_INVALID"
+    UNDER_AGE = "UNDER_AGE"
+    CAPACITY_STATEMENT_REQUIRED = "CAPACITY_STATEMENT_REQUIRED"
+    PERSON_DIFFERS = "PERSON_DIFFERS"
+    # Quick pay
+    QUICKPAY_DATA_INCOMPLETE = "QUICKPAY_DATA_INCOMPLETE"
+    QUICKPAY_DATA_INVALID = "QUICKPAY_DATA_INVALID"
+    CARD_PREFIX_UNKNOWN = "CARD_PREFIX_UNKNOWN"
+    PARTNER_NOT_AVAILABLE = "PARTNER_NOT_AVAILABLE"
+    BINDING_EXISTS = "BINDING_EXISTS"
+    BINDING_IN_PROGRESS = "BINDING_IN_PROGRESS"
+    BINDING_NOT_OPEN = "BINDING_NOT_OPEN"
+    BINDING_HAS_PENDING_PAYMENTS = "BINDING_HAS_PENDING_PAYMENTS"
+    # Codes
+    CODE_NOT_AWAITED = "CODE_NOT_AWAITED"
+    CODE_WRONG = "CODE_WRONG"
+    CODE_EXPIRED = "CODE_EXPIRED"
+    CODE_ATTEMPTS_EXHAUSTED = "CODE_ATTEMPTS_EXHAUSTED"
+    CODE_ATTEMPT_IN_PROGRESS = "CODE_ATTEMPT_IN_PROGRESS"
+    CODE_RESEND_TOO_SOON = "CODE_RESEND_TOO_SOON"
+    CODE_RESENDS_EXHAUSTED = "CODE_RESENDS_EXHAUSTED"
+    # Payments
+    CONFIRMATION_CHANGED = "CONFIRMATION_CHANGED"
+    ORDER_ALREADY_PAID = "ORDER_ALREADY_PAID"
+    ORDER_IN_PROGRESS = "ORDER_IN_PROGRESS"
+    ORDER_EXPIRY_INVALID = "ORDER_EXPIRY_INVALID"
+    CURRENCY_NOT_SUPPORTED = "CURRENCY_NOT_SUPPORTED"
+    LIMIT_PER_TRANSACTION = "LIMIT_PER_TRANSACTION"
+    LIMIT_PER_DAY = "LIMIT_PER_DAY"
+    LIMIT_PER_MONTH = "LIMIT_PER_MONTH"
+    FEE_EXCEEDS_AMOUNT = "FEE_EXCEEDS_AMOUNT"
+    # Waiver of verification
+    WAIVER_NOT_ENABLED = "WAIVER_NOT_ENABLED"
+    WAIVER_VERSION_UNKNOWN = "WAIVER_VERSION_UNKNOWN"
+    WAIVER_NOTICE_REQUIRED = "WAIVER_NOTICE_REQUIRED"
+    WAIVER_APPLICATION_EXISTS = "WAIVER_APPLICATION_EXISTS"
+    WAIVER_NOT_AUTHORISED = "WAIVER_NOT_AUTHORISED"
+    # Refunds
+    PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
+    REFUND_EXCEEDS_PAYMENT = "REFUND_EXCEEDS_PAYMENT"
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    # Bank callbacks
+    CALLBACK_REJECTED = "CALLBACK_REJECTED"
+    # Ours
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    BANK_NO_ANSWER = "BANK_NO_ANSWER"
+
+
+@dataclass(frozen=True)
+class ErrorText:
+    """What a code means and what to do, for the one who reads it."""
+
+    kind: ErrorKind
+    title_en: str
+    title_zh: str
+    action_en: str
+    action_zh: str
+
+
+K = ErrorKind
+C = ErrorCode
+
+ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
+    C.REQUEST_INVALID: ErrorText(
+        K.MALFORMED,
+        "The request has wrong or missing fields",
+        "请求字段有误或缺失",
+        "Correct the fields listed in `errors`.",
+        "请按 errors 所列修正字段。",
+    ),
+    C.REQUEST_TOO_LARGE: ErrorText(
+        K.TOO_LARGE,
+        "The request is too large",
+        "请求内容过大",
+        "Send a body under 64 KiB and headers under 16 KiB.",
+        "请将请求体控制在 64 KiB 以内。",
+    ),
+    C.BODY_NOT_JSON: ErrorText(
+        K.MALFORMED,
+        "The body is not a JSON object",
+        "请求体不是 JSON 对象",
+        "Send `Content-Type: application/json` with one JSON object.",
+        "请以 application/json 发送一个 JSON 对象。",
+    ),
+    C.ROUTE_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no such address",
+        "地址不存在",
+        "See the API document at /docs.",
+        "请查阅 /docs 接口文档。",
+    ),
+    C.METHOD_NOT_ALLOWED: ErrorText(
+        K.MALFORMED,
+        "This address does not take that method",
+        "该地址不支持此方法",
+        "See the API document at /docs.",
+        "请查阅 /docs 接口文档。",
+    ),
+    C.FORBIDDEN_CARD_DATA: ErrorText(
+        K.REFUSED,
+        "Card data that must never be sent was found",
+        "包含禁止传输的卡片敏感数据",
+        "Never send track data, CVN, card expiry or card password. Nothing of the request was kept.",
+        "切勿传送磁道、CVN、有效期或银行卡密码；本请求内容未予保存。",
+    ),
+    C.IDEMPOTENCY_KEY_REQUIRED: ErrorText(
+        K.MALFORMED,
+        "The Idempotency-Key header is missing or malformed",
+        "缺少或错误的 Idempotency-Key",
+        "Send 8 to 64 characters of [A-Za-z0-9_-], one key per intended effect.",
+        "请为每个操作提供 8–64 位的幂等键。",
+    ),
+    C.IDEMPOTENCY_KEY_REUSED: ErrorText(
+        K.CONFLICT,
+        "This Idempotency-Key was used for another request",
+        "幂等键已用于其他请求",
+        "Use a new key for a new request; send the same body to see the first answer again.",
+        "新请求请使用新的幂等键。",
+    ),
+    C.IDEMPOTENCY_IN_PROGRESS: ErrorText(
+        K.CONFLICT,
+        "The first request with this key is still being handled",
+        "同一幂等键的请求正在处理中",
+        "Repeat the same request after Retry-After seconds.",
+        "请在 Retry-After 秒后以相同内容重试。",
+    ),
+    C.CURSOR_INVALID: ErrorText(
+        K.MALFORMED,
+        "The cursor is not one of ours",
+        "分页游标无效",
+        "Use `next_cursor` of the previous page, unchanged.",
+        "请原样使用上一页返回的 next_cursor。",
+    ),
+    C.API_KEY_MISSING: ErrorText(
+        K.UNAUTHENTICATED,
+        "No API key was sent",
+        "未提供 API 密钥",
+        "Send `Authorization: Bearer <key>`.",
+        "请在 Authorization 头中提供密钥。",
+    ),
+    C.API_KEY_INVALID: ErrorText(
+        K.UNAUTHENTICATED,
+        "The API key is not valid",
+        "API 密钥无效",
+        "Check the key; it may have been revoked or have expired.",
+        "请检查密钥是否已吊销或过期。",
+    ),
+    C.SCOPE_MISSING: ErrorText(
+        K.FORBIDDEN,
+        "The API key may not do this",
+        "API 密钥权限不足",
+        "Use a key with the scope named in `detail`.",
+        "请使用具备相应权限的密钥。",
+    ),
+    C.MERCHANT_SUSPENDED: ErrorText(
+        K.REFUSED,
+        "The merchant is suspended",
+        "商户已暂停服务",
+        "New instructions are refused; existing ones are finished. Contact the institution.",
+        "新指令不予受理，已受理的将继续处理，请联系本机构。",
+    ),
+    C.USER_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such user", "用户不存在", "Check the user id.", "请检查用户编号。"
+    ),
+    C.BINDING_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such binding", "绑卡记录不存在", "Check the binding id.", "请检查绑卡编号。"
+    ),
+    C.PAYMENT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such payment", "支付不存在", "Check the payment id.", "请检查支付编号。"
+    ),
+    C.REFUND_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such refund", "退款不存在", "Check the refund id.", "请检查退款编号。"
+    ),
+    C.MERCHANT_USER_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This merchant user is already registered",
+        "该商户用户已注册",
+        "Use the existing user named in `subject_id`.",
+        "请使用 subject_id 所示的已有用户。",
+    ),
+    C.USER_NOT_ACTIVE: ErrorText(
+        K.REFUSED, "The user is not active", "用户状态不可用", "Contact the institution.", "请联系本机构。"
+    ),
+    C.REGION_NOT_SERVED: ErrorText(
+        K.REFUSED,
+        "The service is not offered in this region",
+        "该国家或地区不提供服务",
+        "The service must not be used there.",
+        "该地区不得使用本服务。",
+    ),
+    C.AGREEMENT_REQUIRED: ErrorText(
+        K.REFUSED,
+        "The user has not accepted the agreement in force",
+        "用户尚未接受现行协议",
+        "Show the agreement and record the user's acceptance first.",
+        "请先展示协议并登记用户的同意。",
+    ),
+    C.AGREEMENT_VERSION_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "This agreement version is not in force",
+        "该协议版本不在有效期",
+        "Accept the version and hash given by GET /v1/agreement.",
+        "请以 GET /v1/agreement 返回的版本与哈希为准。",
+    ),
+    C.ACCEPTED_AT_INVALID: ErrorText(
+        K.REFUSED,
+        "The time of acceptance is in the future or too long ago",
+        "同意时间无效",
+        "Send the time at which the user acted, within the last 24 hours.",
+        "请提供最近 24 小时内用户实际操作的时间。",
+    ),
+    C.UNDER_AGE: ErrorText(
+        K.REFUSED,
+        "The person is under 16",
+        "未满十六周岁",
+        "The service starts at the 16th birthday.",
+        "年满十六周岁后方可使用。",
+    ),
+    C.CAPACITY_STATEMENT_REQUIRED: ErrorText(
+        K.REFUSED,
+        "A person of 16 or 17 needs a recorded capacity statement",
+        "十六、十七周岁须登记劳动收入声明",
+        "Record the statement that own labour income is the main living first.",
+        "请先登记以本人劳动收入为主要生活来源的声明。",
+    ),
+    C.PERSON_DIFFERS: ErrorText(
+        K.REFUSED,
+        "The card belongs to another person than the user",
+        "持卡人与用户身份不一致",
+        "A user binds only cards in the user's own name.",
+        "用户仅可绑定本人名下的银行卡。",
+    ),
+    C.QUICKPAY_DATA_INCOMPLETE: ErrorText(
+        K.REFUSED,
+        "Quick pay needs name, ID number, card number and reserved mobile",
+        "快捷支付四要素不完整",
+        "Send all four elements; other services are not affected.",
+        "请提供姓名、身份证号、银行卡号和预留手机号。",
+    ),
+    C.QUICKPAY_DATA_INVALID: ErrorText(
+        K.REFUSED,
+        "One of the four elements is wrong",
+        "四要素有误",
+        "Correct the fields listed in `errors`.",
+        "请按 errors 所列修正。",
+    ),
+    C.CARD_PREFIX_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "No connected bank issues this card",
+        "暂不支持该发卡银行",
+        "Ask for a card of a supported bank.",
+        "请更换支持的银行卡。",
+    ),
+    C.PARTNER_NOT_AVAILABLE: ErrorText(
+        K.REFUSED,
+        "The bank is not registered or is switched off",
+        "合作银行未启用",
+        "Try another card or later.",
+        "请更换银行卡或稍后再试。",
+    ),
+    C.BINDING_EXISTS: ErrorText(
+        K.CONFLICT,
+        "The card is already bound",
+        "该卡已绑定",
+        "Use the binding named in `subject_id`.",
+        "请使用已有绑卡。",
+    ),
+    C.BINDING_IN_PROGRESS: ErrorText(
+        K.CONFLICT,
+        "An application for this card is under way",
+        "该卡绑定申请正在处理",
+        "Finish the application named in `subject_id`, or wait until it ends.",
+        "请完成或等待已有申请结束。",
+    ),
+    C.BINDING_NOT_OPEN: ErrorText(
+        K.REFUSED, "The binding is not open", "绑卡不可用", "Bind the card first.", "请先完成绑卡。"
+    ),
+    C.BINDING_HAS_PENDING_PAYMENTS: ErrorText(
+        K.CONFLICT,
+        "Payments on this binding are not final",
+        "该卡尚有未完结支付",
+        "Wait until they are final, then unbind.",
+        "请待支付完结后再解绑。",
+    ),
+    C.CODE_NOT_AWAITED: ErrorText(
+        K.CONFLICT,
+        "No code is awaited now",
+        "当前无需验证码",
+        "Read the resource and act on its state.",
+        "请查询最新状态。",
+    ),
+    C.CODE_WRONG: ErrorText(
+        K.REFUSED,
+        "The code is wrong",
+        "验证码错误",
+        "Let the user try again while attempts are left.",
+        "请重新输入验证码。",
+    ),
+    C.CODE_EXPIRED: ErrorText(
+        K.REFUSED, "The code has expired", "验证码已过期", "Ask for a new code.", "请重新获取验证码。"
+    ),
+    C.CODE_ATTEMPTS_EXHAUSTED: ErrorText(
+        K.REFUSED, "Too many wrong codes", "验证码错误次数过多", "Start again.", "请重新发起。"
+    ),
+    C.CODE_ATTEMPT_IN_PROGRESS: ErrorText(
+        K.CONFLICT,
+        "The previous code is still being checked",
+        "上一个验证码正在核验",
+        "Read the resource after Retry-After seconds.",
+        "请稍后查询状态。",
+    ),
+    C.CODE_RESEND_TOO_SOON: ErrorText(
+        K.TOO_MANY,
+        "A code was sent a moment ago",
+        "验证码发送过于频繁",
+        "Wait Retry-After seconds.",
+        "请稍后再试。",
+    ),
+    C.CODE_RESENDS_EXHAUSTED: ErrorText(
+        K.REFUSED,
+        "No more codes are sent for this request",
+        "验证码发送次数已达上限",
+        "Start again.",
+        "请重新发起。",
+    ),
+    C.CONFIRMATION_CHANGED: ErrorText(
+        K.CONFLICT,
+        "What the user confirmed is not what was sent",
+        "订单内容与用户确认的不一致",
+        "Preview again, show it, and send its confirmation_hash.",
+        "请重新预览并由用户确认。",
+    ),
+    C.ORDER_ALREADY_PAID: ErrorText(
+        K.CONFLICT,
+        "This order is paid",
+        "订单已支付",
+        "See the payment named in `subject_id`.",
+        "请查看已有支付。",
+    ),
+    C.ORDER_IN_PROGRESS: ErrorText(
+        K.CONFLICT,
+        "A payment of this order is under way",
+        "订单支付处理中",
+        "Wait for the payment named in `subject_id`.",
+        "请等待已有支付完结。",
+    ),
+    C.ORDER_EXPIRY_INVALID: ErrorText(
+        K.REFUSED,
+        "The order's expiry is past or too far away",
+        "订单过期时间无效",
+        "Send an expiry between one minute and 24 hours from now.",
+        "请提供 1 分钟至 24 小时内的过期时间。",
+    ),
+    C.CURRENCY_NOT_SUPPORTED: ErrorText(
+        K.REFUSED, "This currency is not collected by quick pay", "不支持该币种", "Use CNY.", "请使用人民币。"
+    ),
+    C.LIMIT_PER_TRANSACTION: ErrorText(
+        K.REFUSED,
+        "The amount is over the limit of one transaction",
+        "超过单笔限额",
+        "Ask for a smaller amount; GET /v1/users/{id}/limits shows the limits.",
+        "请降低金额。",
+    ),
+    C.LIMIT_PER_DAY: ErrorText(
+        K.REFUSED,
+        "The amount is over what is left of the day's limit",
+        "超过当日限额",
+        "Try tomorrow or a smaller amount.",
+        "请降低金额或次日再试。",
+    ),
+    C.LIMIT_PER_MONTH: ErrorText(
+        K.REFUSED,
+        "The amount is over what is left of the month's limit",
+        "超过当月限额",
+        "Try next month or a smaller amount.",
+        "请降低金额或下月再试。",
+    ),
+    C.FEE_EXCEEDS_AMOUNT: ErrorText(
+        K.REFUSED,
+        "The fee is not smaller than the amount",
+        "手续费不低于支付金额",
+        "Ask for a larger amount.",
+        "请提高金额。",
+    ),
+    C.WAIVER_NOT_ENABLED: ErrorText(
+        K.REFUSED,
+        "Verification-free payment is not enabled for the merchant",
+        "商户未开通免验证支付",
+        "Apply for it and wait for approval.",
+        "请先申请开通。",
+    ),
+    C.WAIVER_VERSION_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "This waiver version is not the one in force",
+        "免验证版本已更新",
+        "Show and record the version given by GET /v1/waiver.",
+        "请以 GET /v1/waiver 的版本为准。",
+    ),
+    C.WAIVER_NOTICE_REQUIRED: ErrorText(
+        K.REFUSED,
+        "The first-use risk notice was not recorded",
+        "未登记首次使用风险提示",
+        "Show the notice to the user and record it, then repeat.",
+        "请先向用户展示风险提示并登记。",
+    ),
+    C.WAIVER_APPLICATION_EXISTS: ErrorText(
+        K.CONFLICT,
+        "An application is waiting for a decision",
+        "申请审批中",
+        "Wait for the decision.",
+        "请等待审批。",
+    ),
+    C.WAIVER_NOT_AUTHORISED: ErrorText(
+        K.CONFLICT,
+        "The user has given no authorisation to object to",
+        "用户未授权免验证",
+        "Nothing needs to be done; a code is asked for every payment.",
+        "无需操作，每笔支付均需验证。",
+    ),
+    C.PAYMENT_NOT_REFUNDABLE: ErrorText(
+        K.CONFLICT,
+        "The payment has not succeeded, so there is nothing to refund",
+        "支付未成功，不可退款",
+        "Wait until it is `succeeded`.",
+        "请待支付成功后再退款。",
+    ),
+    C.REFUND_EXCEEDS_PAYMENT: ErrorText(
+        K.REFUSED,
+        "More than what is left of the payment",
+        "退款超过可退金额",
+        "Refund at most `refundable_minor` of the payment.",
+        "退款不得超过剩余可退金额。",
+    ),
+    C.INSUFFICIENT_FUNDS: ErrorText(
+        K.REFUSED,
+        "The account that would give the money back does not hold enough",
+        "账户余额不足",
+        "Wait for more funds, then refund with a new key.",
+        "请待余额充足后再退款。",
+    ),
+    C.CALLBACK_REJECTED: ErrorText(
+        K.UNAUTHENTICATED,
+        "The callback is not authentic",
+        "回调未通过验证",
+        "Sign it with the key registered for this bank.",
+        "请使用登记的密钥签名。",
+    ),
+    C.SERVICE_UNAVAILABLE: ErrorText(
+        K.UNAVAILABLE,
+        "A part of the service does not answer",
+        "服务暂不可用",
+        "Repeat the same request with the same Idempotency-Key after Retry-After seconds.",
+        "请稍后以相同幂等键重试。",
+    ),
+    C.BANK_NO_ANSWER: ErrorText(
+        K.UNAVAILABLE,
+        "The bank has not answered yet",
+        "银行暂未应答",
+        "Nothing is lost: read the resource; it says what it waits for.",
+        "请稍后查询结果。",
+    ),
+}

@@ -1,0 +1,196 @@
+"""What a merchant may ask for, after the request was understood: one value an instruction, handed to `storage/`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.limits import LimitWindow
+from domain.money import AmountMinor, Currency
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RequestContext(_Value):
+    """The request an instruction came in: who, under which key, and what identifies it."""
+
+    merchant_id: str
+    key_id: str
+    request_id: str
+    idempotency_key: str | None
+
+
+class AcceptUser(_Value):
+    """Register a merchant's user (A0.3, A1.1a)."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    merchant_user_ref: str
+    type: Literal["individual", "enterprise"]
+    region: str
+    blocked_regions: tuple[str, ...]
+
+
+ConsentKind = Literal["agreement", "capacity_statement", "waiver_authorisation", "waiver_notice", "waiver_objection"]
+Channel = Literal["web", "app", "mini_program", "counter", "phone"]
+
+
+class RecordConsent(_Value):
+    """An affirmative act of a user, or an objection (A0.1, A3.11b-e, L1)."""
+
+    request: RequestContext
+    now: datetime
+    user_id: str
+    kind: ConsentKind
+    version: str
+    content_hash: str | None = None
+    channel: Channel
+    evidence_ref: str | None = None
+    acted_at: datetime
+    case_id: str | None = None
+
+
+class AcceptBinding(_Value):
+    """Apply to bind a card; the four elements are sealed items of the vault, never plain (A2.1a)."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    user_id: str
+    bank_code: str
+    card_index: str
+    card_last4: str
+    card_type: Literal["debit", "credit"]
+    person_index: str
+    age_class: Literal["adult", "minor_16_17"]
+    sealed: tuple[dict[str, Any], ...]
+    element_tokens: dict[str, str]
+    blocked_regions: tuple[str, ...]
+
+
+class AcceptUnbinding(_Value):
+    """End a binding; refused while payments on it are not final."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    user_id: str
+
+
+class AcceptPayment(_Value):
+    """Collect from a bound card to the merchant or into the user's own balance (A2.1d, A3.4, A3.5a)."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    user_id: str
+    binding_id: str
+    order_number: str
+    order_expires_at: datetime
+    amount_minor: AmountMinor
+    currency: Currency
+    payee_kind: Literal["merchant", "user"]
+    payee_name: str
+    fee_minor: int
+    fee_rule: str
+    confirmation_hash: str
+    agreement_version: str
+    blocked_regions: tuple[str, ...]
+    waiver_cap_minor: int
+    limits: tuple[LimitWindow, ...]
+    origin: Literal["user_relayed", "standing_mandate"] = "user_relayed"
+
+
+class AcceptRefund(_Value):
+    """Give back all or part of a succeeded payment."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    payment_id: str
+    amount_minor: AmountMinor
+    reason_code: Literal["requested_by_payer", "duplicate", "goods_not_delivered", "order_changed", "other"]
+
+
+class ClaimCodeAttempt(_Value):
+    """A payer has typed a code: take the next attempt before it goes to the bank. The code is not part of it."""
+
+    now: datetime
+    kind: Literal["payment", "binding"]
+    id: str
+    merchant_id: str
+    attempt_id: str
+    max_attempts: int
+    step: str
+
+
+class CodeAttempt(_Value):
+    """A taken attempt: the numbers under which the bank is asked."""
+
+    attempt_id: str
+    request_number: str
+    code_request_number: str
+    bank_code: str
+    number: int
+
+
+class ClaimCodeResend(_Value):
+    """A payer wants another code: cool-down and cap are checked here."""
+
+    now: datetime
+    kind: Literal["payment", "binding"]
+    id: str
+    merchant_id: str
+    cooldown_seconds: float
+    max_sends: int
+
+
+CodeVerdict = Literal["confirmed", "wrong", "expired", "exhausted", "declined", "lost"]
+
+
+class ResolveCodeAttempt(_Value):
+    """The bank's verdict on an attempt; `agreement` is the sealed agreement number of an opened binding.
+
+    `lost`: the bank never received the attempt and can no longer receive it.
+    """
+
+    now: datetime
+    attempt_id: str
+    verdict: CodeVerdict
+    authorisation: str | None = None
+    agreement: dict[str, Any] | None = None
+    raw_code: str | None = None
+    reason: str | None = None
+
+
+class ClaimEffect(_Value):
+    """The send claim before an effect at a bank (house rule 3); `disclosures` are rows for the disclosure log."""
+
+    now: datetime
+    kind: Literal["payment", "refund", "binding"]
+    id: str
+    step: str
+    request_number: str
+    attempt: int = 0
+    disclosures: tuple[dict[str, Any], ...] | None = None
+
+
+class ClaimedEffect(_Value):
+    """What the sender needs. `already`: it was claimed before, so ask the bank before sending again."""
+
+    already: bool
+    bank_code: str
+    user_id: str
+    claimed_at: datetime
+    state: str
+    amount_minor: int | None = None
+    currency: str | None = None
+    payee: str | None = None
+    authorisation: str | None = None
+    payment_id: str | None = None
+    sealed: tuple[dict[str, Any], ...] = ()

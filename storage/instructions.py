@@ -1,0 +1,169 @@
+"""The only writer of instructions: each method is one call of one SQL function, and answers after its commit.
+
+A refusal comes back as the `DomainError` of its code; everything it should leave behind is already recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.error_codes import ERROR_TEXTS, ErrorKind
+from domain.errors import (
+    ConflictError,
+    DomainError,
+    ErrorCode,
+    NotAllowedError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from domain.instructions import (
+    AcceptBinding,
+    AcceptPayment,
+    AcceptRefund,
+    AcceptUnbinding,
+    AcceptUser,
+    ClaimCodeAttempt,
+    ClaimCodeResend,
+    ClaimedEffect,
+    ClaimEffect,
+    CodeAttempt,
+    RecordConsent,
+    ResolveCodeAttempt,
+)
+from domain.settlement import Settlement
+
+Resource = dict[str, Any]
+
+_ERRORS: Mapping[ErrorKind, type[DomainError]] = {
+    ErrorKind.NOT_FOUND: NotFoundError,
+    ErrorKind.CONFLICT: ConflictError,
+    ErrorKind.UNAUTHENTICATED: NotAllowedError,
+    ErrorKind.FORBIDDEN: NotAllowedError,
+    ErrorKind.UNAVAILABLE: UnavailableError,
+}
+
+
+class Submitter(Protocol):
+    """Something that calls a batched SQL function with one item and answers its result after the commit."""
+
+    async def submit(self, item: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class SettlementRefusedError(Exception):
+    """A settlement did not fit what the books hold; `error` is the snake_case code, `state` what was found."""
+
+    def __init__(self, error: str, state: str | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.state = state
+
+
+class EffectRefusedError(Exception):
+    """A send claim was refused: something stands in the way, and nothing was sent."""
+
+    def __init__(self, error: str, state: str | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.state = state
+
+
+def refusal(result: Mapping[str, Any]) -> DomainError:
+    """The domain error of a refused result."""
+    code = ErrorCode(str(result["error"]).upper())
+    kind = ERROR_TEXTS[code].kind
+    retry_after = result.get("retry_after_seconds")
+    return _ERRORS.get(kind, RefusedError)(
+        code,
+        subject_id=result.get("subject_id"),
+        retry_after_seconds=int(retry_after) if retry_after is not None else None,
+    )
+
+
+class Instructions:
+    """Accepts, claims and settles, over the batchers of the hot path and the engine for the rest."""
+
+    def __init__(self, engine: AsyncEngine, batchers: Mapping[str, Submitter]) -> None:
+        self._engine = engine
+        self._batchers = batchers
+
+    async def accept_user(self, command: AcceptUser) -> Resource:
+        return await self._accept("app.accept_user", command)
+
+    async def record_consent(self, command: RecordConsent) -> Resource:
+        return await self._accept("app.record_consent", command)
+
+    async def accept_binding(self, command: AcceptBinding) -> Resource:
+        return await self._accept("app.accept_binding", command)
+
+    async def accept_unbinding(self, command: AcceptUnbinding) -> Resource:
+        return await self._accept("app.accept_unbinding", command)
+
+    async def accept_payment(self, command: AcceptPayment) -> Resource:
+        return await self._accept_batched("app.accept_payments", command)
+
+    async def accept_refund(self, command: AcceptRefund) -> Resource:
+        return await self._accept_batched("app.accept_refunds", command)
+
+    async def claim_effect(self, command: ClaimEffect) -> ClaimedEffect:
+        """Raises `EffectRefusedError` where something stands in the way."""
+        result = await self._batchers["app.claim_effects"].submit(command.model_dump(mode="json"))
+        if not result["ok"]:
+            raise EffectRefusedError(result["error"], result.get("state"))
+        result.pop("ok")
+        return ClaimedEffect.model_validate(result)
+
+    async def settle(self, settlement: Settlement) -> str | None:
+        """Answers the state that now holds; a replay answers it too. Raises `SettlementRefusedError`."""
+        item = settlement.model_dump(mode="json", exclude_none=True)
+        result = await self._batchers["app.settle"].submit(item)
+        if not result["ok"]:
+            raise SettlementRefusedError(result["error"], result.get("state"))
+        state: str | None = result["state"]
+        return state
+
+    async def claim_code_attempt(self, command: ClaimCodeAttempt) -> CodeAttempt:
+        result = await self._call("app.claim_code_attempt", command)
+        if not result["ok"]:
+            raise refusal(result)
+        result.pop("ok")
+        return CodeAttempt.model_validate(result)
+
+    async def claim_code_resend(self, command: ClaimCodeResend) -> int:
+        """Answers the number of the send (1 for the first resend)."""
+        result = await self._call("app.claim_code_resend", command)
+        if not result["ok"]:
+            raise refusal(result)
+        return int(result["attempt"])
+
+    async def resolve_code_attempt(self, command: ResolveCodeAttempt) -> tuple[str, str]:
+        """Answers the verdict that now stands (the first one given) and the state of its instruction."""
+        result = await self._call("app.resolve_code_attempt", command)
+        if not result["ok"]:
+            raise SettlementRefusedError(result["error"], None)
+        return result["verdict"], result["state"]
+
+    async def _accept(self, function: str, command: BaseModel) -> Resource:
+        return _resource(await self._call(function, command))
+
+    async def _accept_batched(self, function: str, command: BaseModel) -> Resource:
+        return _resource(await self._batchers[function].submit(command.model_dump(mode="json")))
+
+    async def _call(self, function: str, command: BaseModel) -> dict[str, Any]:
+        statement = sa.text(f"SELECT {function}(CAST(:item AS jsonb))")  # noqa: S608 - a name of ours
+        async with self._engine.begin() as connection:
+            answer = await connection.scalar(statement, {"item": command.model_dump_json()})
+        assert isinstance(answer, dict)  # noqa: S101 - the function's declared type
+        return answer
+
+
+def _resource(result: Mapping[str, Any]) -> Resource:
+    if not result["ok"]:
+        raise refusal(result)
+    resource: Resource = result["resource"]
+    return resource

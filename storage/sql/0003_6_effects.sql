@@ -1,0 +1,117 @@
+-- The send claim: one transaction before every effect at a bank, so that what stands in the way and what is sent
+-- meet on the same row. The request number is stored here before the first attempt.
+
+CREATE FUNCTION app.sealed_items(tokens text[]) RETURNS jsonb LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN (SELECT coalesce(jsonb_agg(to_jsonb(v) || jsonb_build_object('ciphertext', encode(v.ciphertext, 'base64'))), '[]')
+            FROM vault.item v WHERE v.token = ANY (tokens));
+
+-- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, disclosures}
+-- answers: {ok, already, ...what the sender needs} or {ok: false, error}
+CREATE FUNCTION app.claim_one_effect(i jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    instant timestamptz := (i->>'now')::timestamptz;
+    step text := i->>'step';
+    p app.payment;
+    b app.binding;
+    r app.refund;
+    prior app.effect;
+    role text;
+    on_ boolean;
+    standing text;
+    out jsonb;
+    merchant text;
+BEGIN
+    IF i->>'kind' = 'refund' THEN
+        SELECT * INTO r FROM app.refund WHERE id = i->>'id';
+        IF NOT FOUND THEN RETURN '{"ok": false, "error": "not_found"}'; END IF;
+        SELECT * INTO p FROM app.payment WHERE id = r.payment_id FOR NO KEY UPDATE;
+        SELECT * INTO r FROM app.refund WHERE id = i->>'id' FOR NO KEY UPDATE;
+    ELSIF i->>'kind' = 'payment' THEN
+        SELECT * INTO p FROM app.payment WHERE id = i->>'id' FOR NO KEY UPDATE;
+    END IF;
+    SELECT * INTO b FROM app.binding WHERE id = coalesce(p.binding_id, i->>'id');
+    IF i->>'kind' = 'binding' THEN
+        SELECT * INTO b FROM app.binding WHERE id = i->>'id' FOR NO KEY UPDATE;
+    END IF;
+    IF b.id IS NULL THEN RETURN '{"ok": false, "error": "not_found"}'; END IF;
+    merchant := b.merchant_id;
+    SELECT state INTO standing FROM app.end_user WHERE id = b.user_id FOR SHARE;
+    SELECT t.role, t.enabled INTO role, on_ FROM app.partner t WHERE t.code = b.bank_code;
+    SELECT * INTO prior FROM app.effect e WHERE e.request_number = i->>'request_number';
+
+    out := jsonb_build_object('ok', true, 'already', prior.request_number IS NOT NULL, 'bank_code', b.bank_code,
+        'user_id', b.user_id, 'claimed_at', app.instant(coalesce(prior.claimed_at, instant)),
+        'amount_minor', coalesce(r.amount_minor, p.amount_minor), 'currency', p.currency, 'payee', p.payee_name,
+        'authorisation', p.authorisation, 'payment_id', p.id);
+    IF step IN ('PC', 'DB', 'US') AND b.agreement_token IS NOT NULL THEN
+        out := out || jsonb_build_object('sealed', app.sealed_items(ARRAY[b.agreement_token]));
+    ELSIF step = 'SG' THEN
+        out := out || jsonb_build_object('sealed',
+            app.sealed_items(ARRAY(SELECT value FROM jsonb_each_text(b.element_tokens))));
+    END IF;
+    IF prior.request_number IS NOT NULL THEN
+        RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state));
+    END IF;
+
+    IF NOT on_ THEN RETURN '{"ok": false, "error": "partner_not_available"}'; END IF;
+    -- Money that is on its way back is never held up by what the user may still do.
+    IF standing <> 'active' AND step IN ('SG', 'PC', 'DB') THEN
+        RETURN '{"ok": false, "error": "user_not_active"}';
+    END IF;
+    IF step IN ('PC', 'DB') AND p.order_expires_at <= instant THEN
+        RETURN '{"ok": false, "error": "order_expired"}';
+    END IF;
+    IF CASE step
+        WHEN 'SG' THEN b.state NOT IN ('accepted', 'awaiting_code')
+        WHEN 'US' THEN b.state <> 'unbinding'
+        WHEN 'PC' THEN p.state <> 'awaiting_code'
+        WHEN 'DB' THEN p.state <> 'ready'
+        WHEN 'RF' THEN r.state <> 'ready'
+        WHEN 'LR' THEN p.state <> 'late_refunding'
+        ELSE true END THEN
+        RETURN jsonb_build_object('ok', false, 'error', 'state_conflict', 'state', coalesce(r.state, p.state, b.state));
+    END IF;
+
+    IF step = 'SG' THEN
+        UPDATE app.binding SET state = CASE state WHEN 'accepted' THEN 'applying' ELSE state END,
+            state_since = CASE state WHEN 'accepted' THEN instant ELSE state_since END,
+            wait_reason = 'issuer_answer', process_started_at = coalesce(process_started_at, instant),
+            code_sends = greatest(code_sends, (i->>'attempt')::int + 1) WHERE id = b.id;
+    ELSIF step = 'PC' THEN
+        UPDATE app.payment SET wait_reason = 'issuer_answer', process_started_at = coalesce(process_started_at, instant),
+            code_sends = greatest(code_sends, (i->>'attempt')::int + 1) WHERE id = p.id;
+    ELSIF step = 'DB' THEN
+        UPDATE app.payment SET state = 'sending', state_since = instant, claimed_at = instant, wait_reason = 'bank_answer',
+            process_started_at = coalesce(process_started_at, instant) WHERE id = p.id;
+    ELSIF step = 'RF' THEN
+        UPDATE app.refund SET state = 'sending', state_since = instant, claimed_at = instant, wait_reason = 'bank_answer',
+            process_started_at = coalesce(process_started_at, instant) WHERE id = r.id;
+    END IF;
+    INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)
+        VALUES (i->>'request_number', i->>'id', step, b.bank_code, role, instant);
+    INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id, partner, partner_role, request_number)
+        VALUES (instant, 'process', 'send_' || lower(step), 'received', i->>'id', merchant, b.bank_code, role, i->>'request_number');
+    IF i->'disclosures' IS NOT NULL AND i->'disclosures' <> 'null' THEN
+        PERFORM vault.record_disclosures(i->'disclosures');
+    END IF;
+    RETURN out || jsonb_build_object('state', CASE step WHEN 'DB' THEN 'sending' WHEN 'RF' THEN 'sending'
+        ELSE coalesce(r.state, p.state, b.state) END);
+END $$;
+
+CREATE FUNCTION app.claim_effects(items jsonb) RETURNS TABLE (item int, result jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    i jsonb;
+BEGIN
+    PERFORM 1 FROM app.payment WHERE id IN (
+            SELECT value->>'id' FROM jsonb_array_elements(items) WHERE value->>'kind' = 'payment'
+            UNION SELECT r.payment_id FROM app.refund r JOIN jsonb_array_elements(items) e ON r.id = e.value->>'id')
+        ORDER BY id FOR NO KEY UPDATE;
+    FOR i IN SELECT value FROM jsonb_array_elements(items) LOOP
+        item := (i->>'item')::int;
+        result := app.claim_one_effect(i);
+        RETURN NEXT;
+    END LOOP;
+END $$;

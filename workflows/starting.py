@@ -1,0 +1,163 @@
+"""Starts processes and tells running ones that there is something to look at; used by the API and the sweeper.
+
+Never the last word: whatever fails here is found in the database by the sweeper and done again, under the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from temporalio.client import Client, WorkflowUpdateStage
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from domain.money import format_amount
+from workflows import names
+from workflows.messages import BindingOrder, CodeResendMessage, CodeVerdictMessage, PaymentOrder, RefundOrder
+
+log = logging.getLogger(__name__)
+
+Resource = Mapping[str, Any]
+
+
+class Processes:
+    """The running processes as the rest of the house reaches them."""
+
+    def __init__(self, client: Client, *, patience_seconds: float = 5.0) -> None:
+        self._client = client
+        self._patience_seconds = patience_seconds
+
+    async def collect_payment(self, order: PaymentOrder) -> bool:
+        """True once the process runs (or has run); False if Temporal did not answer and the sweeper has to do it."""
+        summary = f"Collect {format_amount(order.amount_minor, order.currency)} for {order.order_number}"
+        return await self._start(
+            names.Process.COLLECT_PAYMENT, order.payment_id, order, summary, order_number=order.order_number
+        )
+
+    async def correct_payment(self, order: PaymentOrder) -> bool:
+        """A bank speaks up about a payment that had ended: look again, and correct on the record (A4.1c)."""
+        summary = (
+            f"Correct {format_amount(order.amount_minor, order.currency)} of {order.order_number} by the bank's word"
+        )
+        return await self._start(
+            names.Process.CORRECT_PAYMENT, order.payment_id, order, summary, order_number=order.order_number
+        )
+
+    async def refund_payment(self, order: RefundOrder) -> bool:
+        summary = f"Refund {format_amount(order.amount_minor, order.currency)} of {order.payment_id}"
+        return await self._start(names.Process.REFUND_PAYMENT, order.refund_id, order, summary)
+
+    async def bind_card(self, order: BindingOrder) -> bool:
+        return await self._start(names.Process.BIND_CARD, order.binding_id, order, f"Bind a card at {order.bank_code}")
+
+    async def unbind_card(self, order: BindingOrder) -> bool:
+        return await self._start(
+            names.Process.UNBIND_CARD, order.binding_id, order, f"Unbind a card at {order.bank_code}"
+        )
+
+    async def tell_verdict(
+        self, kind: Literal["payment", "binding"], subject_id: str, message: CodeVerdictMessage
+    ) -> bool:
+        """True once the process has taken the verdict."""
+        return await self._update(
+            kind, subject_id, names.CODE_VERDICT_UPDATE, message, f"{message.attempt_id}:{message.verdict}"
+        )
+
+    async def tell_resend(
+        self, kind: Literal["payment", "binding"], subject_id: str, message: CodeResendMessage
+    ) -> bool:
+        return await self._update(kind, subject_id, names.CODE_RESEND_UPDATE, message, f"resend:{message.attempt}")
+
+    async def tell_bank_notice(self, process: names.Process, subject_id: str) -> bool:
+        """Wakes a process that waits for its bank. It asks the bank itself; the notice alone changes nothing."""
+        handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
+        try:
+            await asyncio.wait_for(handle.signal(names.BANK_NOTICE_SIGNAL), self._patience_seconds)
+        except (RPCError, TimeoutError):
+            return False
+        return True
+
+    async def _start(
+        self,
+        process: names.Process,
+        subject_id: str,
+        order: BaseModel,
+        summary: str,
+        *,
+        order_number: str | None = None,
+    ) -> bool:
+        try:
+            await asyncio.wait_for(
+                self._client.start_workflow(
+                    process.value,
+                    order,
+                    id=names.workflow_id(process, subject_id),
+                    task_queue=names.TASK_QUEUE,
+                    # A process that was terminated may be started again; one that ended well may not.
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    search_attributes=_search_attributes(order, order_number),
+                    static_summary=summary,
+                ),
+                self._patience_seconds,
+            )
+        except WorkflowAlreadyStartedError:
+            return True
+        except (RPCError, TimeoutError) as error:
+            log.warning("process not started yet", extra={"subject_id": subject_id, "reason": type(error).__name__})
+            return False
+        return True
+
+    async def _update(
+        self, kind: Literal["payment", "binding"], subject_id: str, update: str, message: BaseModel, update_id: str
+    ) -> bool:
+        process = names.Process.COLLECT_PAYMENT if kind == "payment" else names.Process.BIND_CARD
+        handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
+        try:
+            await asyncio.wait_for(
+                handle.start_update(update, message, wait_for_stage=WorkflowUpdateStage.COMPLETED, id=update_id),
+                self._patience_seconds,
+            )
+        except (RPCError, TimeoutError) as error:
+            log.warning("process not told yet", extra={"subject_id": subject_id, "reason": type(error).__name__})
+            return False
+        return True
+
+
+def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearchAttributes:
+    values = order.model_dump(include={"merchant_id", "user_id", "bank_code"})
+    pairs = [
+        SearchAttributePair(names.MERCHANT, values["merchant_id"]),
+        SearchAttributePair(names.BANK, values["bank_code"]),
+    ]
+    if "user_id" in values:
+        pairs.append(SearchAttributePair(names.USER, values["user_id"]))
+    if order_number is not None:
+        pairs.append(SearchAttributePair(names.ORDER, order_number))
+    return TypedSearchAttributes(pairs)
+
+
+def payment_order(payment: Resource, merchant_id: str) -> PaymentOrder:
+    """The order of a payment's process from its resource (`app.payment_view`)."""
+    account = (
+        f"merchant_pending:{merchant_id}:{payment['currency']}"
+        if payment["payee_kind"] == "merchant"
+        else f"user:{payment['user_id']}:{payment['currency']}"
+    )
+    return PaymentOrder(
+        payment_id=payment["id"],
+        merchant_id=merchant_id,
+        user_id=payment["user_id"],
+        order_number=payment["order_number"],
+        bank_code=payment["bank_code"],
+        amount_minor=payment["amount_minor"],
+        fee_minor=payment["fee_minor"],
+        currency=payment["currency"],
+        payee_account=account,
+        verification=payment["verification"],
+        order_expires_at=payment["order_expires_at"],
+    )
