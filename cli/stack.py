@@ -1,0 +1,98 @@
+"""`liushui up`: the whole of Liushui on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from runtime.parts import PartFailedError, StackStoppedError
+from runtime.ports import NoFreePortError
+from runtime.secrets import LocalSecretsError
+from runtime.stack import AlreadyRunningError, LocalStack, application_environment
+from storage.provision import Passwords, provision
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_FOLDER = PROJECT / "var"
+DATABASE, KEY_DATABASE = "liushui", "liushui_keys"
+
+_ROWS = (
+    ("API", "api"),
+    ("API documents", "api_docs"),
+    ("Temporal UI", "temporal_ui"),
+    ("Temporal", "temporal"),
+    ("Bank simulator (text messages, books)", "simulator"),
+    ("Codec server", "codec"),
+)
+
+
+async def provision_local(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Prepares both databases of the local stack; answers the URLs of the four roles."""
+    urls = await provision(admin_url, DATABASE, KEY_DATABASE, Passwords(**passwords))
+    return urls.model_dump()
+
+
+def local_stack(folder: Path = DEFAULT_FOLDER, **options: Any) -> LocalStack:
+    """The stack as everything here uses it; `options` are those of LocalStack."""
+    return LocalStack(folder, provision=provision_local, **options)
+
+
+def ready_line(stack: LocalStack) -> str:
+    """One line that can be pasted into a terminal and does something."""
+    return f"curl -s {stack.addresses['api']}/health"
+
+
+def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
+    """For commands on a developer's machine: unless configured, they work on the stack of this checkout."""
+    if "LIUSHUI_DATABASE_URL" not in os.environ:
+        os.environ.update(application_environment(folder))
+
+
+def up(
+    folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = DEFAULT_FOLDER,
+) -> None:
+    """Starts everything on this machine and keeps it running until Ctrl-C."""
+    screen = Console(highlight=False)
+    if os.environ.get("LIUSHUI_ENVIRONMENT", "local") != "local":
+        screen.print("The local stack is for the local environment; LIUSHUI_ENVIRONMENT says otherwise.", style="red")
+        raise typer.Exit(2)
+    stack = local_stack(folder)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stack.ask_to_stop())
+    screen.print("Starting PostgreSQL, Temporal, the codec server, the bank simulator, the API and the worker …")
+    try:
+        stack.start()
+        _show(screen, stack)
+        stack.supervise(screen.print)
+        screen.print("Stopping …")
+    except AlreadyRunningError as running:
+        screen.print(f"Nothing to do: {running}.")
+        _show_addresses(screen, running.addresses)
+    except StackStoppedError:
+        screen.print("Stopped before everything was up.")
+    except (PartFailedError, LocalSecretsError, NoFreePortError) as error:
+        screen.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from None
+    finally:
+        stack.stop()
+
+
+def _show(screen: Console, stack: LocalStack) -> None:
+    _show_addresses(screen, stack.addresses)
+    screen.print("\nTry:")
+    screen.print(f"  {ready_line(stack)}", soft_wrap=True, markup=False)
+    screen.print(f"\nLogs are in {stack.folder / 'log'}. Ctrl-C stops everything.", soft_wrap=True, markup=False)
+
+
+def _show_addresses(screen: Console, addresses: Mapping[str, str]) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for title, name in _ROWS:
+        if name in addresses:
+            table.add_row(title, addresses[name])
+    screen.print(table)
