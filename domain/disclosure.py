@@ -1,6 +1,8 @@
-"""Which personal fields may go to which kind of partner for which operation (P2.1.3); what is not listed may not go.
+"""Which personal fields may go to which kind of partner for which operation (P2.1.3); what is not listed
+may not go.
 
-Only a domestic bank gets anything for quick pay, and only the four elements when it verifies them (P2.1.3-1a). Every
+Only a domestic bank gets anything for quick pay, and only the four elements when it verifies them
+(P2.1.3-1a). Every
 later step names an agreement number instead of a person.
 """
 
@@ -9,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
+
+from domain.personal_data import PersonalField
 
 
 class PartnerRole(StrEnum):
@@ -34,31 +38,37 @@ class PartnerOperation(StrEnum):
     STATEMENT = "statement"
 
 
-class PersonalField(StrEnum):
-    """A field of personal information, under the name that the vault and the protocols give it."""
-
-    NAME = "name"
-    ID_NUMBER = "id_number"
-    CARD_NUMBER = "card_number"
-    MOBILE = "mobile"
-
-
 class DisclosureRefusedError(Exception):
-    """Fields that this partner may not get for this operation, or that it needs and would not get. Holds names only."""
+    """Fields that this partner may not get for this operation, or that it needs and would not get. Holds
+    names only.
+    """
 
-    def __init__(self, role: PartnerRole, operation: PartnerOperation, fields: frozenset[PersonalField]) -> None:
+    def __init__(self, role: PartnerRole, operation: PartnerOperation, fields: frozenset[PersonalField]) ->
+    None:
         super().__init__(f"{role.value} {operation.value}: {', '.join(sorted(fields))}")
         self.role = role
         self.operation = operation
         self.fields = fields
 
 
-FOUR_ELEMENTS = frozenset(PersonalField)
+FOUR_ELEMENTS = frozenset(
+    {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
+)
+_AGREEMENT = frozenset({PersonalField.AGREEMENT_NUMBER})
 _NONE: frozenset[PersonalField] = frozenset()
 
 ALLOWED_FIELDS: Mapping[tuple[PartnerRole, PartnerOperation], frozenset[PersonalField]] = MappingProxyType(
-    {(PartnerRole.DOMESTIC_BANK, operation): _NONE for operation in PartnerOperation}
-    | {(PartnerRole.DOMESTIC_BANK, PartnerOperation.SIGN_APPLICATION): FOUR_ELEMENTS}
+    {
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.SIGN_APPLICATION): FOUR_ELEMENTS,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.SIGN_CONFIRMATION): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.UNSIGN): _AGREEMENT,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYMENT_CODE): _AGREEMENT,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYMENT_CODE_VERIFICATION): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.DEBIT): _AGREEMENT,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.REFUND): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.QUERY): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.STATEMENT): _NONE,
+    }
 )
 
 
@@ -68,7 +78,9 @@ def allowed_fields(role: PartnerRole, operation: PartnerOperation) -> frozenset[
 
 
 def check_disclosure(role: PartnerRole, operation: PartnerOperation, fields: Iterable[PersonalField]) -> None:
-    """Raises `DisclosureRefusedError` unless the fields are exactly the allowed ones, or the pair is not listed at all."""
+    """Raises `DisclosureRefusedError` unless the fields are exactly the allowed ones, or the pair is not
+    listed at all.
+    """
     given = frozenset(fields)
     differing = given ^ allowed_fields(role, operation)
     if differing or (role, operation) not in ALLOWED_FIELDS:
