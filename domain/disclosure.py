@@ -43,8 +43,7 @@ class DisclosureRefusedError(Exception):
     names only.
     """
 
-    def __init__(self, role: PartnerRole, operation: PartnerOperation, fields: frozenset[PersonalField]) ->
-    None:
+    def __init__(self, role: PartnerRole, operation: PartnerOperation, fields: frozenset[PersonalField]) -> None:
         super().__init__(f"{role.value} {operation.value}: {', '.join(sorted(fields))}")
         self.role = role
         self.operation = operation

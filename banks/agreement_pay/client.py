@@ -1,0 +1,241 @@
+"""`BankConnector` over HTTP. Whatever a bank or a network does becomes an answer; only a signed no is a
+decline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from urllib.parse import quote
+
+import httpx
+
+from banks.agreement_pay import translate
+from banks.agreement_pay.config import (
+    MAX_ANSWER_BYTES,
+    MAX_CALLBACK_BYTES,
+    MAX_STATEMENT_BYTES,
+    STATEMENT_TIMEOUT_SECONDS,
+    BankConnection,
+)
+from banks.signatures import (
+    NONCE_HEADER,
+    SignatureRefusedError,
+    sign_request,
+    verify_callback,
+    verify_response,
+)
+from domain.banking import (
+    BankAnswer,
+    BankCapabilities,
+    BankNotice,
+    CallbackRejectedError,
+    DebitRequest,
+    PaymentCodeRequest,
+    PaymentCodeVerification,
+    RefundRequest,
+    SignApplication,
+    SignConfirmation,
+    StatementLine,
+    StatementUnavailableError,
+    UnsignRequest,
+)
+
+
+class _NoAnswerError(Exception):
+    """No answer that can be trusted; `why` is a stable word of ours."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    body: bytes
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AgreementPayConnector:
+    """One bank that speaks the agreement-payment protocol. Holds a connection pool: build one a process,
+    `close` it.
+    """
+
+    def __init__(
+        self,
+        capabilities: BankCapabilities,
+        connection: BankConnection,
+        *,
+        clock: Callable[[], datetime] = _now,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._capabilities = capabilities
+        self._connection = connection
+        self._clock = clock
+        self._root = f"/banks/{capabilities.bank_code}/v1"
+        self._client = httpx.AsyncClient(
+            base_url=connection.base_url,
+            timeout=None,  # noqa: S113 - the whole exchange has one limit, in `_exchange`
+            limits=httpx.Limits(max_connections=128, max_keepalive_connections=64, keepalive_expiry=4),
+            headers={"Accept-Encoding": "identity", "User-Agent": "liushui"},
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"AgreementPayConnector({self._capabilities.bank_code})"
+
+    @property
+    def capabilities(self) -> BankCapabilities:
+        """What the bank declared."""
+        return self._capabilities
+
+    async def apply_to_sign(self, request: SignApplication) -> BankAnswer:
+        """Success brings `code_expires_at`; the issuer has texted a code."""
+        return await self._instruct(translate.sign_application(request))
+
+    async def confirm_sign(self, request: SignConfirmation) -> BankAnswer:
+        """Success brings `agreement_number`; a wrong code brings `attempts_left`."""
+        return await self._instruct(translate.sign_confirmation(request))
+
+    async def unsign(self, request: UnsignRequest) -> BankAnswer:
+        """Ends an agreement."""
+        return await self._instruct(translate.unsign(request))
+
+    async def send_payment_code(self, request: PaymentCodeRequest) -> BankAnswer:
+        """Success brings `code_expires_at`."""
+        return await self._instruct(translate.payment_code(request))
+
+    async def verify_payment_code(self, request: PaymentCodeVerification) -> BankAnswer:
+        """Success brings `authorisation`; a wrong code brings `attempts_left`."""
+        return await self._instruct(translate.payment_code_verification(request))
+
+    async def debit(self, request: DebitRequest) -> BankAnswer:
+        """Success brings `bank_reference`, `booked_at` and the amount that was asked for."""
+        return await self._instruct(translate.debit(request))
+
+    async def refund(self, request: RefundRequest) -> BankAnswer:
+        """Success brings `bank_reference`, `booked_at` and the amount that was asked for."""
+        return await self._instruct(translate.refund(request))
+
+    async def query(self, request_number: str) -> BankAnswer:
+        """What became of a request number."""
+        try:
+            reply = await self._exchange("GET", f"{self._root}/requests/{quote(request_number, safe='')}", b"")
+        except _NoAnswerError as error:
+            return translate.unknown(error.why)
+        return translate.read_query_answer(reply.status, reply.body, request_number)
+
+    async def statement(self, business_date: date) -> AsyncIterator[StatementLine]:
+        """The booked movements of one Asia/Shanghai date; nothing is yielded before the whole file is
+        verified.
+
+        Raises `StatementUnavailableError` if the bank does not give a file that can be trusted.
+        """
+        path = f"{self._root}/statements/{business_date.isoformat()}"
+        try:
+            reply = await self._exchange("GET", path, b"", STATEMENT_TIMEOUT_SECONDS, MAX_STATEMENT_BYTES)
+            lines = translate.read_statement(reply.body) if reply.status == 200 else None
+        except _NoAnswerError as error:
+            raise StatementUnavailableError(error.why) from None
+        except ValueError:
+            raise StatementUnavailableError("STATEMENT_UNREADABLE") from None
+        if lines is None:
+            raise StatementUnavailableError("STATEMENT_REFUSED")
+        for line in lines:
+            yield line
+
+    def read_callback(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> BankNotice:
+        """A callback whose signature, time and bank are right. Raises `CallbackRejectedError(reason)`.
+
+        `path` is the path that was called, with its query. The same notice may come again: the caller keeps
+        its id.
+        """
+        if len(body) > MAX_CALLBACK_BYTES:
+            raise CallbackRejectedError("too_large")
+        validity = self._capabilities.request_validity_seconds
+        try:
+            verify_callback(
+                self._connection.bank_key,
+                method=method,
+                target=path,
+                headers=headers,
+                body=body,
+                now=now,
+                validity_seconds=validity,
+            )
+        except SignatureRefusedError as refused:
+            raise CallbackRejectedError(refused.reason) from None
+        notice = translate.read_notice(body, self._capabilities.bank_code)
+        if notice is None:
+            raise CallbackRejectedError("unreadable")
+        return notice
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        await self._client.aclose()
+
+    async def _instruct(self, instruction: translate.Instruction) -> BankAnswer:
+        body = json.dumps(instruction.body, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            reply = await self._exchange("POST", f"{self._root}/{instruction.resource.value}", body)
+        except _NoAnswerError as error:
+            return translate.unknown(error.why)
+        return translate.read_answer(reply.status, reply.body, instruction)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        timeout_seconds: float | None = None,
+        limit: int = MAX_ANSWER_BYTES,
+    ) -> _Reply:
+        """One signed request and its verified answer, the whole inside one time limit. Raises
+        `_NoAnswerError`.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds or self._capabilities.timeout_seconds):
+                return await self._send(method, path, body, limit)
+        except TimeoutError:
+            raise _NoAnswerError("TIME_OUT") from None
+        except (httpx.HTTPError, httpx.StreamError, OSError):
+            raise _NoAnswerError("LINE_BROKEN") from None
+        except SignatureRefusedError:
+            raise _NoAnswerError("ANSWER_UNSIGNED") from None
+
+    async def _send(self, method: str, path: str, body: bytes, limit: int) -> _Reply:
+        request = self._client.build_request(method, path, content=body)
+        target = request.url.raw_path.decode("ascii")
+        request.headers.update(sign_request(self._connection.signing_key, method, target, body, self._clock()))
+        if body:
+            request.headers["Content-Type"] = "application/json"
+        response = await self._client.send(request, stream=True)
+        try:
+            content = await _read_limited(response, limit)
+        finally:
+            await response.aclose()
+        if response.status_code >= 500:
+            raise _NoAnswerError(f"HTTP_{response.status_code}")
+        nonce = request.headers[NONCE_HEADER]
+        verify_response(self._connection.bank_key, response.status_code, nonce, response.headers, content)
+        return _Reply(response.status_code, content)
+
+
+async def _read_limited(response: httpx.Response, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > limit:
+            raise _NoAnswerError("ANSWER_TOO_LARGE")
+    return bytes(content)

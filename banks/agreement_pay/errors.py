@@ -1,0 +1,38 @@
+"""The bank's answer codes in our words. A code that is not here is `OTHER`, and its raw form reaches the
+operator.
+"""
+
+from __future__ import annotations
+
+from domain.banking import DeclineReason
+
+DECLINE_REASONS: dict[str, DeclineReason] = {
+    "NAME_NOT_MATCHED": DeclineReason.NAME_MISMATCH,
+    "ID_NOT_MATCHED": DeclineReason.ID_NUMBER_MISMATCH,
+    "CARD_NOT_FOUND": DeclineReason.CARD_NUMBER_INVALID,
+    "MOBILE_NOT_MATCHED": DeclineReason.MOBILE_MISMATCH,
+    "CARD_TYPE_NOT_SUPPORTED": DeclineReason.CARD_NOT_SUPPORTED,
+    "CARD_FROZEN": DeclineReason.CARD_LOST_OR_FROZEN,
+    "BALANCE_NOT_ENOUGH": DeclineReason.INSUFFICIENT_FUNDS,
+    "LIMIT_EXCEEDED": DeclineReason.BANK_LIMIT_EXCEEDED,
+    "AGREEMENT_NOT_FOUND": DeclineReason.AGREEMENT_NOT_FOUND,
+    "AGREEMENT_TERMINATED": DeclineReason.AGREEMENT_ENDED,
+    "CODE_WRONG": DeclineReason.CODE_WRONG,
+    "CODE_EXPIRED": DeclineReason.CODE_EXPIRED,
+    "CODE_USED": DeclineReason.CODE_EXPIRED,
+    "CODE_TOO_MANY_ATTEMPTS": DeclineReason.CODE_ATTEMPTS_EXHAUSTED,
+    "AUTHORISATION_REQUIRED": DeclineReason.AUTHORISATION_INVALID,
+    "AUTHORISATION_INVALID": DeclineReason.AUTHORISATION_INVALID,
+    "DEBIT_NOT_FOUND": DeclineReason.PAYMENT_NOT_FOUND,
+    "REFUND_OVER_DEBIT": DeclineReason.REFUND_EXCEEDS_PAYMENT,
+    "REQUEST_NUMBER_REUSED": DeclineReason.REQUEST_NUMBER_REUSED,
+    "RISK_REFUSED": DeclineReason.REJECTED_BY_RISK,
+}
+
+# Signed refusals that say for certain that this content was not and will not be taken in under this number.
+# A 401 is not among them: a replayed copy is refused although the first copy was booked.
+DEFINITE_REFUSALS = {
+    (400, "REQUEST_INVALID"),
+    (413, "REQUEST_TOO_LARGE"),
+    (409, "REQUEST_NUMBER_REUSED"),
+}

@@ -1,0 +1,151 @@
+"""From a bank's code to its record and its connector. A bank that is not registered or not enabled is never
+called (A0.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from banks.agreement_pay.client import AgreementPayConnector
+from banks.agreement_pay.config import BankConnection
+from domain.banking import BankCapabilities, BankConnector, Frozen
+from domain.disclosure import PartnerRole
+from domain.errors import ErrorCode, RefusedError
+from domain.money import AmountMinor, Currency
+
+ConnectorBuilder = Callable[[BankCapabilities, BankConnection], BankConnector]
+
+# One line a connector folder.
+CONNECTORS: Mapping[str, ConnectorBuilder] = {"agreement_pay": AgreementPayConnector}
+
+
+class IssuerLimits(Frozen):
+    """What the issuer allows one card, in minor units."""
+
+    per_transaction_minor: AmountMinor
+    per_day_minor: AmountMinor
+    per_month_minor: AmountMinor
+
+    @model_validator(mode="after")
+    def _longer_periods_allow_no_less(self) -> Self:
+        if not self.per_transaction_minor <= self.per_day_minor <= self.per_month_minor:
+            raise ValueError("limits must not fall from transaction to day to month")
+        return self
+
+
+class BankRecord(Frozen):
+    """One registered partner bank, as `config/banks.toml` states it."""
+
+    code: str = Field(pattern=r"^[A-Z]{4}$")
+    name_zh: str = Field(min_length=1, max_length=60)
+    name_en: str = Field(min_length=1, max_length=60)
+    role: PartnerRole
+    connector: str
+    enabled: bool
+    currencies: tuple[Currency, ...] = ("CNY",)
+    timeout_seconds: float = Field(gt=0, le=60)
+    requests_per_second: int = Field(gt=0)
+    remembers_request_numbers_seconds: int = Field(gt=0)
+    request_validity_seconds: int = Field(gt=0)
+    limits: IssuerLimits
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.connector not in CONNECTORS:
+            raise ValueError(f"no such connector; known: {', '.join(sorted(CONNECTORS))}")
+        if self.remembers_request_numbers_seconds <= self.request_validity_seconds:
+            raise ValueError("a bank must remember a request number longer than a request is valid")
+        return self
+
+    @property
+    def capabilities(self) -> BankCapabilities:
+        """What the processes plan by."""
+        return BankCapabilities(
+            bank_code=self.code,
+            currencies=self.currencies,
+            remembers_request_numbers_seconds=self.remembers_request_numbers_seconds,
+            request_validity_seconds=self.request_validity_seconds,
+            timeout_seconds=self.timeout_seconds,
+            requests_per_second=self.requests_per_second,
+        )
+
+
+class BankRegister(Frozen):
+    """The whole of `config/banks.toml`. Raises pydantic's `ValidationError` with the place of what is
+    wrong.
+    """
+
+    banks: tuple[BankRecord, ...] = Field(min_length=1)
+
+    @classmethod
+    def from_toml(cls, data: Mapping[str, Any]) -> BankRegister:
+        """From what `tomllib` read."""
+        return cls.model_validate(dict(data), strict=False)
+
+    @model_validator(mode="after")
+    def _codes_are_unique(self) -> Self:
+        codes = [bank.code for bank in self.banks]
+        if len(set(codes)) != len(codes):
+            raise ValueError("a bank code occurs twice")
+        return self
+
+
+class BankDirectory:
+    """The connectors of this process. Build one a process and `close` it at the end."""
+
+    def __init__(self, records: Mapping[str, BankRecord], connectors: Mapping[str, BankConnector]) -> None:
+        self._records = dict(records)
+        self._connectors = dict(connectors)
+
+    def __iter__(self) -> Iterator[BankRecord]:
+        return iter(self._records.values())
+
+    def record(self, bank_code: str) -> BankRecord:
+        """The partner's record. Raises `RefusedError(PARTNER_NOT_AVAILABLE)` if it is unregistered or
+        disabled.
+        """
+        found = self._records.get(bank_code)
+        if found is None or not found.enabled:
+            raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
+        return found
+
+    def connector(self, bank_code: str) -> BankConnector:
+        """The way to a bank for new business. Raises `RefusedError(PARTNER_NOT_AVAILABLE)` before any data
+        leaves.
+        """
+        self.record(bank_code)
+        return self._connectors[bank_code]
+
+    def connector_for_sent(self, bank_code: str) -> BankConnector:
+        """The way to ask about, and to hear of, what was sent before: open at a disabled bank too. It sends
+        no personal data.
+
+        Raises `RefusedError(PARTNER_NOT_AVAILABLE)` only for a bank that is not registered.
+        """
+        if bank_code not in self._connectors:
+            raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
+        return self._connectors[bank_code]
+
+    def longest_timeout_seconds(self) -> float:
+        """Every activity that calls a bank needs a start-to-close time-out above this."""
+        return max(record.timeout_seconds for record in self)
+
+    async def close(self) -> None:
+        """Closes every connector's pool."""
+        for connector in self._connectors.values():
+            await connector.close()
+
+
+def build_directory(register: BankRegister, connections: Mapping[str, BankConnection]) -> BankDirectory:
+    """One connector a bank. Raises `ValueError` that names the banks for which no connection was given."""
+    missing = sorted(record.code for record in register.banks if record.code not in connections)
+    if missing:
+        raise ValueError(f"no connection given for bank(s) {', '.join(missing)}")
+    connectors = {
+        record.code: CONNECTORS[record.connector](record.capabilities, connections[record.code])
+        for record in register.banks
+    }
+    return BankDirectory({record.code: record for record in register.banks}, connectors)

@@ -1,0 +1,201 @@
+"""The banks' own durable books, in one SQLite file. Instants are Unix milliseconds; amounts are minor
+units.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    text,
+)
+
+metadata = MetaData()
+
+# kind: payer (a card), reserve (the institution's money), issue (where opening balances come from; may go
+# below zero).
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("card_number", String),
+    Column("card_type", String),
+    Column("name", String),
+    Column("id_number", String),
+    Column("mobile", String),
+    Column("currency", String, nullable=False),
+    Column("balance_minor", Integer, nullable=False, server_default="0"),
+    CheckConstraint("kind = 'issue' OR balance_minor >= 0", name="balance_not_negative"),
+    Index("account_of_card", "bank_code", "card_number", unique=True),
+)
+
+movements = Table(
+    "movements",
+    metadata,
+    Column("movement_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("bank_reference", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # opening, debits, refunds
+    Column("request_number", String),
+    Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
+    Column("currency", String, nullable=False),
+    Column("from_account", Integer, ForeignKey("accounts.account_id"), nullable=False),
+    Column("to_account", Integer, ForeignKey("accounts.account_id"), nullable=False),
+    Column("booked_at", Integer, nullable=False),
+    Index("movements_by_day", "bank_code", "booked_at"),
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("application_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("account_id", Integer, ForeignKey("accounts.account_id"), nullable=False),
+    Column("code", String, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("attempts_left", Integer, nullable=False),
+    Column("agreement_number", String),
+)
+
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("agreement_number", String, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("account_id", Integer, ForeignKey("accounts.account_id"), nullable=False),
+    Column("signed_at", Integer, nullable=False),
+    Column("ended_at", Integer),
+)
+
+payment_codes = Table(
+    "payment_codes",
+    metadata,
+    Column("payment_code_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("debit_request_number", String, nullable=False, index=True),
+    Column("agreement_number", String, nullable=False),
+    Column("amount_minor", Integer, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("payee", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("attempts_left", Integer, nullable=False),
+    Column("used", Integer, nullable=False, server_default="0"),
+)
+
+authorisations = Table(
+    "authorisations",
+    metadata,
+    Column("authorisation", String, primary_key=True),
+    Column("payment_code_id", Integer, ForeignKey("payment_codes.payment_code_id"), nullable=False, unique=True),
+    Column("expires_at", Integer, nullable=False),
+    Column("spent_by", String),
+)
+
+# One row a debit or refund that was taken in; status as in the protocol. `debit_id` is set for refunds.
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("instruction_id", Integer, primary_key=True),
+    Column(
+        "request_id",
+        Integer,
+        ForeignKey("requests.request_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("bank_code", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("account_id", Integer, ForeignKey("accounts.account_id"), nullable=False),
+    Column("debit_id", Integer, ForeignKey("instructions.instruction_id"), index=True),
+    Column("amount_minor", Integer, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("due_at", Integer),  # while PROCESSING: when it becomes final
+    Column("due_code", String),  # and with which code it then ends
+    Index("instructions_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("content_hash", String, nullable=False),
+    Column("answer", String, nullable=False),
+    Column("received_at", Integer, nullable=False),
+    Column("forgotten", Integer, nullable=False, server_default="0"),
+    Index("request_remembered", "bank_code", "request_number", unique=True, sqlite_where=text("forgotten = 0")),
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("nonce", String, primary_key=True),
+    Column("seen_at", Integer, nullable=False, index=True),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("mobile", String, nullable=False, index=True),
+    Column("purpose", String, nullable=False),  # sign, payment
+    Column("request_number", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("text", String, nullable=False),
+    Column("sent_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("delivery_id", Integer, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("body", String, nullable=False),
+    Column("forged", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Integer),  # NULL once delivered or given up
+    Column("ended", String),  # delivered, gave_up
+    Index("notices_due", "next_at", sqlite_where=text("next_at IS NOT NULL")),
+)
+
+
+def open_books(path: Path) -> tuple[Engine, Connection]:
+    """Opens (or creates) the file for one process and one connection; every commit reaches the disk before
+    it returns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True, connect_args={"timeout": 5})
+    event.listen(engine, "connect", _make_durable)
+    connection = engine.connect()
+    metadata.create_all(connection)
+    connection.commit()
+    return engine, connection
+
+
+def _make_durable(connection: Any, _: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
