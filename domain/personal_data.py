@@ -54,7 +54,7 @@ class DisclosureGround(StrEnum):
 
 
 class PersonalFieldRule(BaseModel):
-    """One line of the registry; `stored_in` names every table with the field or something derived from it."""
+    """One line of the registry; `stored_in` names every column with the field or something derived from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,28 +63,27 @@ class PersonalFieldRule(BaseModel):
     stored_in: frozenset[str]
 
 
-ITEM_TABLE = "vault.item"
-INDEX_TABLE = "vault.blind_index"
-
+_CIPHERTEXT = "vault.item.ciphertext"
 _ELEMENT_PURPOSES = frozenset({Purpose.QUICK_PAY, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST})
 
 
-def _element(data_class: DataClass, *tables: str) -> PersonalFieldRule:
+def _element(data_class: DataClass, *columns: str) -> PersonalFieldRule:
     return PersonalFieldRule(
-        data_class=data_class, purposes=_ELEMENT_PURPOSES, stored_in=frozenset({ITEM_TABLE, *tables})
+        data_class=data_class, purposes=_ELEMENT_PURPOSES, stored_in=frozenset({_CIPHERTEXT, *columns})
     )
 
 
 REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
     {
         PersonalField.NAME: _element(DataClass.ORDINARY),
-        PersonalField.ID_NUMBER: _element(DataClass.SENSITIVE, INDEX_TABLE),
-        PersonalField.CARD_NUMBER: _element(DataClass.SENSITIVE, INDEX_TABLE),
+        # Blind indexes are keyed digests: they link a person or a card and cannot be turned back.
+        PersonalField.ID_NUMBER: _element(DataClass.SENSITIVE, "app.end_user.person_index", "app.binding.person_index"),
+        PersonalField.CARD_NUMBER: _element(DataClass.SENSITIVE, "app.binding.card_index", "app.binding.card_last4"),
         PersonalField.MOBILE: _element(DataClass.SENSITIVE),
         PersonalField.AGREEMENT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,
             purposes=frozenset({Purpose.EXECUTE_INSTRUCTION}),
-            stored_in=frozenset({ITEM_TABLE}),
+            stored_in=frozenset({_CIPHERTEXT}),
         ),
     }
 )

