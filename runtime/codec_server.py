@@ -7,6 +7,7 @@ origin.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import uvicorn
@@ -94,8 +95,11 @@ async def _read(request: Request) -> Payloads:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise _RefusedError(413, "body_too_large", f"at most {MAX_BODY_BYTES} bytes are taken")
-        payloads = json_format.Parse(bytes(body), Payloads())
-    except (json_format.ParseError, UnicodeDecodeError, ValueError, RecursionError):
+        document = json.loads(bytes(body))
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+        payloads = json_format.ParseDict(document, Payloads())
+    except (json_format.ParseError, ValueError, RecursionError):
         raise _RefusedError(400, "body_invalid", 'the body must be JSON of the form {"payloads": […]}') from None
     except ClientDisconnect:
         raise _RefusedError(400, "body_incomplete", "the body ended early") from None

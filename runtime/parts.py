@@ -17,10 +17,13 @@ from typing import Protocol
 from runtime.guardian import PROJECT
 from runtime.ports import is_free
 from runtime.postgres import EmbeddedPostgres, PostgresStartError
-from runtime.processes import Mark, mark_of, tail
+from runtime.processes import Mark, began, mark_of, tail
 
 START_LIMIT_SECONDS = 60.0
 _PROBE_SECONDS = 2.0
+# SIGINT is PostgreSQL's fast stop: it ends the sessions and writes everything out.
+_FAST_STOP = signal.SIGINT
+_DATABASE_GRACE_SECONDS = 30.0
 _POLL_SECONDS = 0.03
 _MAX_LOG_BYTES = 50 * 1024 * 1024
 
@@ -200,8 +203,9 @@ class DatabasePart:
         """Returns when both databases are at their newest revision."""
         try:
             if isinstance(self._server, EmbeddedPostgres):
-                report(_mark_of_server(self._server))
+                report(_mark_of_starting(self._server))
                 self._server.start()
+                report(_mark_of_running(self._server))
             if stopping():
                 raise StackStoppedError
             self.urls = asyncio.run(self._provided())
@@ -258,13 +262,13 @@ def port_probe(port: int) -> Probe:
     return probe
 
 
-def _mark_of_server(server: EmbeddedPostgres) -> Mark:
-    """SIGINT is PostgreSQL's fast stop: it ends sessions and writes everything out."""
+def _mark_of_starting(server: EmbeddedPostgres) -> Mark:
+    """For the moment when the server may be there already but its number is not known: whoever wrote the file."""
     data = server.folder / "data"
-    return Mark(
-        name="postgres",
-        stop_signal=signal.SIGINT,
-        grace_seconds=30.0,
-        pid_file=str(data / "postmaster.pid"),
-        folder=str(data),
-    )
+    pid_file = str(data / "postmaster.pid")
+    return Mark("postgres", _FAST_STOP, _DATABASE_GRACE_SECONDS, leads_group=False, pid_file=pid_file, folder=str(data))
+
+
+def _mark_of_running(server: EmbeddedPostgres) -> Mark:
+    pid = int((server.folder / "data" / "postmaster.pid").read_text().split(maxsplit=1)[0])
+    return Mark("postgres", _FAST_STOP, _DATABASE_GRACE_SECONDS, pid=pid, began=began(pid), leads_group=False)

@@ -77,6 +77,8 @@ class PortBook:
             found = json.loads(self._path.read_text())
         except (OSError, ValueError):
             return {}
+        if not isinstance(found, dict):
+            return {}
         return {name: port for name, port in found.items() if isinstance(port, int) and 0 < port < 65_536}
 
 

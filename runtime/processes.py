@@ -34,6 +34,7 @@ class Mark:
     grace_seconds: float = 10.0
     pid: int | None = None
     began: str | None = None
+    leads_group: bool = True
     pid_file: str | None = None
     folder: str | None = None
 
@@ -119,7 +120,7 @@ def _wait_for_pid_file(mark: Mark) -> None:
 def _signal(mark: Mark, number: int) -> None:
     pid = _pid(mark)
     with contextlib.suppress(ProcessLookupError):
-        if pid is not None and number == signal.SIGKILL and mark.pid is not None:
+        if pid is not None and number == signal.SIGKILL and mark.leads_group:
             os.killpg(pid, number)
         elif pid is not None:
             os.kill(pid, number)

@@ -22,8 +22,10 @@ _NUMBERS = re.compile(
     rf"){_END}"
 )
 _CODES = re.compile(
-    r"(?i)((?<![a-z_])(?:code|sms_code|otp|verification_code|captcha|验证码)[\"']?\s*[:=:]\s*[\"']?)(\d{4,8})(?!\d)"
+    r"(?i)((?<![a-z_])(?:code|sms_code|otp|verification_code|captcha|验证码)[\"']?\s*[:=]\s*[\"']?)(\d{4,8})(?!\d)"
 )
+# Full-width forms, as Chinese input methods type them, are read as what they stand for.
+_WIDTHS = str.maketrans("０１２３４５６７８９Ｘｘ：＝", "0123456789Xx:=")
 _SECRET_FIELDS = frozenset(
     {"id_number", "card_number", "mobile", "mobile_number", "phone", "holder_name", "agreement_number"}
     | {"sms_code", "otp", "verification_code", "password", "cvv", "cvn", "pin"}
@@ -33,7 +35,7 @@ _SECRET_FIELDS = frozenset(
 
 def redact_text(text: str) -> str:
     """The text without what has the shape of an identity number, card number, mobile or `code=123456`."""
-    return _CODES.sub(rf"\g<1>{STRUCK_OUT}", _NUMBERS.sub(STRUCK_OUT, text))
+    return _CODES.sub(rf"\g<1>{STRUCK_OUT}", _NUMBERS.sub(STRUCK_OUT, text.translate(_WIDTHS)))
 
 
 def redact(value: Any, field: str = "") -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 _PASSWORD_BYTES = 24
 _KEY_BYTES = 32
@@ -97,6 +97,7 @@ def _read(path: Path) -> LocalSecrets:
         path.chmod(0o600)
     try:
         # A file of an older version lacks what was added since; what it lacks is not made up silently.
-        return LocalSecrets.model_validate({**dict.fromkeys(LocalSecrets.model_fields), **json.loads(path.read_text())})
-    except (ValueError, ValidationError) as error:
-        raise LocalSecretsError(f"{path} cannot be read as the secrets of a local stack") from error
+        needed = dict.fromkeys(LocalSecrets.model_fields)
+        return LocalSecrets.model_validate({**needed, **json.loads(path.read_text())})
+    except (ValueError, TypeError):
+        raise LocalSecretsError(f"{path} cannot be read as the secrets of a local stack") from None

@@ -164,7 +164,7 @@ class LocalStack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process numbers of the parts that are processes of ours."""
+        """Process numbers of the parts, of PostgreSQL its postmaster's."""
         return {name: mark.pid for name, mark in self._marks.items() if mark.pid is not None}
 
     def supervise(self, say: Callable[[str], None]) -> None:
