@@ -27,12 +27,12 @@ CREATE FUNCTION ledger.fingerprint(
 $$;
 
 -- The first field of a transfer that does not have its shape; NULL when all have. Amounts are looked at apart.
-CREATE FUNCTION ledger.wrong_field(body jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION ledger.wrong_field(body jsonb) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN jsonb_typeof(body) <> 'object' THEN 'transfer'
         WHEN NOT ledger.is_reference(body->>'key') THEN 'key'
         WHEN body->>'reference' IS NOT NULL AND NOT ledger.is_reference(body->>'reference') THEN 'reference'
-        WHEN NOT coalesce(body->>'booked_at' ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$'
+        WHEN NOT coalesce(body->>'booked_at' ~ '^\d\d\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$'
                           AND pg_input_is_valid(body->>'booked_at', 'timestamptz'), false) THEN 'booked_at'
         WHEN body->>'action' IN ('post', 'hold') THEN CASE
             WHEN NOT ledger.kind_is_known(body->>'kind') THEN 'kind'
@@ -61,74 +61,82 @@ CREATE FUNCTION ledger.amount_is_valid(body jsonb) RETURNS boolean LANGUAGE sql 
     SELECT CASE
         WHEN coalesce(jsonb_typeof(body->'amount'), 'null') = 'null' THEN body->>'action' IN ('post_hold', 'release_hold')
         WHEN body->>'action' = 'release_hold' THEN false
-        WHEN jsonb_typeof(body->'amount') = 'number' AND body->>'amount' ~ '^[1-9]\d{0,13}$'
-            THEN (body->>'amount')::bigint <= 10000000000000
+        WHEN jsonb_typeof(body->'amount') = 'number' AND body->>'amount' !~ '[^0-9]' AND length(body->>'amount') <= 14
+            THEN (body->>'amount')::bigint BETWEEN 1 AND 10000000000000
         ELSE false
     END
 $$;
 
--- Reads a batch and finds its accounts and holds. Never raises for what an item holds. The LIMITs keep the planner at
--- index look-ups whatever the tables' sizes.
+-- Reads a batch and finds its accounts and holds. Never raises for what an item holds. LIMIT 1 keeps the planner at
+-- index look-ups whatever the tables' sizes; OFFSET 0 keeps it from computing the same thing many times.
 CREATE FUNCTION ledger.resolve(items jsonb) RETURNS SETOF ledger.request LANGUAGE sql STABLE AS $$
-    SELECT i.at::int, t.at::int, (row_number() OVER (ORDER BY i.at, t.at))::int,
-        t.body->>'action', t.body->>'key',
-        coalesce(h.kind, t.body->>'kind'), coalesce(h.direction, t.body->>'direction'),
-        coalesce(h.debit_account_id, d.id), CASE coalesce(h.debit_side, d.normal_side) WHEN 'debit' THEN 1 ELSE -1 END,
-        coalesce(h.credit_account_id, c.id), CASE coalesce(h.credit_side, c.normal_side) WHEN 'credit' THEN 1 ELSE -1 END,
-        coalesce(h.currency, t.body->>'currency'), n.amount, h.id, h.amount,
-        n.instruction, n.reference,
-        CASE WHEN t.wrong IS NULL THEN (t.body->>'booked_at')::timestamptz END,
-        ledger.fingerprint(
-            t.body->>'action', coalesce(h.kind, t.body->>'kind'), coalesce(h.direction, t.body->>'direction'),
-            coalesce(h.debit_account_id, d.id), coalesce(h.credit_account_id, c.id),
-            coalesce(h.currency, t.body->>'currency'), n.amount, h.id, n.instruction, n.reference),
-        e.error, CASE e.error
-            WHEN 'invalid_transfer' THEN jsonb_build_object('field', t.wrong)
-            WHEN 'account_not_found' THEN
-                jsonb_build_object('account', CASE WHEN d.id IS NULL THEN t.body->>'debit' ELSE t.body->>'credit' END)
+    SELECT f.item_at, f.transfer_at, f.sequence, f.action, f.key, f.kind, f.direction,
+        f.debit_account_id, f.debit_sign, f.credit_account_id, f.credit_sign, f.currency, f.amount,
+        f.hold_id, f.hold_amount, f.instruction, f.reference,
+        CASE WHEN f.wrong IS NULL THEN (f.body->>'booked_at')::timestamptz END,
+        ledger.fingerprint(f.action, f.kind, f.direction, f.debit_account_id, f.credit_account_id,
+                           f.currency, f.amount, f.hold_id, f.instruction, f.reference),
+        f.error,
+        CASE f.error
+            WHEN 'invalid_transfer' THEN jsonb_build_object('field', f.wrong)
+            WHEN 'account_not_found' THEN jsonb_build_object(
+                'account', left(f.body->>CASE WHEN f.debit_account_id IS NULL THEN 'debit' ELSE 'credit' END, 100))
             WHEN 'currency_mismatch' THEN jsonb_build_object(
-                'account', CASE WHEN d.currency <> t.body->>'currency' THEN t.body->>'debit' ELSE t.body->>'credit' END)
-            WHEN 'hold_not_found' THEN jsonb_build_object('hold', t.body->>'hold')
-            WHEN 'amount_exceeds_hold' THEN jsonb_build_object('hold', t.body->>'hold')
+                'account', f.body->>CASE WHEN f.debit_currency <> f.currency THEN 'debit' ELSE 'credit' END)
+            WHEN 'hold_not_found' THEN jsonb_build_object('hold', f.body->>'hold')
+            WHEN 'amount_exceeds_hold' THEN jsonb_build_object('hold', f.body->>'hold')
         END
-    FROM jsonb_array_elements(items) WITH ORDINALITY AS i (body, at)
-    CROSS JOIN LATERAL (
-        SELECT body, at, ledger.wrong_field(body) AS wrong
-        FROM jsonb_array_elements(
-            CASE jsonb_typeof(i.body->'transfers') WHEN 'array' THEN i.body->'transfers' ELSE '[null]' END
-        ) WITH ORDINALITY AS u (body, at)
-    ) t
-    LEFT JOIN LATERAL (
-        SELECT id, currency, normal_side FROM ledger.account WHERE code = t.body->>'debit' LIMIT 1
-    ) d ON true
-    LEFT JOIN LATERAL (
-        SELECT id, currency, normal_side FROM ledger.account WHERE code = t.body->>'credit' LIMIT 1
-    ) c ON true
-    LEFT JOIN LATERAL (
-        SELECT f.*, (SELECT normal_side FROM ledger.account WHERE id = f.debit_account_id) AS debit_side,
-            (SELECT normal_side FROM ledger.account WHERE id = f.credit_account_id) AS credit_side
-        FROM ledger.transfer f
-        WHERE f.key = t.body->>'hold' AND f.action = 'hold' AND t.wrong IS NULL LIMIT 1
-    ) h ON true
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN t.wrong IS NULL AND ledger.amount_is_valid(t.body)
-                    THEN coalesce((t.body->>'amount')::bigint, h.amount) END AS amount,
+    FROM (
+        SELECT t.body, t.wrong, t.item_at, t.transfer_at,
+            (row_number() OVER (ORDER BY t.item_at, t.transfer_at))::int AS sequence,
+            t.body->>'action' AS action, t.body->>'key' AS key,
+            coalesce(h.kind, t.body->>'kind') AS kind, coalesce(h.direction, t.body->>'direction') AS direction,
+            coalesce(h.debit_account_id, d.id) AS debit_account_id,
+            CASE coalesce(h.debit_side, d.normal_side) WHEN 'debit' THEN 1 ELSE -1 END AS debit_sign,
+            coalesce(h.credit_account_id, c.id) AS credit_account_id,
+            CASE coalesce(h.credit_side, c.normal_side) WHEN 'credit' THEN 1 ELSE -1 END AS credit_sign,
+            d.currency AS debit_currency, coalesce(h.currency, t.body->>'currency') AS currency,
+            coalesce(t.amount, h.amount) AS amount, h.id AS hold_id, h.amount AS hold_amount,
             coalesce(t.body->>'instruction', h.instruction) AS instruction,
-            coalesce(t.body->>'reference', h.reference) AS reference
-    ) n
-    CROSS JOIN LATERAL (
-        SELECT CASE
-            WHEN t.at > 100 THEN 'too_many_transfers'
-            WHEN t.wrong IS NOT NULL THEN 'invalid_transfer'
-            WHEN NOT ledger.amount_is_valid(t.body) THEN 'invalid_amount'
-            WHEN t.body->>'action' IN ('post_hold', 'release_hold') THEN CASE
-                WHEN h.id IS NULL THEN 'hold_not_found'
-                WHEN n.amount > h.amount THEN 'amount_exceeds_hold'
-            END
-            WHEN d.id IS NULL OR c.id IS NULL THEN 'account_not_found'
-            WHEN d.currency <> t.body->>'currency' OR c.currency <> t.body->>'currency' THEN 'currency_mismatch'
-        END AS error
-    ) e
+            coalesce(t.body->>'reference', h.reference) AS reference,
+            CASE
+                WHEN t.transfer_at > 100 THEN 'too_many_transfers'
+                WHEN t.wrong IS NOT NULL THEN 'invalid_transfer'
+                WHEN NOT t.amount_is_valid THEN 'invalid_amount'
+                WHEN t.body->>'action' IN ('post_hold', 'release_hold') THEN CASE
+                    WHEN h.id IS NULL THEN 'hold_not_found'
+                    WHEN t.amount > h.amount THEN 'amount_exceeds_hold'
+                END
+                WHEN d.id IS NULL OR c.id IS NULL THEN 'account_not_found'
+                WHEN d.currency <> t.body->>'currency' OR c.currency <> t.body->>'currency' THEN 'currency_mismatch'
+            END AS error
+        FROM (
+            SELECT s.*, CASE WHEN s.wrong IS NULL AND s.amount_is_valid THEN (s.body->>'amount')::bigint END AS amount
+            FROM (
+                SELECT i.at::int AS item_at, u.at::int AS transfer_at, u.body,
+                    ledger.wrong_field(u.body) AS wrong, ledger.amount_is_valid(u.body) AS amount_is_valid
+                FROM jsonb_array_elements(items) WITH ORDINALITY AS i (body, at)
+                CROSS JOIN LATERAL jsonb_array_elements(
+                    CASE jsonb_typeof(i.body->'transfers') WHEN 'array' THEN i.body->'transfers' ELSE '[null]' END
+                ) WITH ORDINALITY AS u (body, at)
+                OFFSET 0
+            ) s
+            OFFSET 0
+        ) t
+        LEFT JOIN LATERAL (
+            SELECT id, currency, normal_side FROM ledger.account WHERE code = t.body->>'debit' LIMIT 1
+        ) d ON true
+        LEFT JOIN LATERAL (
+            SELECT id, currency, normal_side FROM ledger.account WHERE code = t.body->>'credit' LIMIT 1
+        ) c ON true
+        LEFT JOIN LATERAL (
+            SELECT o.*, (SELECT normal_side FROM ledger.account WHERE id = o.debit_account_id) AS debit_side,
+                (SELECT normal_side FROM ledger.account WHERE id = o.credit_account_id) AS credit_side
+            FROM ledger.transfer o
+            WHERE o.key = t.body->>'hold' AND o.action = 'hold' AND t.wrong IS NULL LIMIT 1
+        ) h ON true
+        OFFSET 0
+    ) f
 $$;
 
 -- What a transfer does to one of its two accounts: to what is posted, and to what is held.
@@ -265,6 +273,7 @@ $$;
 CREATE FUNCTION ledger.apply_item(item jsonb, recorded_at timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     replayed boolean := true;
+    was_there boolean;
 BEGIN
     IF jsonb_typeof(item->'transfers') IS DISTINCT FROM 'array' THEN
         PERFORM ledger.refuse('invalid_transfer', '{"field": "transfers"}');
@@ -272,7 +281,9 @@ BEGIN
         PERFORM ledger.refuse('too_many_transfers', '{}');
     END IF;
     FOR at IN 0 .. jsonb_array_length(item->'transfers') - 1 LOOP
-        replayed := ledger.apply_transfer(item->'transfers'->at, at, recorded_at) AND replayed;
+        -- A statement of its own: AND does not promise to evaluate both of its sides.
+        was_there := ledger.apply_transfer(item->'transfers'->at, at, recorded_at);
+        replayed := replayed AND was_there;
     END LOOP;
     RETURN replayed AND jsonb_array_length(item->'transfers') > 0;
 END

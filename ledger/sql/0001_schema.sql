@@ -6,9 +6,10 @@ CREATE SCHEMA ledger AUTHORIZATION {owner};
 -- Without this every new function would be callable by everybody.
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- Keys, instructions and references are ids of ours or of a bank, never free text.
+-- Keys, instructions and references are ids of ours or of a bank, never free text. (Written without a counted
+-- repetition, which costs thirty times as much.)
 CREATE FUNCTION ledger.is_reference(value text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT coalesce(value ~ '^[A-Za-z0-9_.:/-]{1,100}$', false)
+    SELECT coalesce(value <> '' AND length(value) <= 100 AND value !~ '[^A-Za-z0-9_.:/-]', false)
 $$;
 
 -- Which side makes an account of this kind grow; NULL for an unknown kind.
