@@ -15,11 +15,13 @@ from domain.error_codes import ErrorCode
 __all__ = [
     "ConflictError",
     "DomainError",
+    "EffectRefusedError",
     "ErrorCode",
     "FieldError",
     "NotAllowedError",
     "NotFoundError",
     "RefusedError",
+    "SettlementRefusedError",
     "UnavailableError",
     "ValidationRefusedError",
 ]
@@ -82,3 +84,21 @@ class ConflictError(DomainError):
 
 class UnavailableError(DomainError):
     """A part of ours did not answer; nothing is known to be wrong with the request. Try again with the same key."""
+
+
+class SettlementRefusedError(Exception):
+    """A settlement did not fit what the books hold; `error` is the snake_case code, `state` what was found."""
+
+    def __init__(self, error: str, state: str | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.state = state
+
+
+class EffectRefusedError(Exception):
+    """A send claim was refused: something stands in the way, and nothing was sent."""
+
+    def __init__(self, error: str, state: str | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.state = state

@@ -117,6 +117,16 @@ class AcceptRefund(_Value):
     reason_code: Literal["requested_by_payer", "duplicate", "goods_not_delivered", "order_changed", "other"]
 
 
+class ApplyForWaiver(_Value):
+    """A merchant asks for verification-free payment up to a limit of its own (A3.11a, A3.11c)."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    limit_minor: AmountMinor
+    currency: Currency
+
+
 class ClaimCodeAttempt(_Value):
     """A payer has typed a code: take the next attempt before it goes to the bank. The code is not part of it."""
 
@@ -129,14 +139,18 @@ class ClaimCodeAttempt(_Value):
     step: str
 
 
+CodeVerdict = Literal["confirmed", "wrong", "expired", "exhausted", "declined", "lost"]
+
+
 class CodeAttempt(_Value):
-    """A taken attempt: the numbers under which the bank is asked."""
+    """A taken attempt: the numbers under which the bank is asked; `verdict` if it was judged before."""
 
     attempt_id: str
     request_number: str
     code_request_number: str
     bank_code: str
     number: int
+    verdict: CodeVerdict | None = None
 
 
 class ClaimCodeResend(_Value):
@@ -148,9 +162,6 @@ class ClaimCodeResend(_Value):
     merchant_id: str
     cooldown_seconds: float
     max_sends: int
-
-
-CodeVerdict = Literal["confirmed", "wrong", "expired", "exhausted", "declined", "lost"]
 
 
 class ResolveCodeAttempt(_Value):
@@ -194,3 +205,13 @@ class ClaimedEffect(_Value):
     authorisation: str | None = None
     payment_id: str | None = None
     sealed: tuple[dict[str, Any], ...] = ()
+
+
+class OpenAttempt(_Value):
+    """A code attempt whose verdict nobody has learned yet."""
+
+    attempt_id: str
+    request_number: str
+    bank_code: str
+    user_id: str
+    claimed_at: datetime

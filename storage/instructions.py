@@ -16,10 +16,12 @@ from domain.error_codes import ERROR_TEXTS, ErrorKind
 from domain.errors import (
     ConflictError,
     DomainError,
+    EffectRefusedError,
     ErrorCode,
     NotAllowedError,
     NotFoundError,
     RefusedError,
+    SettlementRefusedError,
     UnavailableError,
 )
 from domain.instructions import (
@@ -28,11 +30,13 @@ from domain.instructions import (
     AcceptRefund,
     AcceptUnbinding,
     AcceptUser,
+    ApplyForWaiver,
     ClaimCodeAttempt,
     ClaimCodeResend,
     ClaimedEffect,
     ClaimEffect,
     CodeAttempt,
+    OpenAttempt,
     RecordConsent,
     ResolveCodeAttempt,
 )
@@ -49,28 +53,21 @@ _ERRORS: Mapping[ErrorKind, type[DomainError]] = {
 }
 
 
+_STATE_OF = sa.text(
+    "SELECT state FROM app.payment WHERE id = :id UNION ALL SELECT state FROM app.binding WHERE id = :id"
+)
+_OPEN_ATTEMPTS = sa.text(
+    "SELECT a.id AS attempt_id, a.request_number, a.claimed_at, e.bank_code, coalesce(p.user_id, b.user_id) AS user_id"
+    " FROM app.code_attempt a JOIN app.effect e ON e.request_number = a.request_number"
+    " LEFT JOIN app.payment p ON p.id = a.subject_id LEFT JOIN app.binding b ON b.id = a.subject_id"
+    " WHERE a.subject_id = :id AND a.verdict IS NULL"
+)
+
+
 class Submitter(Protocol):
     """Something that calls a batched SQL function with one item and answers its result after the commit."""
 
     async def submit(self, item: dict[str, Any]) -> dict[str, Any]: ...
-
-
-class SettlementRefusedError(Exception):
-    """A settlement did not fit what the books hold; `error` is the snake_case code, `state` what was found."""
-
-    def __init__(self, error: str, state: str | None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.state = state
-
-
-class EffectRefusedError(Exception):
-    """A send claim was refused: something stands in the way, and nothing was sent."""
-
-    def __init__(self, error: str, state: str | None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.state = state
 
 
 def refusal(result: Mapping[str, Any]) -> DomainError:
@@ -103,6 +100,9 @@ class Instructions:
 
     async def accept_unbinding(self, command: AcceptUnbinding) -> Resource:
         return await self._accept("app.accept_unbinding", command)
+
+    async def apply_for_waiver(self, command: ApplyForWaiver) -> Resource:
+        return await self._accept("app.apply_for_waiver", command)
 
     async def accept_payment(self, command: AcceptPayment) -> Resource:
         return await self._accept_batched("app.accept_payments", command)
@@ -147,6 +147,13 @@ class Instructions:
         if not result["ok"]:
             raise SettlementRefusedError(result["error"], None)
         return result["verdict"], result["state"]
+
+    async def open_attempts(self, subject_id: str) -> tuple[str, list[OpenAttempt]]:
+        """The state of a payment or binding and its code attempts without a verdict."""
+        async with self._engine.connect() as connection:
+            state = await connection.scalar(_STATE_OF, {"id": subject_id})
+            rows = (await connection.execute(_OPEN_ATTEMPTS, {"id": subject_id})).mappings().all()
+        return str(state), [OpenAttempt.model_validate(dict(row)) for row in rows]
 
     async def _accept(self, function: str, command: BaseModel) -> Resource:
         return _resource(await self._call(function, command))

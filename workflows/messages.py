@@ -1,4 +1,4 @@
-"""What goes into and comes out of processes and activities: identifiers, amounts, instants, verdicts.
+"""What goes into and comes out of processes: identifiers, amounts, instants, verdicts.
 
 No personal information, no free text, no codes. New fields are optional, so that running processes go on.
 """
@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.banking import BankOutcome
 from domain.instructions import CodeVerdict
 
 
@@ -51,13 +50,13 @@ class RefundOrder(Message):
 
 
 class BindingOrder(Message):
-    """Starts `bind-card` and `unbind-card`. `deadline`: when an application that got no right code ends."""
+    """Starts `bind-card` and `unbind-card`. `deadline`: when an application without a right code ends."""
 
     binding_id: str
     merchant_id: str
     user_id: str
     bank_code: str
-    deadline: datetime | None = None
+    deadline: datetime
 
 
 class ProcessResult(Message):
@@ -78,58 +77,3 @@ class CodeResendMessage(Message):
     """The payer asked for another code; `attempt` is the number of the send."""
 
     attempt: int
-
-
-class EffectRequest(Message):
-    """Do one step at a bank for one instruction. `resend` only after the bank said it never got the first."""
-
-    kind: Literal["payment", "refund", "binding"]
-    subject_id: str
-    bank_code: str
-    request_number: str
-    now: datetime
-    attempt: int = 0
-    resend: bool = False
-
-
-class EffectResult(Message):
-    """What is known of a step at a bank. `blocked`: the send claim was refused and nothing was sent."""
-
-    outcome: BankOutcome
-    reason: str | None = None
-    raw_code: str | None = None
-    bank_reference: str | None = None
-    booked_at: datetime | None = None
-    code_expires_at: datetime | None = None
-    claimed_at: datetime | None = None
-    blocked: str | None = None
-    blocked_state: str | None = None
-
-
-class EffectQuery(Message):
-    """Ask a bank what became of a request number."""
-
-    bank_code: str
-    request_number: str
-
-
-class AttemptQuestion(Message):
-    """Learn the verdict on a code attempt from the database or, failing that, from the bank."""
-
-    kind: Literal["payment", "binding"]
-    subject_id: str
-    now: datetime
-
-
-class AttemptVerdicts(Message):
-    """What is known now: is an attempt still without verdict, and in which state is the instruction."""
-
-    state: str
-    open_attempts: int
-
-
-class SettleResult(Message):
-    """`state` that now holds; `refused` is the code where the settlement did not fit."""
-
-    state: str | None = None
-    refused: str | None = None

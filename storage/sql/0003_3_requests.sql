@@ -54,8 +54,10 @@ BEGIN
                     VALUES (instant, k.id, i->>'action', 'refused', 'idempotency_key_reused', k.merchant_id, i->>'request_id');
                 result := '{"ok": false, "error": "idempotency_key_reused"}';
             ELSIF prior.answer IS NOT NULL THEN
-                result := result || jsonb_build_object('replay', prior.answer, 'resource_id', prior.resource_id);
-            ELSIF prior.lease_until > instant THEN
+                result := result || jsonb_build_object('replay', prior.answer, 'resource_id', prior.resource_id,
+                    'first_request_id', prior.request_id);
+            -- One's own request may come twice: a batch whose commit was not acknowledged is sent again.
+            ELSIF prior.lease_until > instant AND prior.request_id <> i->>'request_id' THEN
                 result := jsonb_build_object('ok', false, 'error', 'idempotency_in_progress', 'subject_id', prior.resource_id);
             ELSE
                 -- The first one died on the way; this one goes on under the same resource id, so nothing is made twice.

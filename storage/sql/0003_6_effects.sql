@@ -2,9 +2,10 @@
 -- meet on the same row. The request number is stored here before the first attempt.
 
 CREATE FUNCTION app.sealed_items(tokens text[]) RETURNS jsonb LANGUAGE sql STABLE
-    SET search_path = pg_catalog
-    RETURN (SELECT coalesce(jsonb_agg(to_jsonb(v) || jsonb_build_object('ciphertext', encode(v.ciphertext, 'base64'))), '[]')
-            FROM vault.item v WHERE v.token = ANY (tokens));
+    SET search_path = pg_catalog AS $$
+    SELECT coalesce(jsonb_agg(vault.sealed_json(v)), '[]') FROM vault.item v
+    WHERE v.token = ANY (tokens) AND v.erased_at IS NULL
+$$;
 
 -- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, disclosures}
 -- answers: {ok, already, ...what the sender needs} or {ok: false, error}

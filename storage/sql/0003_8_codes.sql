@@ -20,6 +20,13 @@ BEGIN
             FROM app.binding b WHERE b.id = i->>'id' AND b.merchant_id = i->>'merchant_id' FOR NO KEY UPDATE;
     END IF;
     IF NOT FOUND THEN RETURN jsonb_build_object('ok', false, 'error', (i->>'kind') || '_not_found'); END IF;
+    -- The same request again: who asked first may have died after the bank had answered.
+    SELECT * INTO made FROM app.code_attempt a WHERE a.id = i->>'attempt_id' AND a.subject_id = s.id;
+    IF made.verdict IS NOT NULL THEN
+        RETURN jsonb_build_object('ok', true, 'attempt_id', made.id, 'request_number', made.request_number,
+            'number', made.number, 'code_request_number', made.code_request_number, 'bank_code', s.bank_code,
+            'verdict', made.verdict);
+    END IF;
     IF s.state <> 'awaiting_code' OR s.code_request_number IS NULL THEN
         RETURN jsonb_build_object('ok', false, 'error', 'code_not_awaited', 'subject_id', s.id);
     END IF;
@@ -108,7 +115,9 @@ BEGIN
             FROM app.binding b WHERE b.id = i->>'id' AND b.merchant_id = i->>'merchant_id' FOR NO KEY UPDATE;
     END IF;
     IF NOT FOUND THEN RETURN jsonb_build_object('ok', false, 'error', (i->>'kind') || '_not_found'); END IF;
-    IF s.state <> 'awaiting_code' OR s.wait_reason IS DISTINCT FROM 'payer_code' THEN
+    -- A resend that was claimed and never sent (its process died) may be claimed again after the cool-down.
+    IF s.state <> 'awaiting_code' OR s.code_sent_at IS NULL
+        OR coalesce(s.wait_reason, '') NOT IN ('payer_code', 'issuer_answer') THEN
         RETURN jsonb_build_object('ok', false, 'error', 'code_not_awaited', 'subject_id', s.id);
     END IF;
     IF EXISTS (SELECT 1 FROM app.code_attempt a WHERE a.subject_id = s.id AND a.verdict IS NULL) THEN

@@ -193,9 +193,45 @@ BEGIN
     RETURN answer;
 END $$;
 
--- A refusal that was decided before the database was asked (wrong fields, a changed confirmation).
--- item: {request, now, action, subject_id, error, answer}
-CREATE FUNCTION app.record_refusal(i jsonb) RETURNS void
+CREATE FUNCTION app.waiver_application_view(w app.waiver_application) RETURNS jsonb LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN jsonb_build_object('id', w.id, 'object', 'waiver_application', 'limit_minor', w.limit_minor,
+        'currency', w.currency, 'state', w.state, 'applied_at', app.instant(w.applied_at),
+        'decided_at', app.instant(w.decided_at), 'waiting_for',
+        CASE w.state WHEN 'pending' THEN app.waiting_for('operator', w.applied_at, NULL, NULL) END);
+
+-- A merchant asks for verification-free payment; the institution decides (A3.11a). A new application leaves the waiver in
+-- force as it is until it is approved. item: {request, now, id, limit_minor, currency}
+CREATE FUNCTION app.apply_for_waiver(i jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    merchant text := i->'request'->>'merchant_id';
+    instant timestamptz := (i->>'now')::timestamptz;
+    standing text;
+    w app.waiver_application;
+    answer jsonb;
+BEGIN
+    SELECT m.state INTO standing FROM app.merchant m
+        WHERE m.id = merchant AND m.state = 'active' AND m.contract_until > instant FOR SHARE;
+    SELECT * INTO w FROM app.waiver_application WHERE id = i->>'id';
+    IF w.id IS NULL AND standing IS NOT NULL THEN
+        INSERT INTO app.waiver_application (id, merchant_id, limit_minor, currency, applied_at, applied_by)
+            VALUES (i->>'id', merchant, (i->>'limit_minor')::bigint, i->>'currency', instant, i->'request'->>'key_id')
+            ON CONFLICT (merchant_id) WHERE state = 'pending' DO NOTHING RETURNING * INTO w;
+    END IF;
+    answer := CASE
+        WHEN w.id IS NOT NULL THEN jsonb_build_object('ok', true, 'resource', app.waiver_application_view(w))
+        WHEN standing IS NULL THEN '{"ok": false, "error": "merchant_suspended"}'::jsonb
+        ELSE jsonb_build_object('ok', false, 'error', 'waiver_application_exists', 'subject_id',
+            (SELECT a.id FROM app.waiver_application a WHERE a.merchant_id = merchant AND a.state = 'pending')) END;
+    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+        i->'request'->>'key_id', 'apply_for_waiver', instant, i->>'id', answer);
+    RETURN answer;
+END $$;
+
+-- An answer that no accepting function gave: a refusal decided before the database was asked (wrong fields, a changed
+-- confirmation), or the verdict on a code. item: {request, now, action, subject_id, answer}
+CREATE FUNCTION app.record_answer(i jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM app.finish_request(i->'request'->>'merchant_id', i->'request'->>'idempotency_key', i->'request'->>'request_id',
@@ -225,10 +261,10 @@ BEGIN
 END $$;
 
 CREATE FUNCTION app.record_operation(at timestamptz, actor text, action text, outcome text, reason text, subject text,
-    partner text) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+    partner text, request text DEFAULT NULL) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
     BEGIN ATOMIC
-        INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, partner)
-            VALUES (at, actor, action, outcome, reason, subject, partner);
+        INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, partner, request_id)
+            VALUES (at, actor, action, outcome, reason, subject, partner, request);
     END;
 
 -- What was accepted and not started, and codes whose verdict nobody learned: for the sweeper.

@@ -1,0 +1,230 @@
+"""The steps at a bank. Each claims its effect first, sends once, and answers what is known; nobody retries it here.
+
+A step that finds its effect claimed already answers UNKNOWN without sending: the process then asks the bank, and sends
+again only when the bank has said that it never got the first (`resend`), under the same request number.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities import names
+from activities.interfaces import AttemptQuestion, AttemptVerdicts, EffectQuery, EffectRequest, EffectResult
+from activities.ports import BankDirectory, InstructionBook, PersonalVault
+from domain.banking import (
+    BankAnswer,
+    BankConnector,
+    BankOutcome,
+    DebitRequest,
+    FourElements,
+    PaymentCodeRequest,
+    RefundRequest,
+    SignApplication,
+    UnsignRequest,
+)
+from domain.codes import verdict_of
+from domain.errors import EffectRefusedError, ErrorCode
+from domain.identifiers import BankStep, request_number
+from domain.instructions import ClaimedEffect, ClaimEffect, OpenAttempt, ResolveCodeAttempt
+from domain.personal_data import PersonalField
+
+log = logging.getLogger(__name__)
+
+# Sent again this long before the bank may have forgotten the number, at the latest.
+RESEND_MARGIN = timedelta(hours=1)
+T = TypeVar("T")
+Send = Callable[[BankConnector, ClaimedEffect], Awaitable[BankAnswer]]
+
+
+class BankSteps:
+    """Activities that reach a bank."""
+
+    def __init__(self, book: InstructionBook, vault: PersonalVault, banks: BankDirectory) -> None:
+        self._book = book
+        self._vault = vault
+        self._banks = banks
+
+    @activity.defn(name=names.APPLY_TO_SIGN)
+    async def apply_to_sign(self, request: EffectRequest) -> EffectResult:
+        """The issuer verifies the four elements and texts a code (A2.1a)."""
+
+        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+            opened = await self._vault.open_elements(claimed.user_id, claimed.sealed)
+            elements = FourElements(
+                name=opened[PersonalField.NAME],
+                id_number=opened[PersonalField.ID_NUMBER],
+                card_number=opened[PersonalField.CARD_NUMBER],
+                mobile=opened[PersonalField.MOBILE],
+            )
+            return await bank.apply_to_sign(SignApplication(request_number=request.request_number, elements=elements))
+
+        return await self._perform(request, BankStep.SIGN, send)
+
+    @activity.defn(name=names.UNSIGN)
+    async def unsign(self, request: EffectRequest) -> EffectResult:
+        """The agreement ends at the bank."""
+
+        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+            agreement = await self._vault.open_agreement(claimed.user_id, claimed.sealed)
+            return await bank.unsign(UnsignRequest(request_number=request.request_number, agreement_number=agreement))
+
+        return await self._perform(request, BankStep.UNSIGN, send)
+
+    @activity.defn(name=names.SEND_PAYMENT_CODE)
+    async def send_payment_code(self, request: EffectRequest) -> EffectResult:
+        """The issuer texts a code that is bound to this debit's number, amount and payee (A3.7b)."""
+
+        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+            return await bank.send_payment_code(
+                PaymentCodeRequest(
+                    request_number=request.request_number,
+                    debit_request_number=request_number(BankStep.DEBIT, request.subject_id),
+                    agreement_number=await self._vault.open_agreement(claimed.user_id, claimed.sealed),
+                    amount_minor=_known(claimed.amount_minor),
+                    currency=_known(claimed.currency),
+                    payee=_known(claimed.payee),
+                )
+            )
+
+        return await self._perform(request, BankStep.PAYMENT_CODE, send)
+
+    @activity.defn(name=names.DEBIT)
+    async def debit(self, request: EffectRequest) -> EffectResult:
+        """The payer's account is debited, once (A2.1d)."""
+
+        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+            return await bank.debit(
+                DebitRequest(
+                    request_number=request.request_number,
+                    agreement_number=await self._vault.open_agreement(claimed.user_id, claimed.sealed),
+                    amount_minor=_known(claimed.amount_minor),
+                    currency=_known(claimed.currency),
+                    payee=_known(claimed.payee),
+                    authorisation=claimed.authorisation,
+                )
+            )
+
+        return await self._perform(request, BankStep.DEBIT, send)
+
+    @activity.defn(name=names.REFUND)
+    async def refund(self, request: EffectRequest) -> EffectResult:
+        """All or part of a debit goes back to the payer's card."""
+        return await self._perform(request, BankStep.REFUND, _refund_of(request))
+
+    @activity.defn(name=names.REFUND_LATE_SUCCESS)
+    async def refund_late_success(self, request: EffectRequest) -> EffectResult:
+        """A debit that succeeded after its order was over goes back whole."""
+        return await self._perform(request, BankStep.LATE_REFUND, _refund_of(request))
+
+    @activity.defn(name=names.ASK_BANK)
+    async def ask_bank(self, query: EffectQuery) -> EffectResult:
+        """What the bank knows of a request number. No answer is retried for as long as the process wants to know."""
+        bank = self._banks.connector_for_sent(query.bank_code)
+        answer = await bank.query(query.request_number)
+        if answer.outcome is BankOutcome.UNKNOWN:
+            raise ApplicationError(f"{query.bank_code} did not answer", type=ErrorCode.BANK_NO_ANSWER.value)
+        return _result(answer, bank)
+
+    @activity.defn(name=names.ASK_ABOUT_CODE)
+    async def ask_about_code(self, question: AttemptQuestion) -> AttemptVerdicts:
+        """Learns the verdicts that nobody learned because the process that asked died in between."""
+        _, attempts = await self._book.open_attempts(question.subject_id)
+        for attempt in attempts:
+            await self._learn_verdict(attempt, question.now)
+        state, left = await self._book.open_attempts(question.subject_id)
+        return AttemptVerdicts(state=state, open_attempts=len(left))
+
+    async def _perform(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
+        bank = self._banks.connector_for_sent(request.bank_code)
+        try:
+            claimed = await self._book.claim_effect(self._claim(request, step))
+        except EffectRefusedError as refused:
+            return EffectResult(outcome=BankOutcome.DECLINED, blocked=refused.error, blocked_state=refused.state)
+        if claimed.already and not (request.resend and _still_remembered(bank, claimed, request.now)):
+            return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+        answer = await send(bank, claimed)
+        return _result(answer, bank).model_copy(update={"claimed_at": claimed.claimed_at})
+
+    def _claim(self, request: EffectRequest, step: BankStep) -> ClaimEffect:
+        disclosures = None
+        if step is BankStep.SIGN:
+            disclosures = self._vault.disclose_elements(
+                _known(request.user_id), request.bank_code, request.request_number
+            )
+        return ClaimEffect(
+            now=request.now,
+            kind=request.kind,
+            id=request.subject_id,
+            step=step.value,
+            request_number=request.request_number,
+            attempt=request.attempt,
+            disclosures=disclosures,
+        )
+
+    async def _learn_verdict(self, attempt: OpenAttempt, now: datetime) -> None:
+        bank = self._banks.connector_for_sent(attempt.bank_code)
+        answer = await bank.query(attempt.request_number)
+        verdict = verdict_of(answer)
+        validity = timedelta(seconds=bank.capabilities.request_validity_seconds)
+        if answer.outcome is BankOutcome.NOT_FOUND and now > attempt.claimed_at + validity:
+            verdict = "lost"
+        if verdict is None:
+            return
+        agreement = None
+        if answer.agreement_number is not None:
+            agreement = await self._vault.seal_agreement(attempt.user_id, answer.agreement_number)
+        await self._book.resolve_code_attempt(
+            ResolveCodeAttempt(
+                now=now,
+                attempt_id=attempt.attempt_id,
+                verdict=verdict,
+                authorisation=answer.authorisation,
+                agreement=agreement,
+                raw_code=answer.raw_code,
+                reason=answer.reason,
+            )
+        )
+
+
+def _still_remembered(bank: BankConnector, claimed: ClaimedEffect, now: datetime) -> bool:
+    memory = timedelta(seconds=bank.capabilities.remembers_request_numbers_seconds)
+    return now < claimed.claimed_at + max(memory - RESEND_MARGIN, memory / 2)
+
+
+def _refund_of(request: EffectRequest) -> Send:
+    async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+        return await bank.refund(
+            RefundRequest(
+                request_number=request.request_number,
+                debit_request_number=request_number(BankStep.DEBIT, _known(claimed.payment_id)),
+                amount_minor=_known(claimed.amount_minor),
+                currency=_known(claimed.currency),
+            )
+        )
+
+    return send
+
+
+def _result(answer: BankAnswer, bank: BankConnector) -> EffectResult:
+    return EffectResult(
+        outcome=answer.outcome,
+        reason=answer.reason,
+        raw_code=answer.raw_code,
+        bank_reference=answer.bank_reference,
+        booked_at=answer.booked_at,
+        code_expires_at=answer.code_expires_at,
+        request_validity_seconds=bank.capabilities.request_validity_seconds,
+    )
+
+
+def _known(value: T | None) -> T:
+    """What the send claim always answers for this step; its absence is a defect of ours, not a bank's answer."""
+    if value is None:
+        raise ApplicationError("the send claim lacks a value that this step needs", non_retryable=True)
+    return value

@@ -1,0 +1,11 @@
+"""Names of the activities, as Temporal shows them."""
+
+APPLY_TO_SIGN = "apply_to_sign"
+UNSIGN = "unsign"
+SEND_PAYMENT_CODE = "send_payment_code"
+DEBIT = "debit"
+REFUND = "refund"
+REFUND_LATE_SUCCESS = "refund_late_success"
+ASK_BANK = "ask_bank"
+ASK_ABOUT_CODE = "ask_about_code"
+SETTLE = "settle"

@@ -1,0 +1,124 @@
+"""One step at a bank, from the send claim to an outcome that is known. Unknown is not failed: it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names
+    from activities.interfaces import EffectQuery, EffectRequest, EffectResult
+    from domain.banking import BankOutcome
+    from workflows import policies
+
+UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
+KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED})
+
+
+def is_known(result: EffectResult) -> bool:
+    """Whether a step has ended: done, declined, or blocked before it was sent."""
+    return result.outcome in KNOWN
+
+
+class BankStep:
+    """Sends one step, then asks by request number until the bank knows.
+
+    `notice` is called by the process when the bank has spoken up, so that the next question is not waited for.
+    """
+
+    def __init__(self, activity: str, request: EffectRequest, summary: str) -> None:
+        self._activity = activity
+        self._request = request
+        self._summary = summary
+        self._noticed = False
+        self._sent_at: datetime | None = None
+        self._validity = timedelta(seconds=300)
+        self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
+
+    def notice(self) -> None:
+        """The bank has said that there is something to ask about."""
+        self._noticed = True
+
+    async def send(self, *, resend: bool = False) -> EffectResult:
+        """One attempt. Whatever goes wrong on the way is UNKNOWN, because it may have arrived."""
+        request = self._request.model_copy(update={"now": workflow.now(), "resend": resend})
+        try:
+            result: EffectResult = await workflow.execute_activity(
+                self._activity,
+                request,
+                result_type=EffectResult,
+                start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
+                retry_policy=policies.ONCE,
+                summary=self._summary,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            result = UNANSWERED
+        self._sent_at = workflow.now()
+        self._remember_validity(result)
+        return result
+
+    async def learn(
+        self, *, until: datetime | None, resend_until: datetime | None, renew: Callable[[], None] | None = None
+    ) -> EffectResult:
+        """Asks until it is known, or until `until`. What the bank never got is sent again up to `resend_until`
+        (None: for as long as it takes); after that, NOT_FOUND is the answer once nothing can arrive any more.
+        `renew` continues the process in a fresh history when this one has grown long.
+        """
+        result = UNANSWERED
+        while True:
+            self._noticed = False
+            result = await self._ask(until) or result
+            if is_known(result):
+                return result
+            if result.outcome is BankOutcome.NOT_FOUND:
+                if resend_until is None or workflow.now() < resend_until:
+                    result = await self.send(resend=True)
+                    if is_known(result):
+                        return result
+                elif self._can_no_longer_arrive():
+                    return result
+            if until is not None and workflow.now() >= until:
+                return result
+            if renew is not None and workflow.info().is_continue_as_new_suggested():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                renew()
+            await self._wait(until)
+
+    async def _ask(self, until: datetime | None) -> EffectResult | None:
+        left = None if until is None else max(until - workflow.now(), timedelta(seconds=1))
+        try:
+            result: EffectResult = await workflow.execute_activity(
+                names.ASK_BANK,
+                EffectQuery(bank_code=self._request.bank_code, request_number=self._request.request_number),
+                result_type=EffectResult,
+                start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
+                schedule_to_close_timeout=left,
+                retry_policy=policies.PATIENTLY,
+                summary=f"Ask what became of {self._request.request_number}",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return None
+        self._remember_validity(result)
+        return result
+
+    async def _wait(self, until: datetime | None) -> None:
+        pause = self._pause if until is None else min(self._pause, max(until - workflow.now(), timedelta(0)))
+        self._pause = min(self._pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
+        try:
+            await workflow.wait_condition(lambda: self._noticed, timeout=pause, timeout_summary="Ask the bank again")
+        except TimeoutError:
+            return
+
+    def _remember_validity(self, result: EffectResult) -> None:
+        if result.request_validity_seconds is not None:
+            self._validity = timedelta(seconds=result.request_validity_seconds)
+
+    def _can_no_longer_arrive(self) -> bool:
+        return self._sent_at is not None and workflow.now() > self._sent_at + self._validity

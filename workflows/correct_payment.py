@@ -1,0 +1,79 @@
+"""Correct a payment that had ended as failed by the bank's later word, on the record (A4.1c, house rule 4)."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names as activity_names
+    from activities.interfaces import EffectRequest
+    from domain.banking import BankOutcome
+    from domain.identifiers import BankStep as Step
+    from domain.identifiers import request_number
+    from domain.journal import late_collection
+    from domain.settlement import Settlement
+    from domain.states import PaymentState, WaitReason
+    from workflows import names
+    from workflows.bank_step import BankStep, is_known
+    from workflows.late_refund import give_back_late_success
+    from workflows.messages import PaymentOrder, ProcessResult
+    from workflows.settling import settle
+
+
+@workflow.defn(name=names.Process.CORRECT_PAYMENT.value)
+class CorrectPayment:
+    """The bank spoke up about a failed payment: if it did take the money, the money is booked and given back."""
+
+    @workflow.init
+    def __init__(self, order: PaymentOrder) -> None:
+        self._order = order
+        self._step: BankStep | None = None
+
+    @workflow.run
+    async def run(self, order: PaymentOrder) -> ProcessResult:
+        request = EffectRequest(
+            kind="payment",
+            subject_id=order.payment_id,
+            bank_code=order.bank_code,
+            request_number=request_number(Step.DEBIT, order.payment_id),
+            now=workflow.now(),
+        )
+        # Only asked about, never sent: the debit's one attempt was long ago.
+        step = self._use(BankStep(activity_names.DEBIT, request, "Ask about the debit again"))
+        result = await step.learn(until=None, resend_until=workflow.now())
+        if not is_known(result) or result.outcome is not BankOutcome.SUCCEEDED:
+            return ProcessResult(state=PaymentState.FAILED, reason="bank_confirms_failure")
+        settled = await settle(
+            Settlement(
+                key=f"{order.payment_id}:corrected",
+                kind="payment",
+                id=order.payment_id,
+                expect=(PaymentState.FAILED,),
+                state=PaymentState.LATE_REFUNDING,
+                at=workflow.now(),
+                action="correct_payment",
+                outcome="corrected",
+                corrected=True,
+                reason="bank_says_succeeded",
+                bank_reference=result.bank_reference,
+                booked_at=result.booked_at,
+                wait_reason=WaitReason.BANK_REFUND,
+                transfers=late_collection(
+                    order.payment_id, order.bank_code, order.amount_minor, order.currency, workflow.now()
+                ),
+                event_type="payment.corrected",
+            )
+        )
+        if settled.refused:
+            return ProcessResult(state=settled.state or "unknown", reason=settled.refused)
+        return await give_back_late_success(order, self._use, workflow.set_current_details, None)
+
+    @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
+    def bank_notice(self) -> None:
+        """The bank has something to say; it is asked, and only its answer counts."""
+        if self._step is not None:
+            self._step.notice()
+
+    def _use(self, step: BankStep) -> BankStep:
+        self._step = step
+        return step

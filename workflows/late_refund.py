@@ -1,0 +1,96 @@
+"""Giving a late success back: the payer's money came after the order was over, so it goes back unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names as activity_names
+    from activities.interfaces import EffectRequest, EffectResult
+    from domain.banking import BankOutcome
+    from domain.identifiers import BankStep as Step
+    from domain.identifiers import request_number
+    from domain.journal import late_refund
+    from domain.money import format_amount
+    from domain.settlement import Settlement
+    from domain.states import PaymentState, WaitReason
+    from workflows import policies
+    from workflows.bank_step import BankStep, is_known
+    from workflows.messages import PaymentOrder, ProcessResult
+    from workflows.settling import settle
+
+
+async def give_back_late_success(
+    order: PaymentOrder,
+    use: Callable[[BankStep], BankStep],
+    tell: Callable[[str], None],
+    renew: Callable[[], None] | None,
+) -> ProcessResult:
+    """Refunds the whole debit under a number of its own and waits until the bank has done it.
+
+    A bank that says no is an operator's matter: the money stays in suspense, is visible, and is asked about again.
+    """
+    number = request_number(Step.LATE_REFUND, order.payment_id)
+    amount = format_amount(order.amount_minor, order.currency)
+    tell(f"The order was over when {order.bank_code} confirmed; giving {amount} back to the payer.")
+    request = EffectRequest(
+        kind="payment",
+        subject_id=order.payment_id,
+        bank_code=order.bank_code,
+        request_number=number,
+        now=workflow.now(),
+    )
+    step = use(BankStep(activity_names.REFUND_LATE_SUCCESS, request, f"Give {amount} back at {order.bank_code}"))
+    result = await step.send()
+    rounds = 0
+    while True:
+        if not is_known(result):
+            result = await step.learn(until=None, resend_until=None, renew=renew)
+        if result.outcome is BankOutcome.SUCCEEDED:
+            settled = await settle(_given_back(order, number, result))
+            tell(f"{amount} went back to the payer.")
+            return ProcessResult(
+                state=settled.state or PaymentState.LATE_REFUNDED, reason="succeeded_after_order_expired"
+            )
+        rounds += 1
+        tell(f"{order.bank_code} refuses to give {amount} back; an operator has to act.")
+        await settle(_operator_needed(order, rounds, result))
+        await workflow.sleep(policies.PAUSE_WHILE_OPERATOR_ACTS, summary="Until an operator has acted")
+        result = await step.send(resend=True)
+
+
+def _given_back(order: PaymentOrder, number: str, result: EffectResult) -> Settlement:
+    now = workflow.now()
+    return Settlement(
+        key=f"{order.payment_id}:late-refunded",
+        kind="payment",
+        id=order.payment_id,
+        expect=(PaymentState.LATE_REFUNDING,),
+        state=PaymentState.LATE_REFUNDED,
+        at=now,
+        action="late_refund",
+        outcome="done",
+        effect_number=number,
+        effect_outcome="succeeded",
+        transfers=late_refund(order.payment_id, order.bank_code, order.amount_minor, order.currency, now),
+        event_type="payment.late_refunded",
+    )
+
+
+def _operator_needed(order: PaymentOrder, rounds: int, result: EffectResult) -> Settlement:
+    return Settlement(
+        key=f"{order.payment_id}:late-refund-refused:{rounds}",
+        kind="payment",
+        id=order.payment_id,
+        expect=(PaymentState.LATE_REFUNDING,),
+        state=None,
+        at=workflow.now(),
+        action="late_refund",
+        outcome="failed",
+        reason=result.reason or result.blocked,
+        raw_code=result.raw_code,
+        wait_reason=WaitReason.OPERATOR,
+        wait_until=workflow.now() + policies.PAUSE_WHILE_OPERATOR_ACTS,
+    )

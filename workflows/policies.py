@@ -1,0 +1,30 @@
+"""Every time-out and retry, by name. Times are of the process, so that a test can skip them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+# Longer than the longest exchange with any bank (15 s, checked when the bank register is read), so that an attempt that
+# Temporal gave up on is really over.
+BANK_STEP_TIMEOUT = timedelta(seconds=20)
+# An effect is never retried blindly: one attempt, then the bank is asked.
+ONCE = RetryPolicy(maximum_attempts=1)
+# Questions change nothing and may be asked for ever.
+PATIENTLY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=60)
+)
+
+SETTLE_LOCALLY_TIMEOUT = timedelta(seconds=5)
+SETTLE_LOCALLY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+SETTLE_TIMEOUT = timedelta(seconds=30)
+
+# So long a bank may keep silent before the instruction is shown as unknown.
+PATIENCE_BEFORE_UNKNOWN = timedelta(seconds=10)
+FIRST_PAUSE_BETWEEN_QUESTIONS = timedelta(seconds=1)
+LONGEST_PAUSE_BETWEEN_QUESTIONS = timedelta(minutes=10)
+# How often a step that only a person can bring on is looked at again.
+PAUSE_WHILE_OPERATOR_ACTS = timedelta(hours=6)
+# An answer this long after the order's expiry was under way when it expired, and still counts.
+GRACE_FOR_ANSWER_UNDER_WAY = timedelta(seconds=60)

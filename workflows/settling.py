@@ -1,0 +1,39 @@
+"""How a process changes the books: locally and fast, or remotely and for as long as it takes."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names
+    from activities.interfaces import SettleResult
+    from domain.settlement import Settlement
+    from workflows import policies
+
+
+async def settle(settlement: Settlement) -> SettleResult:
+    """One settlement, exactly once in effect. Answers the state that holds, also when another run was quicker."""
+    try:
+        settled: SettleResult = await workflow.execute_local_activity(
+            names.SETTLE,
+            settlement,
+            result_type=SettleResult,
+            schedule_to_close_timeout=policies.SETTLE_LOCALLY_TIMEOUT,
+            retry_policy=policies.SETTLE_LOCALLY,
+            summary=f"Book {settlement.action}",
+        )
+        return settled
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+    # A local activity that fails cannot be seen in the UI; this one stands there as pending until it is done.
+    settled: SettleResult = await workflow.execute_activity(
+        names.SETTLE,
+        settlement,
+        result_type=SettleResult,
+        start_to_close_timeout=policies.SETTLE_TIMEOUT,
+        retry_policy=policies.PATIENTLY,
+        summary=f"Book {settlement.action}",
+    )
+    return settled
