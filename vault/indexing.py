@@ -17,6 +17,7 @@ from vault.sealing import derive_key
 
 # Names of one-time codes in requests. A stored digest of a six-digit code would be a stored code.
 CODE_FIELDS = frozenset({"code"})
+MAX_PAYLOAD_DEPTH = 32
 
 
 class IndexKind(StrEnum):
@@ -53,8 +54,9 @@ class KeyedDigests:
         """64 hexadecimal digits for a JSON value, whatever the order of its keys.
 
         Fields named in `leave_out` do not count, at any depth: one-time codes are stored in no form.
+        Raises ValueError or TypeError for what is not JSON or lies deeper than 32 levels.
         """
-        return _digest(self._fingerprint_key, _without(payload, frozenset(leave_out)))
+        return _digest(self._fingerprint_key, _without(payload, frozenset(leave_out), MAX_PAYLOAD_DEPTH))
 
 
 def _digest(key: bytes, content: object) -> str:
@@ -62,9 +64,11 @@ def _digest(key: bytes, content: object) -> str:
     return hmac.new(key, text.encode("ascii"), hashlib.sha256).hexdigest()
 
 
-def _without(payload: object, names: frozenset[str]) -> object:
+def _without(payload: object, names: frozenset[str], levels: int) -> object:
+    if levels == 0:
+        raise ValueError("the payload is nested too deeply")
     if isinstance(payload, dict):
-        return {key: _without(value, names) for key, value in payload.items() if key not in names}
+        return {key: _without(value, names, levels - 1) for key, value in payload.items() if key not in names}
     if isinstance(payload, list | tuple):
-        return [_without(value, names) for value in payload]
+        return [_without(value, names, levels - 1) for value in payload]
     return payload

@@ -26,7 +26,7 @@ _NONCE_BYTES = 12
 class SealedItem(BaseModel):
     """One value as ciphertext, and the row of `vault.item` it becomes; JSON-able (`ciphertext` in base64)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     token: str
     user_id: str
@@ -66,9 +66,10 @@ def seal_item(
     key: bytes, *, token: str, user_id: str, field: PersonalField, value: str, created_at: datetime
 ) -> SealedItem:
     """A value as an item that opens only under this token, user and field. Raises ValueError by its size."""
-    plaintext = value.encode("utf-8")
-    if not 0 < len(plaintext) <= MAX_VALUE_BYTES:
-        raise ValueError(f"a value of {field.value} has 1 to {MAX_VALUE_BYTES} bytes")
+    # Half a surrogate pair has no UTF-8, and the codec's own error would carry the value.
+    plaintext = value.encode("utf-8", "replace")
+    if plaintext.decode("utf-8") != value or not 0 < len(plaintext) <= MAX_VALUE_BYTES:
+        raise ValueError(f"a value of {field.value} has 1 to {MAX_VALUE_BYTES} bytes of UTF-8")
     sealed = encrypt(key, plaintext, _item_place(token, user_id, field, KEY_VERSION))
     return SealedItem(
         token=token,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -22,6 +23,13 @@ _DESTROY = sa.text("SELECT keys.destroy_user_key(:user_id, :actor, :reason, :at)
 
 CACHE_SECONDS = 30.0
 CACHE_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class _DataKey:
+    """A key that does not show itself when a task or a container that holds it is printed."""
+
+    secret: bytes = field(repr=False)
 
 
 class UserKeys:
@@ -44,22 +52,22 @@ class UserKeys:
         self._monotonic = monotonic
         self._cache_seconds = min(cache_seconds, CACHE_SECONDS)
         self._cache_size = cache_size
-        self._cached: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[bytes]] = {}
+        self._cached: OrderedDict[str, tuple[float, _DataKey]] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[_DataKey]] = {}
         self._destructions = 0
 
     async def get(self, user_id: str) -> bytes:
         """The data key; those who ask at once share one read. Raises UserKeyMissingError, UserErasedError."""
         cached = self._cached.get(user_id)
         if cached is not None and self._monotonic() < cached[0]:
-            return cached[1]
+            return cached[1].secret
         loading = self._loading.get(user_id)
         if loading is None:
             loading = asyncio.create_task(self._load(user_id))
             self._loading[user_id] = loading
             loading.add_done_callback(lambda task: self._finish(user_id, task))
         # One caller that gives up must not take the key from the others.
-        return await asyncio.shield(loading)
+        return (await asyncio.shield(loading)).secret
 
     async def ensure(self, user_id: str, at: datetime) -> None:
         """Gives the user a key unless there is one; of several at once, in any process, one key wins.
@@ -88,20 +96,20 @@ class UserKeys:
             self._forget(user_id)
         return destroyed_at
 
-    async def _load(self, user_id: str) -> bytes:
+    async def _load(self, user_id: str) -> _DataKey:
         async with self._engine.connect() as connection:
             row = (await connection.execute(_READ, {"user_id": user_id})).one_or_none()
         if row is None:
             raise UserKeyMissingError
         return self._unwrap(user_id, row)
 
-    def _unwrap(self, user_id: str, row: sa.Row[bytes | None, str]) -> bytes:
+    def _unwrap(self, user_id: str, row: sa.Row[bytes | None, str]) -> _DataKey:
         wrapped_key, master_key_id = row
         if wrapped_key is None:
             raise UserErasedError
-        return self._master_keys.unwrap(user_id, wrapped_key, master_key_id)
+        return _DataKey(self._master_keys.unwrap(user_id, wrapped_key, master_key_id))
 
-    def _finish(self, user_id: str, task: asyncio.Task[bytes]) -> None:
+    def _finish(self, user_id: str, task: asyncio.Task[_DataKey]) -> None:
         # A key that was destroyed while it was being read is not kept: `_forget` has taken the task away.
         is_current = self._loading.get(user_id) is task
         if is_current:
@@ -109,7 +117,7 @@ class UserKeys:
         if not task.cancelled() and task.exception() is None and is_current:
             self._keep(user_id, task.result())
 
-    def _keep(self, user_id: str, data_key: bytes) -> None:
+    def _keep(self, user_id: str, data_key: _DataKey) -> None:
         self._cached[user_id] = (self._monotonic() + self._cache_seconds, data_key)
         self._cached.move_to_end(user_id)
         # The oldest come first and expire first.

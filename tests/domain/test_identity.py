@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stdnum import luhn
 from stdnum.cn import ric
 
 from domain.banking import FourElements
@@ -17,6 +19,7 @@ from domain.identity import (
     FieldCorrection,
     age_on,
     birth_date,
+    card_number_warnings,
     capacity_on,
     check_elements,
     normalise,
@@ -155,11 +158,22 @@ def test_an_unusual_card_number_is_a_warning_and_no_refusal(card_number: str, wa
     assert [warning.code for warning in checked.warnings] == warnings
 
 
-@pytest.mark.parametrize(
-    ("length", "code"), [(12, "wrong_length"), (13, None), (19, None), (20, "wrong_length")]
-)
+@pytest.mark.parametrize(("length", "code"), [(12, "wrong_length"), (13, None), (19, None), (20, "wrong_length")])
 def test_a_card_number_has_thirteen_to_nineteen_digits(length: int, code: str | None) -> None:
     assert faults(card_number="6" * length).get("card_number") == code
+
+
+def test_the_mobile_ranges_are_those_of_the_numbering_plan() -> None:
+    for prefix in range(10_000, 20_000):
+        number = phonenumbers.parse(f"{prefix}123456", "CN")
+        is_mobile = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
+        assert (faults(mobile=f"{prefix}123456") == {}) == is_mobile, prefix
+
+
+@given(st.text("0123456789", min_size=13, max_size=19))
+def test_a_checksum_is_unusual_exactly_if_it_is_not_luhn(card_number: str) -> None:
+    unusual = ElementFault.CHECKSUM_UNUSUAL in [warning.code for warning in card_number_warnings(card_number)]
+    assert unusual == (not luhn.is_valid(card_number))
 
 
 @pytest.mark.parametrize("mobile", ["16612345678", "17012345678", "19212345678", "19712345678"])
@@ -182,9 +196,7 @@ def test_what_is_not_a_mainland_mobile_is_refused(mobile: str, code: str) -> Non
     assert faults(mobile=mobile) == {"mobile": code}
 
 
-@pytest.mark.parametrize(
-    "mobile", ["+86 138-0000-1234", "008613800001234", "86 13800001234", "１３８００００１２３４"]
-)
+@pytest.mark.parametrize("mobile", ["+86 138-0000-1234", "008613800001234", "86 13800001234", "１３８００００１２３４"])
 def test_a_mobile_is_kept_as_eleven_digits(mobile: str) -> None:
     elements, _ = normalise(FourElements(**{**GOOD, "mobile": mobile}))
     assert elements.mobile == "13800001234"
@@ -201,9 +213,7 @@ def test_corrections_are_recorded_by_kind_and_hold_no_value() -> None:
     assert elements.name == "阿卜杜·热西提"
     assert corrections == (
         FieldCorrection(PersonalField.NAME, (Correction.WIDTH, Correction.SPACES, Correction.SEPARATORS)),
-        FieldCorrection(
-            PersonalField.ID_NUMBER, (Correction.WIDTH, Correction.SPACES, Correction.LETTER_CASE)
-        ),
+        FieldCorrection(PersonalField.ID_NUMBER, (Correction.WIDTH, Correction.SPACES, Correction.LETTER_CASE)),
         FieldCorrection(PersonalField.CARD_NUMBER, (Correction.SPACES, Correction.SEPARATORS)),
         FieldCorrection(PersonalField.MOBILE, (Correction.SPACES, Correction.COUNTRY_CODE)),
     )

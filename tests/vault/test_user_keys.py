@@ -15,7 +15,7 @@ from tests.vault.conftest import ELEMENTS, MASTER_KEY, VaultCase
 from vault.errors import MasterKeyMissingError, SealBrokenError, UserErasedError, UserKeyMissingError
 from vault.rotation import rewrap_user_keys
 from vault.sealing import MasterKeys, new_key
-from vault.user_keys import UserKeys
+from vault.user_keys import UserKeys, _DataKey
 from vault.vault import Vault
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ import asyncio, hashlib, sys
 from datetime import UTC, datetime
 from storage.database import create_engine
 from vault.sealing import MasterKeys
-from vault.user_keys import UserKeys
+from vault.user_keys import UserKeys, _DataKey
 
 async def main():
     engine = create_engine(sys.argv[1])
@@ -122,7 +122,7 @@ class CountingUserKeys(UserKeys):
         self.may_answer.set()
         self.has_read = asyncio.Event()
 
-    async def _load(self, user_id: str) -> bytes:
+    async def _load(self, user_id: str) -> _DataKey:
         self.reads += 1
         data_key = await super()._load(user_id)
         self.has_read.set()
