@@ -19,8 +19,8 @@ from domain.identity import (
     FieldCorrection,
     age_on,
     birth_date,
-    card_number_warnings,
     capacity_on,
+    card_number_warnings,
     check_elements,
     normalise,
 )
