@@ -21,6 +21,7 @@ from storage.provision import Passwords, Urls, provision, restrict_access
 
 _TEMPLATE = "template"
 _KEY_TEMPLATE = "template_keys"
+_MEMORY_BYTES = 4 * 1024**3
 _numbers = count(1)
 
 
@@ -55,9 +56,15 @@ def durable_postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+def _memory() -> str | None:
+    """A place in memory where there is one with room: cloning a database there takes a twentieth of the time."""
+    memory = Path("/dev/shm")  # noqa: S108
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > _MEMORY_BYTES else None
+
+
 class _server:  # noqa: N801
     def __init__(self, *, durable: bool) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="liushui-pg-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="liushui-pg-", dir=None if durable else _memory()))
         self._server = EmbeddedPostgres(self._folder, durable=durable)
 
     def __enter__(self) -> EmbeddedPostgres:
