@@ -18,8 +18,8 @@ test: environment ## Runs the tests that take minutes
 	@$(PYTHON) -m pytest -n 2
 
 check: environment ## Formats, lints, types, import rules: changes nothing, says what is wrong
-	@$(PYTHON) -m ruff format --check --quiet . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }
-	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m ruff format --check --quiet --output-format concise . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }
+	@$(PYTHON) -m ruff check --quiet --output-format concise .
 	@$(PYTHON) -m mypy --no-error-summary
 	@said=$$(.venv/bin/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$said"; exit 1; }
 	@echo "All checks passed."

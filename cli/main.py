@@ -7,21 +7,28 @@ from pathlib import Path
 
 import typer
 
-from cli.stack import up
+from cli import ledger
+from cli.stack import up, use_local_stack
 
 app = typer.Typer(
     name="liushui",
-    help="Liushui: the payment pipelines of a non-bank payment institution.",
     no_args_is_help=True,
     # A traceback with local variables would show what must not be shown.
     pretty_exceptions_enable=False,
 )
 app.command(name="up")(up)
+app.add_typer(ledger.app, name="ledger")
+
+
+# They bring a stack of their own; every other command works on one that is there.
+_OWN_STACK = frozenset({"up", "demo"})
 
 
 @app.callback()
-def _root() -> None:
-    """Keeps `up` a named command while it is the only one."""
+def root(context: typer.Context) -> None:
+    """Liushui: the payment pipelines of a non-bank payment institution."""
+    if context.invoked_subcommand not in _OWN_STACK:
+        use_local_stack()
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from runtime.ports import NoFreePortError
 from runtime.secrets import LocalSecretsError
 from runtime.stack import AlreadyRunningError, LocalStack, application_environment
 from storage.provision import Passwords, provision
+from workflows.names import SEARCH_ATTRIBUTES
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT / "var"
@@ -40,7 +41,7 @@ async def provision_local(admin_url: str, passwords: Mapping[str, str]) -> dict[
 
 def local_stack(folder: Path = DEFAULT_FOLDER, **options: Any) -> LocalStack:
     """The stack as everything here uses it; `options` are those of LocalStack."""
-    return LocalStack(folder, provision=provision_local, **options)
+    return LocalStack(folder, provision=provision_local, search_attributes=SEARCH_ATTRIBUTES, **options)
 
 
 def ready_line(stack: LocalStack) -> str:
@@ -50,7 +51,7 @@ def ready_line(stack: LocalStack) -> str:
 
 def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
     """For commands on a developer's machine: unless configured, they work on the stack of this checkout."""
-    if "LIUSHUI_DATABASE_URL" not in os.environ:
+    if not any(name.startswith("LIUSHUI_") for name in os.environ):
         os.environ.update(application_environment(folder))
 
 

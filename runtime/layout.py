@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.common import SearchAttributeKey
 
-from runtime.parts import ChildPart, DatabasePart, Part, Provision, http_probe, port_probe
+from runtime.parts import ChildPart, DatabasePart, Part, Provision, RemotePart, http_probe, port_probe
 from runtime.postgres import EmbeddedPostgres
 from runtime.secrets import LocalSecrets, public_key
 from runtime.temporal import DEFAULT_NAMESPACE, connection, prepare_namespace
@@ -27,9 +27,9 @@ PORT_NAMES = (
     "api",
     "worker_health",
 )
-BANK_CALLBACK_PATH = "/bank-callbacks"
 # Above the longest time-out of a bank, so that a worker that is told to stop finishes the call it is in.
 WORKER_GRACE_SECONDS = 45.0
+REMOTE_PATIENCE_SECONDS = 20.0
 _UI_OF_ANOTHER_SERVER = "http://127.0.0.1:8233"
 _PASSED_ON = frozenset({"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 _TEMPORAL_TUNING = (
@@ -81,8 +81,7 @@ class StackLayout:
         database = self.variables.get("DATABASE_URL") or server
         self.database = DatabasePart(database, provision, self.secrets.passwords)
         found: list[Part] = [self.database, self._codec(), self._simulator(), self._api(), self._worker()]
-        if self.own_temporal:
-            found.append(self._temporal())
+        found.append(self._temporal() if self.own_temporal else self._other_temporal())
         return {part.name: part for part in found}
 
     def environment_of(self, name: str) -> dict[str, str]:
@@ -113,6 +112,14 @@ class StackLayout:
             log=self.log("temporal"),
             ports={name: port for name, port in self.ports.items() if name.startswith("temporal")},
         )
+
+    def _other_temporal(self) -> Part:
+        address = self.addresses["temporal"]
+        return RemotePart("temporal", "Temporal server", address, lambda: asyncio.run(self._prepare_other_namespace()))
+
+    async def _prepare_other_namespace(self) -> None:
+        config = connection(self._temporal_variables())
+        await prepare_namespace(config, self.search_attributes, patience_seconds=REMOTE_PATIENCE_SECONDS)
 
     def _temporal_command(self) -> list[str]:
         (self.folder / "temporal").mkdir(exist_ok=True, mode=0o700)
@@ -216,7 +223,7 @@ class StackLayout:
             "SIMULATOR_PORT": str(self.ports["simulator"]),
             "SIMULATOR_SIGNING_KEY": self.secrets.simulator_signing_key,
             "SIMULATOR_INSTITUTION_PUBLIC_KEY": public_key(self.secrets.bank_signing_key),
-            "SIMULATOR_NOTIFY_URL": f"{self.addresses['api']}{BANK_CALLBACK_PATH}",
+            "SIMULATOR_NOTIFY_URL": self.addresses["api"],
         }
 
     def _application_variables(self) -> dict[str, str]:

@@ -183,6 +183,33 @@ class ChildPart:
         return PartFailedError(self.title, reason, tail(self._log, position), self._log)
 
 
+class RemotePart:
+    """A server of somebody else: made fit for use, never started, stopped or killed."""
+
+    after: Sequence[str] = ()
+    ports: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, name: str, title: str, address: str, prepare: Callable[[], None]) -> None:
+        self.name, self.title, self._address, self._prepare = name, title, address, prepare
+
+    def start(self, report: Callable[[Mark], None], stopping: Callable[[], bool]) -> None:
+        """Returns when it is reached and prepared. Raises PartFailedError."""
+        try:
+            self._prepare()
+        except Exception as error:
+            raise PartFailedError(f"{self.title} at {self._address}", str(error), "", None) from error
+
+    def stop(self) -> None:
+        """Leaves it alone."""
+
+    def kill(self) -> None:
+        """Leaves it alone."""
+
+    def how_it_ended(self) -> str | None:
+        """Its keeper knows."""
+        return None
+
+
 class DatabasePart:
     """PostgreSQL: the embedded server, or one that is there already; then roles, databases and migrations."""
 

@@ -153,6 +153,25 @@ def test_a_second_start_in_the_same_folder_says_that_it_runs_and_where(folder: P
         stack.stop()
 
 
+def test_servers_of_somebody_else_are_used_and_left_running(folder: Path, postgres_server: EmbeddedPostgres) -> None:
+    theirs = stack_in(folder / "theirs", "temporal")
+    theirs.start()
+    try:
+        address = theirs.addresses["temporal"]
+        variables = {**os.environ, "DATABASE_URL": postgres_server.admin_url, "TEMPORAL_ADDRESS": address}
+        ours = stack_in(folder / "ours", variables=variables)
+        ours.start()
+        assert ours.addresses["temporal"] == address
+        assert ours.admin_url == postgres_server.admin_url
+        assert ours.environment["worker"]["TEMPORAL_ADDRESS"] == address
+        assert set(ours.pids) == {"codec"}
+        ours.stop()
+        assert postgres_server.is_running
+        assert theirs.how_it_ended("temporal") is None
+    finally:
+        theirs.stop()
+
+
 def test_two_stacks_run_side_by_side(folder: Path) -> None:
     one, other = stack_in(folder / "one", "codec"), stack_in(folder / "other", "codec")
     one.start()
