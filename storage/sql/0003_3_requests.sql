@@ -73,15 +73,15 @@ END $$;
 
 -- Keeps the answer for replays and records the outcome, in the transaction that decided.
 CREATE FUNCTION app.finish_request(
-    merchant text, idempotency_key text, request text, who text, done_action text, at timestamptz,
+    whose text, idempotency_key text, request text, who text, done_action text, at timestamptz,
     subject text, answer_given jsonb
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, merchant_id, request_id)
         VALUES (at, who, done_action, CASE WHEN (answer_given->>'ok')::boolean THEN 'done' ELSE 'refused' END,
-                answer_given->>'error', subject, merchant, request);
+                answer_given->>'error', subject, whose, request);
     IF idempotency_key IS NOT NULL THEN
         UPDATE app.idempotency d SET answer = answer_given
-            WHERE d.merchant_id = merchant AND d.key = idempotency_key AND d.answer IS NULL;
+            WHERE d.merchant_id = whose AND d.key = idempotency_key AND d.answer IS NULL;
     END IF;
 END $$;

@@ -2,7 +2,7 @@
 -- has its limits taken (A2.5c, A3.4). Instants are passed in; the database's clock decides nothing.
 
 -- What verification a payment needs: 'code', 'waived', or 'notice' where only the first-use notice is missing (A3.11).
-CREATE FUNCTION app.verification_for(merchant text, who text, amount bigint, cap bigint, OUT needed text, OUT waiver text)
+CREATE FUNCTION app.verification_for(whose text, who text, amount bigint, cap bigint, OUT needed text, OUT waiver text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     w record;
@@ -11,7 +11,7 @@ BEGIN
     SELECT a.id, a.limit_minor, u.authorised_version, u.noticed_version, u.objected_at INTO w
         FROM app.waiver_application a
         JOIN app.user_waiver u ON u.user_id = who
-        WHERE a.merchant_id = merchant AND a.state = 'approved' AND a.currency = 'CNY';
+        WHERE a.merchant_id = whose AND a.state = 'approved' AND a.currency = 'CNY';
     IF NOT FOUND OR w.objected_at IS NOT NULL OR w.authorised_version IS DISTINCT FROM w.id
        OR amount > least(w.limit_minor, cap) THEN
         RETURN;
@@ -46,7 +46,7 @@ CREATE FUNCTION app.accept_one_payment(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     instant timestamptz := (i->>'now')::timestamptz;
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     u app.end_user;
     b app.binding;
     p app.payment;
@@ -57,9 +57,9 @@ BEGIN
     IF FOUND THEN
         RETURN jsonb_build_object('ok', true, 'resource', app.payment_view(p));
     END IF;
-    PERFORM 1 FROM app.merchant WHERE id = merchant AND state = 'active' AND contract_until > instant;
+    PERFORM 1 FROM app.merchant WHERE id = whose AND state = 'active' AND contract_until > instant;
     IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'merchant_suspended'; END IF;
-    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = merchant;
+    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = whose;
     IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'user_not_found'; END IF;
     IF u.state <> 'active' THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'user_not_active'; END IF;
     IF i->'blocked_regions' ? u.region THEN
@@ -77,7 +77,7 @@ BEGIN
     PERFORM 1 FROM app.partner WHERE code = b.bank_code AND enabled;
     IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'partner_not_available'; END IF;
     SELECT * INTO v FROM app.verification_for(
-        merchant, u.id, (i->>'amount_minor')::bigint, (i->>'waiver_cap_minor')::bigint);
+        whose, u.id, (i->>'amount_minor')::bigint, (i->>'waiver_cap_minor')::bigint);
     IF v.needed = 'notice' THEN
         RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'waiver_notice_required';
     END IF;
@@ -87,9 +87,9 @@ BEGIN
         liability_standard, order_expires_at, limit_reservations, state, state_since, wait_reason, wait_deadline,
         accepted_at, event_sequence)
     VALUES (
-        i->>'id', merchant, u.id, b.id, b.bank_code, i->>'order_number', (i->>'amount_minor')::bigint, i->>'currency',
+        i->>'id', whose, u.id, b.id, b.bank_code, i->>'order_number', (i->>'amount_minor')::bigint, i->>'currency',
         i->>'payee_kind', i->>'payee_name',
-        CASE i->>'payee_kind' WHEN 'merchant' THEN 'merchant_pending:' || merchant ELSE 'user:' || u.id END
+        CASE i->>'payee_kind' WHEN 'merchant' THEN 'merchant_pending:' || whose ELSE 'user:' || u.id END
             || ':' || (i->>'currency'),
         (i->>'fee_minor')::bigint, i->>'fee_rule', i->>'confirmation_hash', i->>'agreement_version', i->>'origin',
         v.needed, v.waiver, CASE v.needed WHEN 'waived' THEN 'gross_negligence' ELSE 'negligence' END,
@@ -99,14 +99,14 @@ BEGIN
     ON CONFLICT (merchant_id, order_number) WHERE state NOT IN ('failed', 'closed', 'late_refunding', 'late_refunded')
     DO NOTHING RETURNING * INTO p;
     IF NOT FOUND THEN
-        SELECT * INTO other FROM app.payment WHERE merchant_id = merchant AND order_number = i->>'order_number'
+        SELECT * INTO other FROM app.payment WHERE merchant_id = whose AND order_number = i->>'order_number'
             AND state NOT IN ('failed', 'closed', 'late_refunding', 'late_refunded');
         RAISE EXCEPTION USING ERRCODE = 'LS001', DETAIL = coalesce(other.id, ''),
             MESSAGE = CASE other.state WHEN 'succeeded' THEN 'order_already_paid' ELSE 'order_in_progress' END;
     END IF;
     PERFORM app.take_limits(i->'limits', p.amount_minor, p.currency);
     INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)
-        VALUES (merchant, p.id, 1, 'payment.accepted', instant, app.payment_view(p));
+        VALUES (whose, p.id, 1, 'payment.accepted', instant, app.payment_view(p));
     RETURN jsonb_build_object('ok', true, 'resource', app.payment_view(p));
 END $$;
 

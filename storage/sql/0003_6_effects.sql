@@ -21,8 +21,9 @@ DECLARE
     role text;
     on_ boolean;
     standing text;
+    wrong_state boolean;
     out jsonb;
-    merchant text;
+    whose text;
 BEGIN
     IF i->>'kind' = 'refund' THEN
         SELECT * INTO r FROM app.refund WHERE id = i->>'id';
@@ -37,7 +38,7 @@ BEGIN
         SELECT * INTO b FROM app.binding WHERE id = i->>'id' FOR NO KEY UPDATE;
     END IF;
     IF b.id IS NULL THEN RETURN '{"ok": false, "error": "not_found"}'; END IF;
-    merchant := b.merchant_id;
+    whose := b.merchant_id;
     SELECT state INTO standing FROM app.end_user WHERE id = b.user_id FOR SHARE;
     SELECT t.role, t.enabled INTO role, on_ FROM app.partner t WHERE t.code = b.bank_code;
     SELECT * INTO prior FROM app.effect e WHERE e.request_number = i->>'request_number';
@@ -64,14 +65,15 @@ BEGIN
     IF step IN ('PC', 'DB') AND p.order_expires_at <= instant THEN
         RETURN '{"ok": false, "error": "order_expired"}';
     END IF;
-    IF CASE step
+    wrong_state := CASE step
         WHEN 'SG' THEN b.state NOT IN ('accepted', 'awaiting_code')
         WHEN 'US' THEN b.state <> 'unbinding'
         WHEN 'PC' THEN p.state <> 'awaiting_code'
         WHEN 'DB' THEN p.state <> 'ready'
         WHEN 'RF' THEN r.state <> 'ready'
         WHEN 'LR' THEN p.state <> 'late_refunding'
-        ELSE true END THEN
+        ELSE true END;
+    IF wrong_state THEN
         RETURN jsonb_build_object('ok', false, 'error', 'state_conflict', 'state', coalesce(r.state, p.state, b.state));
     END IF;
 
@@ -93,7 +95,7 @@ BEGIN
     INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)
         VALUES (i->>'request_number', i->>'id', step, b.bank_code, role, instant);
     INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id, partner, partner_role, request_number)
-        VALUES (instant, 'process', 'send_' || lower(step), 'received', i->>'id', merchant, b.bank_code, role, i->>'request_number');
+        VALUES (instant, 'process', 'send_' || lower(step), 'received', i->>'id', whose, b.bank_code, role, i->>'request_number');
     IF i->'disclosures' IS NOT NULL AND i->'disclosures' <> 'null' THEN
         PERFORM vault.record_disclosures(i->'disclosures');
     END IF;

@@ -4,33 +4,33 @@
 CREATE FUNCTION app.accept_user(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     u app.end_user;
     answer jsonb;
 BEGIN
-    SELECT * INTO u FROM app.end_user WHERE merchant_id = merchant AND merchant_user_ref = i->>'merchant_user_ref';
+    SELECT * INTO u FROM app.end_user WHERE merchant_id = whose AND merchant_user_ref = i->>'merchant_user_ref';
     IF u.id = i->>'id' THEN
         answer := jsonb_build_object('ok', true, 'resource', app.user_view(u));
     ELSIF u.id IS NOT NULL THEN
         answer := jsonb_build_object('ok', false, 'error', 'merchant_user_exists', 'subject_id', u.id);
-    ELSIF NOT EXISTS (SELECT 1 FROM app.merchant WHERE id = merchant AND state = 'active' AND contract_until > instant) THEN
+    ELSIF NOT EXISTS (SELECT 1 FROM app.merchant WHERE id = whose AND state = 'active' AND contract_until > instant) THEN
         answer := '{"ok": false, "error": "merchant_suspended"}';
     ELSIF i->'blocked_regions' ? (i->>'region') THEN
         answer := '{"ok": false, "error": "region_not_served"}';
     ELSE
         INSERT INTO app.end_user (id, merchant_id, merchant_user_ref, type, region, created_at)
-            VALUES (i->>'id', merchant, i->>'merchant_user_ref', i->>'type', i->>'region', instant)
+            VALUES (i->>'id', whose, i->>'merchant_user_ref', i->>'type', i->>'region', instant)
             ON CONFLICT DO NOTHING RETURNING * INTO u;
         IF NOT FOUND THEN
-            SELECT * INTO u FROM app.end_user WHERE merchant_id = merchant AND merchant_user_ref = i->>'merchant_user_ref';
+            SELECT * INTO u FROM app.end_user WHERE merchant_id = whose AND merchant_user_ref = i->>'merchant_user_ref';
             answer := jsonb_build_object('ok', false, 'error', 'merchant_user_exists', 'subject_id', u.id);
         ELSE
             PERFORM ledger.open_accounts(ARRAY['user:' || u.id || ':CNY']);
             answer := jsonb_build_object('ok', true, 'resource', app.user_view(u));
         END IF;
     END IF;
-    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+    PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'accept_user', instant, i->>'id', answer);
     RETURN answer;
 END $$;
@@ -40,7 +40,7 @@ END $$;
 CREATE FUNCTION app.record_consent(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     u app.end_user;
     what text := i->>'kind';
@@ -48,25 +48,25 @@ DECLARE
     error text;
     waived text[];
 BEGIN
-    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = merchant FOR NO KEY UPDATE;
+    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = whose FOR NO KEY UPDATE;
     IF NOT FOUND THEN error := 'user_not_found';
     ELSIF what = 'agreement' AND NOT EXISTS (
         SELECT 1 FROM app.agreement_version a WHERE a.version = i->>'version' AND a.content_hash = i->>'content_hash'
             AND a.in_force_from <= instant AND (a.in_force_until IS NULL OR a.in_force_until > instant)) THEN
         error := 'agreement_version_unknown';
     ELSIF what IN ('waiver_authorisation', 'waiver_notice') AND NOT EXISTS (
-        SELECT 1 FROM app.waiver_application w WHERE w.merchant_id = merchant AND w.state = 'approved') THEN
+        SELECT 1 FROM app.waiver_application w WHERE w.merchant_id = whose AND w.state = 'approved') THEN
         error := 'waiver_not_enabled';
     ELSIF what IN ('waiver_authorisation', 'waiver_notice') AND NOT EXISTS (
         SELECT 1 FROM app.waiver_application w
-        WHERE w.merchant_id = merchant AND w.state = 'approved' AND w.id = i->>'version') THEN
+        WHERE w.merchant_id = whose AND w.state = 'approved' AND w.id = i->>'version') THEN
         error := 'waiver_version_unknown';
     END IF;
     IF error IS NOT NULL THEN
         answer := jsonb_build_object('ok', false, 'error', error);
     ELSE
         INSERT INTO app.consent (user_id, merchant_id, kind, version, content_hash, channel, evidence_ref, acted_at)
-            VALUES (u.id, merchant, what, i->>'version', i->>'content_hash', i->>'channel', i->>'evidence_ref',
+            VALUES (u.id, whose, what, i->>'version', i->>'content_hash', i->>'channel', i->>'evidence_ref',
                     (i->>'acted_at')::timestamptz);
         IF what LIKE 'waiver%' THEN
             INSERT INTO app.user_waiver AS w (user_id, authorised_version, noticed_version, objected_at)
@@ -84,14 +84,14 @@ BEGIN
             SELECT coalesce(array_agg(p.id ORDER BY p.id), '{}') INTO waived
                 FROM app.payment p WHERE p.user_id = u.id AND p.verification = 'waived';
             INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at, payments)
-                VALUES (i->>'case_id', 'waiver_objection', u.id, merchant, instant, waived) ON CONFLICT DO NOTHING;
+                VALUES (i->>'case_id', 'waiver_objection', u.id, whose, instant, waived) ON CONFLICT DO NOTHING;
         END IF;
         answer := jsonb_build_object('ok', true, 'resource', jsonb_build_object('object', 'consent', 'user_id', u.id,
             'kind', what, 'version', i->>'version', 'acted_at', app.instant((i->>'acted_at')::timestamptz),
             'recorded_at', app.instant(instant),
             'case_id', CASE what WHEN 'waiver_objection' THEN i->>'case_id' END));
     END IF;
-    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+    PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'record_' || what, instant, i->>'user_id', answer);
     RETURN answer;
 END $$;
@@ -105,7 +105,7 @@ CREATE FUNCTION app.user_view(u app.end_user) RETURNS jsonb LANGUAGE sql STABLE 
 CREATE FUNCTION app.accept_binding(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     u app.end_user;
     b app.binding;
@@ -113,7 +113,7 @@ DECLARE
     error text;
     answer jsonb;
 BEGIN
-    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = merchant FOR NO KEY UPDATE;
+    SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = whose FOR NO KEY UPDATE;
     SELECT * INTO b FROM app.binding WHERE id = i->>'id';
     SELECT * INTO other FROM app.binding o WHERE o.user_id = i->>'user_id' AND o.card_index = i->>'card_index'
         AND o.state IN ('accepted', 'applying', 'awaiting_code', 'open', 'unbinding');
@@ -121,7 +121,7 @@ BEGIN
         WHEN b.id IS NOT NULL THEN NULL
         WHEN u.id IS NULL THEN 'user_not_found'
         WHEN u.state <> 'active' THEN 'user_not_active'
-        WHEN NOT EXISTS (SELECT 1 FROM app.merchant m WHERE m.id = merchant AND m.state = 'active'
+        WHEN NOT EXISTS (SELECT 1 FROM app.merchant m WHERE m.id = whose AND m.state = 'active'
             AND m.contract_until > instant) THEN 'merchant_suspended'
         WHEN i->'blocked_regions' ? u.region THEN 'region_not_served'
         WHEN NOT EXISTS (
@@ -144,15 +144,15 @@ BEGIN
             PERFORM vault.store_items(i->'sealed');
             INSERT INTO app.binding (id, user_id, merchant_id, bank_code, card_index, card_last4, card_type, person_index,
                     element_tokens, state, state_since, wait_reason, accepted_at, event_sequence)
-                VALUES (i->>'id', u.id, merchant, i->>'bank_code', i->>'card_index', i->>'card_last4', i->>'card_type',
+                VALUES (i->>'id', u.id, whose, i->>'bank_code', i->>'card_index', i->>'card_last4', i->>'card_type',
                     i->>'person_index', i->'element_tokens', 'accepted', instant, 'process_start', instant, 1)
                 RETURNING * INTO b;
             INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)
-                VALUES (merchant, b.id, 1, 'binding.accepted', instant, app.binding_view(b));
+                VALUES (whose, b.id, 1, 'binding.accepted', instant, app.binding_view(b));
         END IF;
         answer := jsonb_build_object('ok', true, 'resource', app.binding_view(b));
     END IF;
-    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+    PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'accept_binding', instant, i->>'id', answer);
     RETURN answer;
 END $$;
@@ -161,14 +161,14 @@ END $$;
 CREATE FUNCTION app.accept_unbinding(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     b app.binding;
     error text;
     answer jsonb;
 BEGIN
     PERFORM 1 FROM app.end_user WHERE id = i->>'user_id' FOR NO KEY UPDATE;
-    SELECT * INTO b FROM app.binding WHERE id = i->>'id' AND user_id = i->>'user_id' AND merchant_id = merchant
+    SELECT * INTO b FROM app.binding WHERE id = i->>'id' AND user_id = i->>'user_id' AND merchant_id = whose
         FOR NO KEY UPDATE;
     error := CASE
         WHEN b.id IS NULL THEN 'binding_not_found'
@@ -184,11 +184,11 @@ BEGIN
             UPDATE app.binding SET state = 'unbinding', state_since = instant, wait_reason = 'process_start',
                 process_started_at = NULL, event_sequence = event_sequence + 1 WHERE id = b.id RETURNING * INTO b;
             INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)
-                VALUES (merchant, b.id, b.event_sequence, 'binding.unbinding', instant, app.binding_view(b));
+                VALUES (whose, b.id, b.event_sequence, 'binding.unbinding', instant, app.binding_view(b));
         END IF;
         answer := jsonb_build_object('ok', true, 'resource', app.binding_view(b));
     END IF;
-    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+    PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'accept_unbinding', instant, i->>'id', answer);
     RETURN answer;
 END $$;
@@ -205,26 +205,26 @@ CREATE FUNCTION app.waiver_application_view(w app.waiver_application) RETURNS js
 CREATE FUNCTION app.apply_for_waiver(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    merchant text := i->'request'->>'merchant_id';
+    whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     standing text;
     w app.waiver_application;
     answer jsonb;
 BEGIN
     SELECT m.state INTO standing FROM app.merchant m
-        WHERE m.id = merchant AND m.state = 'active' AND m.contract_until > instant FOR SHARE;
+        WHERE m.id = whose AND m.state = 'active' AND m.contract_until > instant FOR SHARE;
     SELECT * INTO w FROM app.waiver_application WHERE id = i->>'id';
     IF w.id IS NULL AND standing IS NOT NULL THEN
         INSERT INTO app.waiver_application (id, merchant_id, limit_minor, currency, applied_at, applied_by)
-            VALUES (i->>'id', merchant, (i->>'limit_minor')::bigint, i->>'currency', instant, i->'request'->>'key_id')
+            VALUES (i->>'id', whose, (i->>'limit_minor')::bigint, i->>'currency', instant, i->'request'->>'key_id')
             ON CONFLICT (merchant_id) WHERE state = 'pending' DO NOTHING RETURNING * INTO w;
     END IF;
     answer := CASE
         WHEN w.id IS NOT NULL THEN jsonb_build_object('ok', true, 'resource', app.waiver_application_view(w))
         WHEN standing IS NULL THEN '{"ok": false, "error": "merchant_suspended"}'::jsonb
         ELSE jsonb_build_object('ok', false, 'error', 'waiver_application_exists', 'subject_id',
-            (SELECT a.id FROM app.waiver_application a WHERE a.merchant_id = merchant AND a.state = 'pending')) END;
-    PERFORM app.finish_request(merchant, i->'request'->>'idempotency_key', i->'request'->>'request_id',
+            (SELECT a.id FROM app.waiver_application a WHERE a.merchant_id = whose AND a.state = 'pending')) END;
+    PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'apply_for_waiver', instant, i->>'id', answer);
     RETURN answer;
 END $$;

@@ -31,9 +31,7 @@ async def run(url: str, *statements: str) -> None:
 async def remove(server: EmbeddedPostgres, *databases: str) -> None:
     for name in databases:
         await run(server.admin_url, f'DROP DATABASE IF EXISTS "{name}"')
-        await run(
-            server.admin_url, f'DROP ROLE IF EXISTS "{name}_owner"', f'DROP ROLE IF EXISTS "{name}_app"'
-        )
+        await run(server.admin_url, f'DROP ROLE IF EXISTS "{name}_owner"', f'DROP ROLE IF EXISTS "{name}_app"')
 
 
 async def test_a_clone_of_the_template_answers_the_app_role(database: Database) -> None:
@@ -57,9 +55,7 @@ async def test_two_starters_at_once_provision_one_pair_of_databases(
 
 
 async def test_an_admin_who_is_no_superuser_can_provision(postgres_server: EmbeddedPostgres) -> None:
-    await run(
-        postgres_server.admin_url, "CREATE ROLE weak LOGIN CREATEDB CREATEROLE PASSWORD 'weak-password'"
-    )
+    await run(postgres_server.admin_url, "CREATE ROLE weak LOGIN CREATEDB CREATEROLE PASSWORD 'weak-password'")
     url = make_url(postgres_server.admin_url).set(username="weak", password="weak-password")
     admin_url = url.render_as_string(hide_password=False)
     try:
@@ -78,9 +74,7 @@ async def test_an_admin_without_the_rights_is_told_which_ones_are_missing(
     url = make_url(postgres_server.admin_url).set(username="nothing", password="nothing-password")
     try:
         with pytest.raises(ProvisioningError, match="CREATEDB and CREATEROLE"):
-            await provision(
-                url.render_as_string(hide_password=False), "never", "never_keys", Passwords.generate()
-            )
+            await provision(url.render_as_string(hide_password=False), "never", "never_keys", Passwords.generate())
     finally:
         await run(postgres_server.admin_url, "DROP ROLE nothing")
 
@@ -95,9 +89,7 @@ async def test_other_roles_can_connect_to_neither_database(database: Database, t
     ("database_role", "forbidden"),
     [("app_url", "CREATE TABLE public.x ()"), ("app_url", "CREATE TEMP TABLE x ()")],
 )
-async def test_the_app_role_can_create_nothing(
-    database: Database, database_role: str, forbidden: str
-) -> None:
+async def test_the_app_role_can_create_nothing(database: Database, database_role: str, forbidden: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await run(getattr(database, database_role), forbidden)
 
@@ -113,8 +105,6 @@ async def test_migrations_go_up_down_and_up_again(postgres_server: EmbeddedPostg
 
 
 @pytest.mark.parametrize("name", ["", "Upper", 'quote"d', "a" * 52, "1st"])
-async def test_a_database_name_that_could_break_out_is_refused(
-    postgres_server: EmbeddedPostgres, name: str
-) -> None:
+async def test_a_database_name_that_could_break_out_is_refused(postgres_server: EmbeddedPostgres, name: str) -> None:
     with pytest.raises(ProvisioningError, match="database name"):
         await provision(postgres_server.admin_url, name, "fine", Passwords.generate())

@@ -1,0 +1,177 @@
+"""A small institution in a test database: one bank, one merchant, one user with an open binding."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.instructions import AcceptPayment, AcceptRefund, RequestContext
+from domain.limits import LimitSet, windows_to_take
+from runtime.id_source import UlidSource
+from storage.batcher import Batcher
+from storage.database import create_engine
+from storage.instructions import Instructions
+from tests.conftest import Database
+from vault.bank_steps import BankStepVault
+from vault.sealing import MasterKeys
+from vault.vault import Vault
+
+BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.claim_effects", "app.settle")
+BANK = "HBRB"
+NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+LIMITS = LimitSet(per_transaction_minor=500_000, per_day_minor=1_000_000, per_month_minor=5_000_000)
+ELEMENTS = {
+    "name": "测试甲",
+    "id_number": "11010519900307765X",
+    "card_number": "6200010000000000018",
+    "mobile": "13800138000",
+}
+
+
+@dataclass
+class Books:
+    """The gateway under test and the names in its books."""
+
+    owner: AsyncEngine
+    app: AsyncEngine
+    instructions: Instructions
+    batchers: dict[str, Batcher]
+    vault: Vault
+    bank_vault: BankStepVault
+    merchant_id: str
+    user_id: str
+    binding_id: str
+    ids: UlidSource
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}_{self.ids.ulid()}"
+
+    def context(self, key: str | None = None) -> RequestContext:
+        return RequestContext(
+            merchant_id=self.merchant_id, key_id="key_test", request_id=self.new_id("req"), idempotency_key=key
+        )
+
+    def payment(self, amount_minor: int = 10_000, **changes: Any) -> AcceptPayment:
+        now = changes.pop("now", NOW)
+        limits = changes.pop("limit_set", LIMITS)
+        values = {
+            "request": self.context(), "now": now, "id": self.new_id("pay"), "user_id": self.user_id,
+            "binding_id": self.binding_id, "order_number": self.ids.ulid(), "order_expires_at": now + timedelta(minutes=15),
+            "amount_minor": amount_minor, "currency": "CNY", "payee_kind": "merchant", "payee_name": "示例商户",
+            "fee_minor": amount_minor * 6 // 1000, "fee_rule": "2026.1/quick_pay", "confirmation_hash": "0" * 64,
+            "agreement_version": "1.0", "blocked_regions": ("KP",), "waiver_cap_minor": 20_000,
+            "limits": tuple(windows_to_take([(f"user:{self.user_id}", limits)], amount_minor, now)),
+        }  # fmt: skip
+        return AcceptPayment.model_validate(values | changes)
+
+    def refund(self, payment_id: str, amount_minor: int, **changes: Any) -> AcceptRefund:
+        values = {
+            "request": self.context(), "now": NOW, "id": self.new_id("rfd"), "payment_id": payment_id,
+            "amount_minor": amount_minor, "reason_code": "requested_by_payer",
+        }  # fmt: skip
+        return AcceptRefund.model_validate(values | changes)
+
+    async def value(self, statement: str, **parameters: Any) -> Any:
+        async with self.owner.connect() as connection:
+            return await connection.scalar(sa.text(statement), parameters)
+
+    async def run(self, statement: str, **parameters: Any) -> None:
+        async with self.owner.begin() as connection:
+            await connection.execute(sa.text(statement), parameters)
+
+    async def balance(self, code: str) -> int:
+        found = await self.value(
+            "SELECT b.posted FROM ledger.balance b JOIN ledger.account a ON a.id = b.account_id WHERE a.code = :code",
+            code=code,
+        )
+        return int(found)
+
+    async def enable_waiver(self, limit_minor: int = 5_000) -> str:
+        """Merchant applied, institution approved, user authorised, notice shown."""
+        waiver_id = self.new_id("wvr")
+        await self.run(
+            "INSERT INTO app.waiver_application VALUES (:id, :m, :limit, 'CNY', 'approved', :at, 'key_test', :at, 'approver')",
+            id=waiver_id, m=self.merchant_id, limit=limit_minor, at=NOW,
+        )  # fmt: skip
+        await self.run("INSERT INTO app.user_waiver VALUES (:u, :v, :v, NULL)", u=self.user_id, v=waiver_id)
+        return waiver_id
+
+
+@asynccontextmanager
+async def open_books(database: Database) -> AsyncIterator[Books]:
+    """Registers everything a payment needs and hands out the gateway of the app role."""
+    app = create_engine(database.app_url, pool_size=20)
+    ids = UlidSource()
+    batchers = {name: Batcher(app, name, max_batch=1 if "refunds" in name else 256) for name in BATCHED}
+    vault = Vault(
+        main=app, keys=database.key_app_engine, master_keys=MasterKeys([b"m" * 32]), index_key=b"i" * 32,
+        clock=lambda: datetime.now(UTC),
+    )  # fmt: skip
+    books = Books(
+        owner=database.owner_engine, app=app, instructions=Instructions(app, batchers), batchers=batchers, vault=vault,
+        bank_vault=BankStepVault(vault), merchant_id=f"mch_{ids.ulid()}", user_id=f"usr_{ids.ulid()}",
+        binding_id=f"bnd_{ids.ulid()}", ids=ids,
+    )  # fmt: skip
+    await _register(books)
+    try:
+        yield books
+    finally:
+        for batcher in batchers.values():
+            await batcher.close()
+        await app.dispose()
+
+
+async def _register(books: Books) -> None:
+    from domain.personal_data import PersonalField
+
+    accounts = [
+        f"reserve:{BANK}:CNY", f"merchant_pending:{books.merchant_id}:CNY", f"user:{books.user_id}:CNY",
+        "fee_income:CNY", "suspense:CNY",
+    ]  # fmt: skip
+    await books.run("SELECT ledger.open_accounts(CAST(:codes AS text[]))", codes=accounts)
+    await books.run(
+        "INSERT INTO app.partner VALUES (:c, 'domestic_bank', 'Harbour Bank', '港湾银行', true, :at)", c=BANK, at=NOW
+    )
+    await books.run(
+        "INSERT INTO app.merchant VALUES (:m, '示例商户', 'active', :until, :at)",
+        m=books.merchant_id, until=NOW + timedelta(days=3650), at=NOW - timedelta(days=1),
+    )  # fmt: skip
+    await books.run(
+        "INSERT INTO app.api_key VALUES ('key_test', :m, :hash, ARRAY['payments:write'], '', :at, NULL, NULL)",
+        m=books.merchant_id, hash=hashlib.sha256(b"secret").digest(), at=NOW,
+    )  # fmt: skip
+    await books.run(
+        "INSERT INTO app.end_user VALUES (:u, :m, 'ref-1', 'individual', 'CN', 'active', 'person-1', :at)",
+        u=books.user_id, m=books.merchant_id, at=NOW,
+    )  # fmt: skip
+    await books.run(
+        "INSERT INTO app.agreement_version VALUES ('1.0', :h, :at, NULL)", h="a" * 64, at=NOW - timedelta(days=40)
+    )
+    await books.run(
+        "INSERT INTO app.consent (user_id, merchant_id, kind, version, content_hash, channel, acted_at)"
+        " VALUES (:u, :m, 'agreement', '1.0', :h, 'app', :at)",
+        u=books.user_id, m=books.merchant_id, h="a" * 64, at=NOW,
+    )  # fmt: skip
+    await books.vault.ensure_user_key(books.user_id)
+    sealed = await books.vault.seal(
+        books.user_id,
+        {PersonalField(name): value for name, value in ELEMENTS.items()} | {PersonalField.AGREEMENT_NUMBER: "AG-1"},
+    )
+    rows = [item.model_dump(mode="json") for item in sealed]
+    await books.run("SELECT vault.store_items(CAST(:rows AS jsonb))", rows=json.dumps(rows))
+    tokens = {item.field.value: item.token for item in sealed}
+    agreement = tokens.pop("agreement_number")
+    await books.run(
+        "INSERT INTO app.binding (id, user_id, merchant_id, bank_code, card_index, card_last4, card_type, person_index,"
+        " element_tokens, agreement_token, state, state_since, accepted_at) VALUES (:b, :u, :m, :c, 'card-1', '0018', 'debit',"
+        " 'person-1', CAST(:tokens AS jsonb), :agreement, 'open', :at, :at)",
+        b=books.binding_id, u=books.user_id, m=books.merchant_id, c=BANK, tokens=json.dumps(tokens), agreement=agreement, at=NOW,
+    )  # fmt: skip

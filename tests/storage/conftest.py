@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import Database
+from tests.storage.books import Books, open_books
+
+
+@pytest.fixture
+async def books(database: Database) -> AsyncIterator[Books]:
+    async with open_books(database) as opened:
+        yield opened
