@@ -1,0 +1,153 @@
+"""The simulator as a person and a launcher meet it: start, page, control, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from banks.simulator.app import create_app
+from banks.simulator.cards import FAULT_CARDS, card_fault, card_product, example_card
+from banks.simulator.settings import SimulatorSettings
+from domain.banking import BankOutcome, SignApplication
+from tests.contracts.harness import SimulatorHarness, number, sign, waived_debit
+from tests.simulator_process import PROJECT, SimulatorProcess
+
+
+async def test_the_page_shows_the_code_the_money_and_every_fault_card(simulator: SimulatorProcess) -> None:
+    bank = SimulatorHarness(simulator)
+    connector, payer = bank.connector(), bank.payer()
+    application = number("SG")
+    await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
+    code = await bank.code(payer, application)
+    await connector.close()
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        page = await client.get("/")
+    assert page.status_code == 200
+    for shown in (code, payer.mobile, "10,000.00", "银行模拟器", "Bank simulator", *map(_example, FAULT_CARDS)):
+        assert shown in page.text, shown
+    assert "src=" not in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def _example(fault_number: int) -> str:
+    return example_card("WLWB", fault_number)
+
+
+async def test_what_a_payer_calls_himself_is_escaped_on_the_page(simulator: SimulatorProcess) -> None:
+    bank = SimulatorHarness(simulator)
+    connector = bank.connector()
+    elements = bank.payer().elements.model_copy(update={"name": "<script>alert(1)</script>"})
+    applied = await connector.apply_to_sign(SignApplication(request_number=number("SG"), elements=elements))
+    assert applied.outcome is BankOutcome.SUCCEEDED
+    await connector.close()
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        page = (await client.get("/")).text
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+async def test_its_logs_name_no_payer_and_no_code(simulator: SimulatorProcess) -> None:
+    bank = SimulatorHarness(simulator)
+    connector, payer = bank.connector(), bank.payer()
+    application = number("SG")
+    await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
+    code = await bank.code(payer, application)
+    agreement = await sign(bank, connector, payer)
+    debit = waived_debit(agreement)
+    await connector.debit(debit)
+    await connector.close()
+    log = simulator.log_file.read_text(encoding="utf-8")
+    assert debit.request_number in log
+    for secret in (*payer.elements.model_dump().values(), code, agreement):
+        assert secret not in log
+
+
+@pytest.mark.parametrize("path", ["/control/books", "/control/messages", "/"])
+async def test_pages_of_other_sites_reach_no_control(simulator: SimulatorProcess, path: str) -> None:
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        foreign = await client.get(path, headers={"Origin": "https://evil.example"})
+        own = await client.get(path, headers={"Origin": simulator.url})
+    assert (foreign.status_code, own.status_code) == (403, 200)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("settings", {"hang_seconds": -1}),
+        ("settings", {"no_such_setting": 1}),
+        ("settings", {"signing_key": "x"}),
+        ("faults", {"operation": "debits", "kind": "explode"}),
+        ("faults", {"operation": "debits", "kind": "decline"}),
+        ("down", {"seconds": "long"}),
+    ],
+)
+async def test_a_wrong_order_to_control_is_refused(
+    simulator: SimulatorProcess, path: str, content: dict[str, object]
+) -> None:
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        answer = await client.post(f"/control/{path}", json=content)
+    assert answer.status_code == 422
+
+
+async def test_an_ordered_fault_is_used_up(simulator: SimulatorProcess) -> None:
+    bank = SimulatorHarness(simulator)
+    connector = bank.connector()
+    debit = waived_debit(await sign(bank, connector, bank.payer()))
+    await simulator.order_fault("debits", "error_before", count=2, bank_code="HBRB")
+    outcomes = [(await connector.debit(debit)).outcome for _ in range(3)]
+    await connector.close()
+    assert outcomes == [BankOutcome.UNKNOWN, BankOutcome.UNKNOWN, BankOutcome.SUCCEEDED]
+
+
+async def test_it_is_healthy_when_it_says_that_it_is_ready(simulator: SimulatorProcess) -> None:
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        assert (await client.get("/health")).json() == {"status": "ok"}
+
+
+def test_it_does_not_start_without_keys_and_says_which_setting_is_wrong(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SIMULATOR_")}
+    secret = "bm90IGEga2V5IG9mIDMyIGJ5dGVz"
+    ended = subprocess.run(
+        [sys.executable, "-m", "banks.simulator"],
+        cwd=PROJECT,
+        env={**environment, "SIMULATOR_DATABASE": str(tmp_path / "x"), "SIMULATOR_SIGNING_KEY": secret},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "SIMULATOR_SIGNING_KEY" in ended.stderr
+    assert "SIMULATOR_INSTITUTION_PUBLIC_KEY" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert secret not in ended.stderr
+
+
+@pytest.mark.parametrize("bank_code", ["HBRB", "WLWB"])
+@pytest.mark.parametrize("card_type", ["debit", "credit"])
+def test_example_cards_are_cards_of_their_bank_and_only_fault_cards_misbehave(bank_code: str, card_type: str) -> None:
+    for serial in (1, 999):
+        good = example_card(bank_code, None, serial, card_type)
+        product = card_product(bank_code, good)
+        assert product is not None
+        assert product.card_type == card_type
+        assert not any(card_fault(good, row.operation) for row in FAULT_CARDS.values())
+        for row in FAULT_CARDS.values():
+            assert card_fault(example_card(bank_code, row.number, serial, card_type), row.operation) == row.fault
+
+
+def test_the_checked_in_openapi_document_is_the_one_the_simulator_serves(tmp_path: Path) -> None:
+    process = SimulatorProcess(tmp_path)
+    settings = SimulatorSettings(
+        database=tmp_path / "unused.sqlite",
+        signing_key=process.signing_key_encoded,
+        institution_public_key=process.public_key_encoded,
+    )
+    document = json.loads((PROJECT / "docs" / "bank_protocol.openapi.json").read_text(encoding="utf-8"))
+    assert document == create_app(settings).openapi()

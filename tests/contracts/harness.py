@@ -1,0 +1,211 @@
+"""What the contract suite needs of a connector and of the test bank behind it. A further connector brings
+its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+import httpx
+
+from banks.agreement_pay.client import AgreementPayConnector
+from banks.simulator.cards import FAULT_CARDS, example_card
+from banks.simulator.faults import FaultKind
+from banks.simulator.payer import Phone
+from banks.simulator.protocol import Operation
+from domain.banking import (
+    BankAnswer,
+    BankCapabilities,
+    BankConnector,
+    BankOutcome,
+    DebitRequest,
+    FourElements,
+    PaymentCodeRequest,
+    PaymentCodeVerification,
+    RefundRequest,
+    SignApplication,
+    SignConfirmation,
+)
+from tests.simulator_process import SimulatorProcess
+
+_numbers = count(1)
+PAYEE = "晨光书店"
+
+
+def number(step: str) -> str:
+    """A request number that no other test uses."""
+    return f"{step}{next(_numbers):026d}"
+
+
+@dataclass(frozen=True)
+class Payer:
+    """A person with a card at the test bank."""
+
+    elements: FourElements = field(repr=False)
+
+    @property
+    def mobile(self) -> str:
+        """Where the bank texts codes to."""
+        return self.elements.mobile
+
+
+class BankHarness(Protocol):
+    """A test bank: its connector, its payers, its phones, its books, and its faults."""
+
+    name: str
+
+    def connector(
+        self, *, timeout_seconds: float = 10, transport: httpx.AsyncBaseTransport | None = None
+    ) -> BankConnector: ...
+
+    def payer(self, fault: tuple[str, str] | None = None) -> Payer: ...
+
+    async def code(self, payer: Payer, request_number: str) -> str: ...
+
+    async def debits_booked(self, request_number: str) -> int: ...
+
+    async def order_fault(self, operation: str, kind: str, request_number: str) -> None: ...
+
+
+class SimulatorHarness:
+    """The agreement-payment connector against the bank simulator."""
+
+    name = "agreement_pay"
+
+    def __init__(self, process: SimulatorProcess, bank_code: str = "HBRB") -> None:
+        self.process = process
+        self.bank_code = bank_code
+
+    def connector(
+        self, *, timeout_seconds: float = 10, transport: httpx.AsyncBaseTransport | None = None
+    ) -> AgreementPayConnector:
+        """A fresh connector; the test closes it."""
+        capabilities = BankCapabilities(
+            bank_code=self.bank_code,
+            remembers_request_numbers_seconds=7 * 86_400,
+            request_validity_seconds=60,
+            timeout_seconds=timeout_seconds,
+            requests_per_second=200,
+        )
+        return AgreementPayConnector(capabilities, self.process.connection, transport=transport)
+
+    def payer(self, fault: tuple[str, str] | None = None) -> Payer:
+        """A payer with a new card; `fault` is operation and kind (or the bank's decline code) of a fault
+        card.
+        """
+        serial = next(_numbers)
+        fault_number = None if fault is None else fault_card_number(*fault)
+        elements = FourElements(
+            name="陈小满",
+            id_number="11010119900307889X",
+            card_number=example_card(self.bank_code, fault_number, serial),
+            mobile=f"138{serial:08d}",
+        )
+        return Payer(elements)
+
+    async def code(self, payer: Payer, request_number: str) -> str:
+        """The code that the bank texted for a request."""
+        async with Phone(self.process.url, payer.mobile) as phone:
+            return await phone.code(request_number=request_number)
+
+    async def debits_booked(self, request_number: str) -> int:
+        """How often the bank booked this number."""
+        books = await self.process.books()
+        assert books["balanced"]
+        return int(books["banks"][self.bank_code]["debits_per_request_number"].get(request_number, 0))
+
+    async def order_fault(self, operation: str, kind: str, request_number: str) -> None:
+        """Makes one request go wrong."""
+        await self.process.order_fault(operation, kind, request_number=request_number)
+
+
+def fault_card_number(operation: str, fault: str) -> int:
+    """The `nn` of the fault card that does this."""
+    for row in FAULT_CARDS.values():
+        named = row.fault.code if row.fault.kind is FaultKind.DECLINE else row.fault.kind
+        if (row.operation, named) == (Operation(operation), fault):
+            return row.number
+    raise LookupError(f"no fault card for {operation} {fault}")
+
+
+async def sign(bank: BankHarness, connector: BankConnector, payer: Payer) -> str:
+    """Signs an agreement and answers its number."""
+    application = number("SG")
+    applied = await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
+    assert applied.outcome is BankOutcome.SUCCEEDED, applied
+    confirmed = await connector.confirm_sign(
+        SignConfirmation(
+            request_number=number("SC"),
+            application_request_number=application,
+            code=await bank.code(payer, application),
+        )
+    )
+    assert confirmed.agreement_number is not None, confirmed
+    return confirmed.agreement_number
+
+
+async def authorise(bank: BankHarness, connector: BankConnector, payer: Payer, debit: DebitRequest) -> DebitRequest:
+    """Has the code texted and verified for a debit, and answers the debit with its authorisation."""
+    request = PaymentCodeRequest(
+        request_number=number("PC"),
+        debit_request_number=debit.request_number,
+        agreement_number=debit.agreement_number,
+        amount_minor=debit.amount_minor,
+        currency=debit.currency,
+        payee=debit.payee,
+    )
+    sent = await connector.send_payment_code(request)
+    assert sent.outcome is BankOutcome.SUCCEEDED, sent
+    verified = await connector.verify_payment_code(
+        PaymentCodeVerification(
+            request_number=number("VC"),
+            code_request_number=request.request_number,
+            code=await bank.code(payer, request.request_number),
+        )
+    )
+    assert verified.authorisation is not None, verified
+    return debit.model_copy(update={"authorisation": verified.authorisation})
+
+
+def waived_debit(agreement_number: str, amount_minor: int = 1_000) -> DebitRequest:
+    """A debit for which verification is waived."""
+    return DebitRequest(
+        request_number=number("DB"),
+        agreement_number=agreement_number,
+        amount_minor=amount_minor,
+        currency="CNY",
+        payee=PAYEE,
+    )
+
+
+def refund_of(debit: DebitRequest, amount_minor: int) -> RefundRequest:
+    """A refund of a debit."""
+    return RefundRequest(
+        request_number=number("RF"),
+        debit_request_number=debit.request_number,
+        amount_minor=amount_minor,
+        currency=debit.currency,
+    )
+
+
+async def query_until(
+    connector: BankConnector, request_number: str, *wanted: BankOutcome, within_seconds: float = 15
+) -> BankAnswer:
+    """Asks until the outcome is one of the wanted ones."""
+    return await until(lambda: connector.query(request_number), lambda answer: answer.outcome in wanted, within_seconds)
+
+
+async def until(
+    ask: Callable[[], Awaitable[BankAnswer]], fits: Callable[[BankAnswer], bool], within_seconds: float
+) -> BankAnswer:
+    """Asks again and again until the answer fits."""
+    async with asyncio.timeout(within_seconds):
+        while True:
+            answer = await ask()
+            if fits(answer):
+                return answer
+            await asyncio.sleep(0.05)

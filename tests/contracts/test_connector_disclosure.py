@@ -1,0 +1,119 @@
+"""P2.1.3, P2.1.3-1a: what really goes over the wire, compared exactly with what may."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from domain.banking import (
+    BankConnector,
+    PaymentCodeRequest,
+    PaymentCodeVerification,
+    SignApplication,
+    SignConfirmation,
+    UnsignRequest,
+)
+from domain.disclosure import PartnerOperation, PartnerRole, allowed_fields
+from domain.personal_data import PersonalField
+from tests.contracts.harness import PAYEE, BankHarness, Payer, number, refund_of, waived_debit
+
+# Payment data of each operation, beside the personal fields that `domain/disclosure.py` allows.
+PAYMENT_DATA = {
+    PartnerOperation.SIGN_APPLICATION: {"request_number"},
+    PartnerOperation.SIGN_CONFIRMATION: {"request_number", "application_request_number", "code"},
+    PartnerOperation.UNSIGN: {"request_number"},
+    PartnerOperation.PAYMENT_CODE: {"request_number", "debit_request_number", "amount_minor", "currency", "payee"},
+    PartnerOperation.PAYMENT_CODE_VERIFICATION: {"request_number", "code_request_number", "code"},
+    PartnerOperation.DEBIT: {"request_number", "amount_minor", "currency", "payee", "verification", "authorisation"},
+    PartnerOperation.REFUND: {"request_number", "debit_request_number", "amount_minor", "currency"},
+}
+
+
+class WireTap(httpx.AsyncHTTPTransport):
+    """Keeps every request that leaves, as it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__(trust_env=False)
+        self.sent: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append((str(request.url), dict(request.headers), await request.aread()))
+        return await super().handle_async_request(request)
+
+
+async def _play_everything(bank: BankHarness, connector: BankConnector, payer: Payer) -> list[PartnerOperation]:
+    application, code_number = number("SG"), number("PC")
+    await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
+    code = await bank.code(payer, application)
+    confirmed = await connector.confirm_sign(
+        SignConfirmation(request_number=number("SC"), application_request_number=application, code=code)
+    )
+    assert confirmed.agreement_number is not None
+    debit = waived_debit(confirmed.agreement_number)
+    await connector.send_payment_code(
+        PaymentCodeRequest(
+            request_number=code_number,
+            debit_request_number=debit.request_number,
+            agreement_number=debit.agreement_number,
+            amount_minor=debit.amount_minor,
+            currency=debit.currency,
+            payee=PAYEE,
+        )
+    )
+    code = await bank.code(payer, code_number)
+    verified = await connector.verify_payment_code(
+        PaymentCodeVerification(request_number=number("VC"), code_request_number=code_number, code=code)
+    )
+    await connector.debit(debit.model_copy(update={"authorisation": verified.authorisation}))
+    await connector.refund(refund_of(debit, 1))
+    await connector.query(debit.request_number)
+    await connector.unsign(UnsignRequest(request_number=number("US"), agreement_number=debit.agreement_number))
+    return [
+        PartnerOperation.SIGN_APPLICATION,
+        PartnerOperation.SIGN_CONFIRMATION,
+        PartnerOperation.PAYMENT_CODE,
+        PartnerOperation.PAYMENT_CODE_VERIFICATION,
+        PartnerOperation.DEBIT,
+        PartnerOperation.REFUND,
+        PartnerOperation.QUERY,
+        PartnerOperation.UNSIGN,
+    ]
+
+
+async def test_each_request_carries_exactly_the_allowed_fields(bank: BankHarness) -> None:
+    wire, payer = WireTap(), bank.payer()
+    connector = bank.connector(transport=wire)
+    operations = await _play_everything(bank, connector, payer)
+    await connector.close()
+    assert len(wire.sent) == len(operations)
+    for operation, (_, _, body) in zip(operations, wire.sent, strict=True):
+        if operation is PartnerOperation.QUERY:
+            assert body == b""
+            continue
+        allowed = {field.value for field in allowed_fields(PartnerRole.DOMESTIC_BANK, operation)}
+        assert set(json.loads(body)) == allowed | PAYMENT_DATA[operation], operation
+
+
+async def test_no_element_of_the_payer_leaves_except_in_the_body_of_the_application(bank: BankHarness) -> None:
+    wire, payer = WireTap(), bank.payer()
+    connector = bank.connector(transport=wire)
+    operations = await _play_everything(bank, connector, payer)
+    await connector.close()
+    elements = [value.encode() for value in payer.elements.model_dump().values()]
+    for operation, (url, headers, body) in zip(operations, wire.sent, strict=True):
+        outside_body = f"{url} {headers}".encode()
+        found = [element in outside_body for element in elements]
+        assert not any(found), operation
+        if operation is not PartnerOperation.SIGN_APPLICATION:
+            assert not any(element in body for element in elements), operation
+
+
+@pytest.mark.parametrize("operation", list(PartnerOperation))
+def test_only_the_application_gets_the_four_elements_and_other_roles_get_nothing(operation: PartnerOperation) -> None:
+    elements = {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
+    allowed = allowed_fields(PartnerRole.DOMESTIC_BANK, operation)
+    assert allowed & elements == (elements if operation is PartnerOperation.SIGN_APPLICATION else set())
+    for role in set(PartnerRole) - {PartnerRole.DOMESTIC_BANK}:
+        assert not allowed_fields(role, operation)
