@@ -164,6 +164,7 @@ class BankSteps:
             step=step.value,
             request_number=request.request_number,
             attempt=request.attempt,
+            resend=request.resend,
             disclosures=disclosures,
         )
 

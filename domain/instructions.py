@@ -188,6 +188,8 @@ class ClaimEffect(_Value):
     step: str
     request_number: str
     attempt: int = 0
+    # Sent again on the bank's word that it never got the first; the number is the same.
+    resend: bool = False
     disclosures: tuple[dict[str, Any], ...] | None = None
 
 

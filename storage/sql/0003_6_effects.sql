@@ -1,13 +1,20 @@
 -- The send claim: one transaction before every effect at a bank, so that what stands in the way and what is sent
 -- meet on the same row. The request number is stored here before the first attempt.
 
-CREATE FUNCTION app.sealed_items(tokens text[]) RETURNS jsonb LANGUAGE sql STABLE
+-- The sealed items that a step opens; the read is recorded with the step as its reason (A4.2b, P1.2.1).
+CREATE FUNCTION app.sealed_for_step(step text, b app.binding, at timestamptz) RETURNS jsonb LANGUAGE sql
     SET search_path = pg_catalog AS $$
-    SELECT coalesce(jsonb_agg(vault.sealed_json(v)), '[]') FROM vault.item v
-    WHERE v.token = ANY (tokens) AND v.erased_at IS NULL
+    SELECT CASE
+        WHEN step = 'SG' THEN vault.open_one(jsonb_build_object('user_id', b.user_id, 'actor', 'process:' || b.id, 'at', at,
+            'tokens', (SELECT jsonb_agg(value) FROM jsonb_each_text(b.element_tokens)), 'purpose', 'quick_pay',
+            'allowed_fields', '["name", "id_number", "card_number", "mobile"]'::jsonb))
+        WHEN step IN ('PC', 'DB', 'US') THEN vault.open_one(jsonb_build_object('user_id', b.user_id,
+            'actor', 'process:' || b.id, 'at', at, 'tokens', jsonb_build_array(b.agreement_token),
+            'purpose', 'execute_instruction', 'allowed_fields', '["agreement_number"]'::jsonb))
+        ELSE '{"ok": true, "items": []}' END
 $$;
 
--- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, disclosures}
+-- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, resend, disclosures}
 -- answers: {ok, already, ...what the sender needs} or {ok: false, error}
 CREATE FUNCTION app.claim_one_effect(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -22,6 +29,7 @@ DECLARE
     on_ boolean;
     standing text;
     wrong_state boolean;
+    opened jsonb;
     out jsonb;
     whose text;
 BEGIN
@@ -47,14 +55,16 @@ BEGIN
         'user_id', b.user_id, 'claimed_at', app.instant(coalesce(prior.claimed_at, instant)),
         'amount_minor', coalesce(r.amount_minor, p.amount_minor), 'currency', p.currency, 'payee', p.payee_name,
         'authorisation', p.authorisation, 'payment_id', p.id);
-    IF step IN ('PC', 'DB', 'US') AND b.agreement_token IS NOT NULL THEN
-        out := out || jsonb_build_object('sealed', app.sealed_items(ARRAY[b.agreement_token]));
-    ELSIF step = 'SG' THEN
-        out := out || jsonb_build_object('sealed',
-            app.sealed_items(ARRAY(SELECT value FROM jsonb_each_text(b.element_tokens))));
+    IF prior.request_number IS NOT NULL AND NOT coalesce((i->>'resend')::boolean, false) THEN
+        RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state));
     END IF;
     IF prior.request_number IS NOT NULL THEN
-        RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state));
+        INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id, partner, partner_role, request_number)
+            VALUES (instant, 'process', 'send_again_' || lower(step), 'received', i->>'id', whose, b.bank_code, role,
+                    prior.request_number);
+        opened := app.sealed_for_step(step, b, instant);
+        IF NOT (opened->>'ok')::boolean THEN RETURN '{"ok": false, "error": "personal_data_erased"}'; END IF;
+        RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state), 'sealed', opened->'items');
     END IF;
 
     IF NOT on_ THEN RETURN '{"ok": false, "error": "partner_not_available"}'; END IF;
@@ -76,6 +86,10 @@ BEGIN
     IF wrong_state THEN
         RETURN jsonb_build_object('ok', false, 'error', 'state_conflict', 'state', coalesce(r.state, p.state, b.state));
     END IF;
+
+    opened := app.sealed_for_step(step, b, instant);
+    IF NOT (opened->>'ok')::boolean THEN RETURN '{"ok": false, "error": "personal_data_erased"}'; END IF;
+    out := out || jsonb_build_object('sealed', opened->'items');
 
     IF step = 'SG' THEN
         UPDATE app.binding SET state = CASE state WHEN 'accepted' THEN 'applying' ELSE state END,
