@@ -78,7 +78,7 @@ def up(
     except StackStoppedError:
         screen.print("Stopped before everything was up.")
     except (PartFailedError, LocalSecretsError, NoFreePortError) as error:
-        screen.print(str(error), style="red", markup=False)
+        screen.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     finally:
         stack.stop()

@@ -17,7 +17,7 @@ from typing import Protocol
 from runtime.guardian import PROJECT
 from runtime.ports import is_free
 from runtime.postgres import EmbeddedPostgres, PostgresStartError
-from runtime.processes import Mark, began, mark_of, tail
+from runtime.processes import Mark, began, is_alive, mark_of, tail
 
 START_LIMIT_SECONDS = 60.0
 _PROBE_SECONDS = 2.0
@@ -220,6 +220,7 @@ class DatabasePart:
     def __init__(self, server: EmbeddedPostgres | str, provision: Provision, passwords: Mapping[str, str]) -> None:
         self._server, self._provision, self._passwords = server, provision, passwords
         self.urls: Mapping[str, str] = {}
+        self._running: Mark | None = None
 
     @property
     def admin_url(self) -> str:
@@ -232,7 +233,8 @@ class DatabasePart:
             if isinstance(self._server, EmbeddedPostgres):
                 report(_mark_of_starting(self._server))
                 self._server.start()
-                report(_mark_of_running(self._server))
+                self._running = _mark_of_running(self._server)
+                report(self._running)
             if stopping():
                 raise StackStoppedError
             self.urls = asyncio.run(self._provided())
@@ -260,8 +262,9 @@ class DatabasePart:
 
     def how_it_ended(self) -> str | None:
         """A few words when the embedded server is down."""
-        running = isinstance(self._server, str) or self._server.is_running
-        return None if running else "its server is down"
+        if isinstance(self._server, str) or (self._running is not None and is_alive(self._running)):
+            return None
+        return "its server is down"
 
 
 def http_probe(port: int, path: str = "/health") -> Probe:

@@ -261,11 +261,10 @@ class LocalStack:
         with ThreadPoolExecutor(len(ALL_PARTS)) as pool:
             for name, part in self._parts.items():
                 started[name] = pool.submit(run, part)
-            waiting = set(started.values())
-            while waiting and not failed.is_set():
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                if any(future.exception() for future in done):
-                    failed.set()
+            try:
+                _wait_for_first_error(set(started.values()))
+            finally:
+                failed.set()
         errors = [future.exception() for future in started.values()]
         for error in sorted(filter(None, errors), key=lambda found: isinstance(found, StackStoppedError)):
             raise error
@@ -295,6 +294,14 @@ class LocalStack:
         if self._layout is None:
             raise RuntimeError("the stack has not been started")
         return self._layout
+
+
+def _wait_for_first_error(waiting: set[Future[None]]) -> None:
+    """Returns when all have ended, or one has failed; wakes often, so that a Ctrl-C is noticed."""
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+        if any(future.exception() for future in done):
+            return
 
 
 def running_stack(folder: Path) -> dict[str, Any]:

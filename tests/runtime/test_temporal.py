@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from pydantic import BaseModel, SecretBytes
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
+from temporalio.client import Client, WorkflowContinuedAsNewError, WorkflowFailureError, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -45,6 +45,34 @@ class Canary:
             await workflow.execute_activity(
                 refuse, greeting, start_to_close_timeout=timedelta(seconds=10), summary=f"asking {greeting.token}"
             )
+        return greeting
+
+
+@activity.defn
+async def echo(greeting: Greeting) -> Greeting:
+    return greeting
+
+
+@workflow.defn
+class EveryFeature:
+    """What the project's workflows use of Temporal, to see that a codec which refuses plain payloads is enough."""
+
+    def __init__(self) -> None:
+        self._updated = False
+
+    @workflow.run
+    async def run(self, greeting: Greeting) -> Greeting:
+        workflow.patched("a-patch")
+        workflow.set_current_details(f"waiting for {greeting.token}")
+        await workflow.wait_condition(lambda: self._updated, timeout=timedelta(seconds=30))
+        local = await workflow.execute_local_activity(echo, greeting, start_to_close_timeout=timedelta(seconds=5))
+        if workflow.info().continued_run_id is None:
+            workflow.continue_as_new(local)
+        return local
+
+    @workflow.update
+    async def tell(self, greeting: Greeting) -> Greeting:
+        self._updated = True
         return greeting
 
 
@@ -105,6 +133,33 @@ async def test_what_the_server_stores_is_ciphertext_and_the_codec_server_shows_i
     files = list((stack.folder / "temporal").iterdir())
     assert files
     assert not [file for file in files if CANARY.encode() in file.read_bytes()]
+
+
+async def test_updates_local_activities_patches_and_replays_work_though_plain_payloads_are_refused(
+    client: Client,
+) -> None:
+    greeting = Greeting(token=CANARY)
+    worker = Worker(
+        client,
+        task_queue="features",
+        workflows=[EveryFeature],
+        activities=[echo],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=0,  # every task replays from the stored history
+    )
+    async with worker:
+        handle = await client.start_workflow(
+            EveryFeature.run, greeting, id=f"features-{uuid4()}", task_queue="features"
+        )
+        assert await handle.query("__temporal_workflow_metadata") is not None
+        assert await handle.execute_update(EveryFeature.tell, greeting) == greeting
+        with pytest.raises(WorkflowContinuedAsNewError):
+            await handle.result(follow_runs=False)
+        second = client.get_workflow_handle(handle.id)
+        assert await second.execute_update(EveryFeature.tell, greeting) == greeting
+        assert await handle.result() == greeting
+    history = await client.get_workflow_handle(handle.id).fetch_history()
+    assert CANARY.encode() not in b"".join(event.SerializeToString() for event in history.events)
 
 
 async def test_a_reader_with_another_key_learns_nothing(stack: LocalStack, client: Client) -> None:
