@@ -57,6 +57,7 @@ def main() -> int:
         port=settings.port,
         access_log=False,
         log_config=None,
+        timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
         backlog=1024,
     )

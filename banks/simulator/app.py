@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
@@ -16,6 +16,8 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 
 from banks.signatures import milliseconds, read_private_key, read_public_key
 from banks.simulator import page
+from banks.simulator.books import open_house_accounts
+from banks.simulator.cards import BANK_NAMES
 from banks.simulator.control import Bank, get_gateway
 from banks.simulator.control import router as control_router
 from banks.simulator.gateway import Gateway, seconds_until
@@ -49,16 +51,16 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], datetime] = lamb
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine, connection = open_books(settings.database)
+        with connection.begin():
+            open_house_accounts(connection, BANK_NAMES)
         signing_key = read_private_key(settings.signing_key.get_secret_value())
         institution_key = read_public_key(settings.institution_public_key)
         gateway = Gateway(connection, settings, signing_key, institution_key, clock)
         app.state.gateway = gateway
         async with httpx.AsyncClient(timeout=5, trust_env=False, follow_redirects=False) as client:
             sender = NoticeSender(connection, settings, signing_key, settings.notify_url, clock, client)
-            tasks = [
-                asyncio.create_task(_finish_on_time(gateway)),
-                asyncio.create_task(sender.run(gateway.queued)),
-            ]
+            loops = (lambda: _finish_on_time(gateway), lambda: sender.run(gateway.queued))
+            tasks = [asyncio.create_task(_keep_running(loop)) for loop in loops]
             yield
             await _end(tasks)
         connection.close()
@@ -82,6 +84,16 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _keep_running(loop: Callable[[], Awaitable[None]]) -> None:
+    """A background loop that fails is told of, by kind only, and starts again: a bank does not forget its duties."""
+    while True:
+        try:
+            await loop()
+        except Exception as error:
+            logger.error("background work failed: %s", type(error).__name__)
+            await asyncio.sleep(1)
 
 
 async def _finish_on_time(gateway: Gateway) -> None:

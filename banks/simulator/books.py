@@ -5,6 +5,7 @@ stays zero.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -79,12 +80,26 @@ def _insert_account(connection: Connection, **columns: object) -> int:
     return int(row.inserted_primary_key[0])  # type: ignore[index] # an INSERT of one row has one
 
 
+def open_house_accounts(connection: Connection, bank_codes: Iterable[str]) -> None:
+    """Opens each bank's `reserve` (the institution's money) and `issue` account, unless they are there."""
+    for bank_code in bank_codes:
+        for kind in ("reserve", "issue"):
+            if _find_house_account(connection, bank_code, kind) is None:
+                _insert_account(connection, bank_code=bank_code, kind=kind)
+
+
 def house_account(connection: Connection, bank_code: str, kind: str) -> int:
-    """The bank's `reserve` (the institution's money) or `issue` account, opened when first needed."""
-    found = connection.execute(
+    """The bank's `reserve` or `issue` account."""
+    found = _find_house_account(connection, bank_code, kind)
+    if found is None:
+        raise LookupError(f"bank {bank_code} has no {kind} account")
+    return found
+
+
+def _find_house_account(connection: Connection, bank_code: str, kind: str) -> int | None:
+    return connection.execute(
         select(accounts.c.account_id).where(accounts.c.bank_code == bank_code, accounts.c.kind == kind)
     ).scalar_one_or_none()
-    return found if found is not None else _insert_account(connection, bank_code=bank_code, kind=kind)
 
 
 def move(

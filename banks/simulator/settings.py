@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,6 +46,14 @@ class SimulatorSettings(Behaviour):
     signing_key: SecretStr
     institution_public_key: str
     notify_url: str = ""
+
+    @field_validator("notify_url")
+    @classmethod
+    def _notify_url_is_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("must be an http(s) address without a query, or empty for no callbacks")
+        return value
 
     @field_validator("signing_key")
     @classmethod

@@ -188,6 +188,7 @@ def open_books(path: Path) -> tuple[Engine, Connection]:
     it returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True, connect_args={"timeout": 5})
     event.listen(engine, "connect", _make_durable)
     connection = engine.connect()

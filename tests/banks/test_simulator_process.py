@@ -151,3 +151,11 @@ def test_the_checked_in_openapi_document_is_the_one_the_simulator_serves(tmp_pat
     )
     document = json.loads((PROJECT / "docs" / "bank_protocol.openapi.json").read_text(encoding="utf-8"))
     assert document == create_app(settings).openapi()
+
+
+def test_the_document_lists_every_fault_card_with_a_number_to_type() -> None:
+    document = (PROJECT / "docs" / "bank_protocol.md").read_text(encoding="utf-8")
+    for row in FAULT_CARDS.values():
+        assert (
+            f"| {row.number:02d} | {row.text_en} | {row.text_zh} | `{example_card('HBRB', row.number)}` |" in document
+        )

@@ -11,11 +11,11 @@ from tests.contracts.harness import BankHarness, SimulatorHarness
 from tests.simulator_process import SimulatorProcess, free_port
 
 QUICK = {
-    "processing_seconds": 0.3,
-    "late_success_seconds": 1.0,
+    "processing_seconds": 0.8,
+    "late_success_seconds": 2.5,
     "hang_seconds": 1.5,
     "slow_seconds": 0.2,
-    "arrives_late_seconds": 1.5,
+    "arrives_late_seconds": 2.0,
     "notice_delay_seconds": 0.05,
     "code_validity_seconds": 300,
     "code_attempts": 3,

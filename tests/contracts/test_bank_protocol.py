@@ -450,8 +450,9 @@ async def test_callbacks_come_threefold_when_ordered(
 
 
 async def test_callbacks_come_out_of_order_when_ordered(
-    harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
+    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
 ) -> None:
+    await simulator.change_settings(notice_delay_seconds=0.5)
     debit = waived_debit(await sign(harbour, harbour_connector, harbour.payer(("debits", "callbacks_out_of_order"))))
     async with listening(callback_port) as queue:
         await harbour_connector.debit(debit)

@@ -146,7 +146,7 @@ async def test_a_success_that_comes_long_after_the_time_out_is_found(
 ) -> None:
     debit = await _debit_with_fault(bank, connector, "late_success")
     assert (await impatient.debit(debit)).outcome is U
-    assert (await connector.query(debit.request_number)).outcome is P
+    assert (await query_until(connector, debit.request_number, P, S, D)).outcome is P
     assert (await query_until(connector, debit.request_number, S, D)).outcome is S
 
 
