@@ -1,7 +1,7 @@
 """Ledger postings per second, against the fastest plain thing on the same server in the same minute.
 
-The yardstick is pgbench: one PL/pgSQL call a transfer (lock two balances, move, insert an entry with a unique key), sixteen
-clients, random accounts, every commit on disk. Ours goes from Python through the batcher into `ledger.apply_batch`.
+The yardstick is pgbench: one PL/pgSQL call a transfer (lock two balances, move, insert an entry with a unique key),
+sixteen clients, every commit on disk. Ours goes from Python through the batcher into `ledger.apply_batch`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
@@ -44,9 +44,12 @@ BEGIN
     INSERT INTO bench.entry (key, debit, credit, amount) VALUES (gen_random_uuid(), debit, credit, amount);
 END $$;
 """
-_SCRIPT = """\\set debit random(1, 1000)
+_RANDOM = """\\set debit random(1, 1000)
 \\set credit 1 + (:debit + random(0, 998)) % 1000
 SELECT bench.move(:debit, :credit, 7);
+"""
+_HOT = """\\set debit random(2, 1000)
+SELECT bench.move(:debit, 1, 7);
 """
 
 
@@ -62,48 +65,59 @@ class Row:
     ratio: float
 
 
+@dataclass(frozen=True)
+class _Load:
+    callers: int
+    hot: bool
+    seconds: float
+
+
 async def measure(server: EmbeddedPostgres, urls: Urls, *, seconds: float = 5.0) -> list[Row]:
-    """Measures everything once on a running server with provisioned databases, which should be fresh."""
+    """Measures everything once on a running server with provisioned databases, which should be fresh.
+
+    Ratios are to pgbench with random accounts.
+    """
     await _execute(urls.owner, _YARDSTICK)
     await _open_accounts(urls.owner)
-    yardstick = await asyncio.to_thread(_run_pgbench, server, urls.owner, seconds)
-    rows = [Row("pgbench, one function a transfer, random", 16, *yardstick, 1.0)]
+    rows = [await asyncio.to_thread(_run_pgbench, server, urls.owner, _Load(16, hot, seconds)) for hot in (False, True)]
     engine = create_engine(urls.owner, pool_size=2)
     try:
         for hot in (False, True):
             for callers in (1, 16, 64):
-                rows.append(await _measure_batcher(engine, callers, hot, seconds, yardstick[0]))
+                rows.append(await _measure_batcher(engine, _Load(callers, hot, seconds)))
     finally:
         await engine.dispose()
-    return rows
+    return [replace(row, ratio=row.per_second / rows[0].per_second) for row in rows]
 
 
-async def _measure_batcher(
-    engine: AsyncEngine, callers: int, hot: bool, seconds: float, yardstick: float
-) -> Row:
+async def _measure_batcher(engine: AsyncEngine, load: _Load) -> Row:
     latencies: list[float] = []
-    chooser = random.Random(1)
     async with Batcher(engine, "ledger.apply_batch") as batcher:
         started = time.perf_counter()
         run = f"{time.time_ns():x}"
-        await asyncio.gather(
-            *(_post_until(batcher, f"{run}-{n}", hot, started + seconds, chooser, latencies) for n in range(callers))
-        )
+        callers = (_post_until(batcher, f"{run}-{number}", load, latencies) for number in range(load.callers))
+        await asyncio.gather(*callers)
         elapsed = time.perf_counter() - started
-    latencies.sort()
-    rate = len(latencies) / elapsed
-    name = f"batcher, {'one hot account' if hot else 'random accounts'}"
-    p50, p99 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.99))
-    return Row(name, callers, rate, p50, p99, rate / yardstick)
+    return _row(f"batcher, {_accounts(load)}", load, len(latencies) / elapsed, [one * 1000 for one in latencies])
 
 
-async def _post_until(
-    batcher: Batcher, prefix: str, hot: bool, deadline: float, chooser: random.Random, latencies: list[float]
-) -> None:
+def _accounts(load: _Load) -> str:
+    return "one hot account" if load.hot else "random accounts"
+
+
+def _row(name: str, load: _Load, rate: float, milliseconds: list[float]) -> Row:
+    ordered = sorted(milliseconds)
+    p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
+    return Row(name, load.callers, rate, p50, p99, 0.0)
+
+
+async def _post_until(batcher: Batcher, prefix: str, load: _Load, latencies: list[float]) -> None:
+    chooser = random.Random(prefix)
+    deadline = time.perf_counter() + load.seconds
     number = 0
     while (now := time.perf_counter()) < deadline:
         debit, credit = chooser.sample(range(ACCOUNTS), 2)
-        if hot:
+        if load.hot:
             debit, credit = max(debit, 1), 0
         result = await batcher.submit({"transfers": [_transfer(f"{prefix}-{number}", debit, credit)]})
         if not result["ok"]:
@@ -136,9 +150,7 @@ async def _open_accounts(owner_url: str) -> None:
             await connection.execute(opened, {"codes": ["reserve:BENCH:CNY", *codes]})
         async with engine.begin() as connection:
             fund = {"kind": "collection", "direction": "in", "debit": "reserve:BENCH:CNY", "amount": _BALANCE_AT_START}
-            items = [
-                {"item": n, "transfers": [{**_transfer(f"fund-{n}", 0, n), **fund}]} for n in range(ACCOUNTS)
-            ]
+            items = [{"item": n, "transfers": [{**_transfer(f"fund-{n}", 0, n), **fund}]} for n in range(ACCOUNTS)]
             statement = sa.text("SELECT count(*) FROM ledger.apply(CAST(:items AS jsonb)) WHERE error IS NULL")
             funded = await connection.execute(statement, {"items": json.dumps(items)})
             assert funded.scalar_one() == ACCOUNTS  # noqa: S101
@@ -146,21 +158,22 @@ async def _open_accounts(owner_url: str) -> None:
         await engine.dispose()
 
 
-def _run_pgbench(server: EmbeddedPostgres, url: str, seconds: float) -> tuple[float, float, float]:
-    """Rate and latencies of the yardstick, the latencies from pgbench's own log."""
+def _run_pgbench(server: EmbeddedPostgres, url: str, load: _Load) -> Row:
+    """The yardstick; latencies from pgbench's own log."""
     target = make_url(url)
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "move.sql").write_text(_SCRIPT)
-        command = [str(server.binary("pgbench")), "-n", "-M", "prepared", "-c", "16", "-j", "2", "-T", str(max(1, round(seconds)))]
-        command += ["-f", "move.sql", "-l", "--log-prefix=log", "-h", str(target.host), "-p", str(target.port)]
-        command += ["-U", str(target.username), str(target.database)]
+        Path(folder, "move.sql").write_text(_HOT if load.hot else _RANDOM)
+        command = [str(server.binary("pgbench")), "-n", "-M", "prepared", "-c", str(load.callers), "-j", "2"]
+        command += ["-T", str(max(1, round(load.seconds))), "-f", "move.sql", "-l", "--log-prefix=log"]
+        command += ["-h", str(target.host), "-p", str(target.port), "-U", str(target.username), str(target.database)]
         environment = {**os.environ, "PGPASSWORD": str(target.password)}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        times = sorted(int(line.split()[2]) / 1000 for log in Path(folder).glob("log.*") for line in log.open())
+        logs = [log.read_text() for log in Path(folder).glob("log.*")]
     rate = re.search(r"tps = ([\d.]+)", done.stdout)
     if rate is None:
         raise RuntimeError("pgbench printed no rate")
-    return float(rate.group(1)), times[len(times) // 2], times[int(len(times) * 0.99)]
+    times = [int(line.split()[2]) / 1000 for log in logs for line in log.splitlines()]
+    return _row(f"pgbench, one function, {_accounts(load)}", load, float(rate.group(1)), times)
 
 
 async def _execute(url: str, script: str) -> None:

@@ -1,8 +1,8 @@
 """The chart of accounts of an institution that holds its customers' money at banks.
 
-An account's code says everything about it: kind, owner and currency. Assets (money at banks, money on its way, claims)
-grow by debits; what the institution owes, and what it has earned, grows by credits. Money that users pay in is a debit of a
-reserve or of money in transit; there is no account of the outside world, so no account may ever be below zero.
+An account's code says everything about it: kind, owner and currency. Assets (money at banks, money on its way,
+claims) grow by debits; what the institution owes, and what it has earned, grows by credits. Money that users pay in is
+a debit of a reserve or of money in transit; there is no account of the outside world, so none may ever be below zero.
 """
 
 from __future__ import annotations

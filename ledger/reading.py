@@ -55,6 +55,14 @@ class StatementEntry(_Read):
     reference: str | None
 
 
+class _Page(_Read):
+    account_id: int
+    normal_side: str
+    cursor: int | None
+    limit: int
+    order: Literal["newest", "oldest"]
+
+
 class TrialBalance(_Read):
     """Totals of one currency; the ledger is in balance when both sides are equal."""
 
@@ -82,7 +90,7 @@ async def read_balance_at(connection: AsyncConnection, code: str, instant: datet
     """
     if instant.tzinfo is None:
         raise ValueError("an instant has a time zone")
-    columns = [sa.column(name) for name in ("currency", "posted", "held", "version")]
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in ("currency", "posted", "held", "version")]
     found = sa.func.ledger.balance_at(code, sa.cast(instant, sa.DateTime(timezone=True))).table_valued(*columns)
     return _balance_of(code, (await connection.execute(sa.select(found))).one_or_none())
 
@@ -106,7 +114,8 @@ async def read_statement(
     found = (await connection.execute(sa.select(account).where(account.c.code == code))).one_or_none()
     if found is None:
         raise AccountNotFoundError(code)
-    sides = [_side(*names, found, cursor, limit, order).subquery() for names in (("debit", "credit"), ("credit", "debit"))]
+    wanted = _Page(account_id=found.id, normal_side=found.normal_side, cursor=cursor, limit=limit, order=order)
+    sides = [_side(wanted, "debit", "credit").subquery(), _side(wanted, "credit", "debit").subquery()]
     merged = sa.union_all(*(sa.select(side) for side in sides)).subquery()
     newest_first = merged.c.version.desc()
     page = sa.select(merged).order_by(newest_first if order == "newest" else merged.c.version).limit(limit)
@@ -116,7 +125,9 @@ async def read_statement(
 async def read_trial_balance(connection: AsyncConnection) -> list[TrialBalance]:
     """Debit and credit totals per currency, in one snapshot."""
     query = (
-        sa.select(account.c.currency, account.c.kind, account.c.normal_side, sa.func.sum(balance.c.posted).label("total"))
+        sa.select(
+            account.c.currency, account.c.kind, account.c.normal_side, sa.func.sum(balance.c.posted).label("total")
+        )
         .join(balance, balance.c.account_id == account.c.id)
         .group_by(account.c.currency, account.c.kind, account.c.normal_side)
         .order_by(account.c.currency, account.c.kind)
@@ -129,14 +140,10 @@ def _trial_balance(currency: str, rows: Any) -> TrialBalance:
     mine = [row for row in rows if row.currency == currency]
     totals = {side: sum(int(row.total) for row in mine if row.normal_side == side) for side in ("debit", "credit")}
     by_kind = {row.kind: int(row.total) for row in mine}
-    return TrialBalance(
-        currency=currency, debit_total=totals["debit"], credit_total=totals["credit"], by_kind=by_kind
-    )
+    return TrialBalance(currency=currency, debit_total=totals["debit"], credit_total=totals["credit"], by_kind=by_kind)
 
 
-def _side(
-    mine: str, other: str, owner: Any, cursor: int | None, limit: int, order: Literal["newest", "oldest"]
-) -> sa.Select[Any]:
+def _side(page: _Page, mine: str, other: str) -> sa.Select[Any]:
     """One of the two index scans that make a statement: where the account is debited, or where it is credited."""
     columns = transfer.c
     version, counterpart = columns[f"{mine}_version"], account.alias("counterpart")
@@ -147,7 +154,7 @@ def _side(
             columns.booked_at,
             columns.kind,
             columns.direction,
-            (columns.amount * (1 if owner.normal_side == mine else -1)).label("change"),
+            (columns.amount * (1 if page.normal_side == mine else -1)).label("change"),
             columns[f"{mine}_posted_after"].label("posted_after"),
             counterpart.c.code.label("other_account"),
             columns.key,
@@ -155,14 +162,14 @@ def _side(
             columns.reference,
         )
         .join(counterpart, counterpart.c.id == columns[f"{other}_account_id"])
-        .where(columns[f"{mine}_account_id"] == owner.id, columns.action.in_(("post", "post_hold")))
-        .limit(limit)
+        .where(columns[f"{mine}_account_id"] == page.account_id, columns.action.in_(("post", "post_hold")))
+        .limit(page.limit)
     )
-    if order == "newest":
+    if page.order == "newest":
         query = query.order_by(version.desc())
-        return query if cursor is None else query.where(version < cursor)
+        return query if page.cursor is None else query.where(version < page.cursor)
     query = query.order_by(version)
-    return query if cursor is None else query.where(version > cursor)
+    return query if page.cursor is None else query.where(version > page.cursor)
 
 
 def _balance_of(code: str, row: Any) -> Balance:

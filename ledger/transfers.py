@@ -1,7 +1,7 @@
 """What can be asked of the ledger: the transfers that a settlement hands to `ledger.apply`, and its refusals.
 
-A transfer is idempotent by `key` (up to 100 of `A-Z a-z 0-9 _ . : / -`, like `instruction` and `reference`): the same key with the
-same content changes nothing, with other content it is refused. The moment of booking is not part of the content.
+A transfer is idempotent by `key` (up to 100 of `A-Z a-z 0-9 _ . : / -`, like `instruction` and `reference`): the same
+key with the same content changes nothing, with other content it is refused. The moment of booking is not content.
 """
 
 from __future__ import annotations

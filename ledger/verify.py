@@ -1,6 +1,6 @@
 """Verifies the whole ledger by doing it again: every transfer is replayed, in Python, and compared with what is stored.
 
-It trusts nothing that the database computed: not the balances, not the balances after each transfer, not the fingerprints.
+It trusts nothing that the database computed: not the balances, not those after each transfer, not the fingerprints.
 Memory grows with the accounts and the open holds, not with the transfers.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncResult
 
 from ledger.chart import NORMAL_SIDE, AccountKind
 from ledger.tables import account, balance, transfer
@@ -53,21 +54,23 @@ class VerificationReport(BaseModel):
 async def verify(engine: AsyncEngine) -> VerificationReport:
     """Verifies everything in one repeatable-read, read-only snapshot; others go on writing meanwhile."""
     replay = _Replay()
-    async with engine.connect() as connection:
-        connection = await connection.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True, yield_per=5000
-        )
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        async with connection.stream(sa.select(account).order_by(account.c.id)) as accounts:
+        async with _stream(connection, sa.select(account).order_by(account.c.id)) as accounts:
             async for row in accounts:
                 replay.open(row)
-        async with connection.stream(sa.select(transfer).order_by(transfer.c.id)) as transfers:
+        async with _stream(connection, sa.select(transfer).order_by(transfer.c.id)) as transfers:
             async for row in transfers:
                 replay.apply(row)
-        async with connection.stream(sa.select(balance)) as balances:
+        async with _stream(connection, sa.select(balance)) as balances:
             async for row in balances:
                 replay.compare(row)
     return replay.report()
+
+
+def _stream(connection: AsyncConnection, query: sa.Select[Any]) -> AbstractAsyncContextManager[AsyncResult[Any]]:
+    return connection.stream(query, execution_options={"yield_per": 5000})
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class _OpenHold:
 class _Replay:
     accounts: dict[int, _Account] = field(default_factory=dict)
     holds: dict[int, _OpenHold] = field(default_factory=dict)
+    difference: Counter[str] = field(default_factory=Counter)
     transfers: int = 0
     findings: list[Finding] = field(default_factory=list)
     total: int = 0
@@ -123,6 +127,8 @@ class _Replay:
             self.found("account_missing", str(row.account_id), "a balance without an account")
             return
         state.has_balance = True
+        # Of what is stored: replayed transfers balance by their form.
+        self.difference[state.currency] += row.posted if state.normal_side == "debit" else -row.posted
         stored, replayed = (row.posted, row.held, row.version), (state.posted, state.held, state.version)
         if stored != replayed:
             self.found("balance_wrong", state.code, f"stored posted, held, version {stored}; by transfers {replayed}")
@@ -131,10 +137,7 @@ class _Replay:
         for state in self.accounts.values():
             if not state.has_balance:
                 self.found("balance_missing", state.code, "an account without a balance")
-        difference: Counter[str] = Counter()
-        for state in self.accounts.values():
-            difference[state.currency] += state.posted if state.normal_side == "debit" else -state.posted
-        for currency, amount in difference.items():
+        for currency, amount in self.difference.items():
             if amount:
                 self.found("trial_balance_not_zero", currency, f"debits less credits {amount}")
         return VerificationReport(
@@ -143,7 +146,7 @@ class _Replay:
             open_holds=len(self.holds),
             findings=tuple(self.findings),
             findings_total=self.total,
-            trial_balance_difference=dict(difference),
+            trial_balance_difference=dict(self.difference),
         )
 
     def found(self, code: str, where: str, detail: str) -> None:

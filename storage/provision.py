@@ -1,4 +1,4 @@
-"""Prepares a PostgreSQL server: roles, the main and the key database, rights, and both schemas at their newest revision."""
+"""Prepares a PostgreSQL server: roles, the main and the key database, rights, and the newest schema in both."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def _ensure_role(admin: asyncpg.Connection, role: str, password: str) -> N
 
 
 async def _become_able_to_give_to(admin: asyncpg.Connection, owner: str) -> None:
-    """An admin that is no superuser must be a member of a role to make it own something (PostgreSQL 16 and later too)."""
+    """An admin that is no superuser must be a member of a role to make it own something, since PostgreSQL 16 too."""
     member = await admin.fetchval("SELECT pg_has_role(current_user, $1, 'MEMBER')", owner)
     if not member or not await _may_act_as(admin, owner):
         await admin.execute(f'GRANT "{owner}" TO CURRENT_USER')
@@ -144,9 +144,7 @@ def _urls(admin_url: str, database: str, key_database: str, passwords: Passwords
 
 def _role_url(base: URL, database: str, suffix: str, password: str) -> str:
     if not _NAME.fullmatch(database):
-        raise ProvisioningError(
-            "a database name is 1 to 51 characters of a-z, 0-9 and _, beginning with a letter"
-        )
+        raise ProvisioningError("a database name is 1 to 51 characters of a-z, 0-9 and _, beginning with a letter")
     url = base.set(
         drivername="postgresql+asyncpg", database=database, username=f"{database}_{suffix}", password=password
     )

@@ -133,9 +133,7 @@ class _Clone:
         admin = await asyncpg.connect(self._admin_url)
         try:
             for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
-                await admin.execute(
-                    f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"'
-                )
+                await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"')
                 await restrict_access(admin, name, f"{template}_owner", f"{template}_app")
         finally:
             await admin.close()

@@ -18,7 +18,9 @@ async def test_money_paid_in_is_at_the_bank_and_owed_to_the_user(books: Books) -
 
 async def test_the_same_transfer_again_changes_nothing_and_says_so(books: Books) -> None:
     await books.must(pay_in("in", 100))
-    assert await books.apply([pay_in("in", 100) | {"booked_at": "2026-11-23T00:00:00Z"}]) == [(None, {"replayed": True})]
+    assert await books.apply([pay_in("in", 100) | {"booked_at": "2026-11-23T00:00:00Z"}]) == [
+        (None, {"replayed": True})
+    ]
     assert await books.balances() == {RESERVE: (100, 0), ALICE: (100, 0)}
 
 
@@ -214,7 +216,8 @@ async def test_opening_an_account_twice_keeps_the_first(books: Books) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["gift:CNY", "user:CNY", "user:a:b:CNY", "user:a:cny", "fee_income:x:CNY", "user:a b:CNY", "", "reserve:CNY"]
+    "code",
+    ["gift:CNY", "user:CNY", "user:a:b:CNY", "user:a:cny", "fee_income:x:CNY", "user:a b:CNY", "", "reserve:CNY"],
 )
 async def test_an_account_that_the_chart_does_not_know_cannot_be_opened(books: Books, code: str) -> None:
     with pytest.raises(DBAPIError):

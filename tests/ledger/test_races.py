@@ -21,6 +21,7 @@ async def race(database: Database, items: list[list[dict[str, Any]]]) -> Counter
     url = make_url(database.owner_url).set(drivername="postgresql").render_as_string(hide_password=False)
     pool = await asyncpg.create_pool(url, min_size=CONNECTIONS, max_size=CONNECTIONS)
     try:
+
         async def one(transfers: list[dict[str, Any]]) -> str | None:
             batch = json.dumps([{"item": 0, "transfers": transfers}])
             return await pool.fetchval("SELECT error FROM ledger.apply($1::jsonb)", batch)
