@@ -340,20 +340,21 @@ Callback = tuple[str, str, dict[str, str], bytes]
 
 
 @asynccontextmanager
-async def listening(port: int, refuse_first: int = 0) -> AsyncIterator[asyncio.Queue[Callback]]:
-    """Our side of the callbacks: keeps what comes, and refuses the first few with 500."""
+async def listening(port: int, refuse_once: str = "") -> AsyncIterator[asyncio.Queue[Callback]]:
+    """Our side of the callbacks: keeps what comes, and refuses the first about one request with 500."""
     received: asyncio.Queue[Callback] = asyncio.Queue()
-    seen = 0
+    refused = False
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal seen
+        nonlocal refused
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         method, path, _ = head[0].split(" ")
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers.get("Content-Length", headers.get("content-length", "0"))))
         received.put_nowait((method, path, headers, body))
-        seen += 1
-        status = b"500 Error" if seen <= refuse_first else b"204 No Content"
+        refuse = not refused and json.loads(body)["request_number"] == refuse_once
+        refused = refused or refuse
+        status = b"500 Error" if refuse else b"204 No Content"
         writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
@@ -432,7 +433,7 @@ async def test_a_refused_callback_comes_again(
 ) -> None:
     await simulator.change_settings(notice_retry_seconds=0.1)
     debit = await new_debit(harbour, harbour_connector)
-    async with listening(callback_port, refuse_first=2) as queue:
+    async with listening(callback_port, refuse_once=debit.request_number) as queue:
         await harbour_connector.debit(debit)
         first, second = await callbacks_of(queue, debit.request_number, 2)
     assert json.loads(first[3])["notice_id"] == json.loads(second[3])["notice_id"]
