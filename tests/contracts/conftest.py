@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from banks.agreement_pay.client import AgreementPayConnector
 from domain.banking import BankConnector
 from tests.contracts.harness import BankHarness, SimulatorHarness
 from tests.simulator_process import SimulatorProcess, free_port
@@ -69,5 +70,19 @@ async def connector(bank: BankHarness) -> AsyncIterator[BankConnector]:
 async def impatient(bank: BankHarness) -> AsyncIterator[BankConnector]:
     """A connector whose time-out is shorter than the simulator's time-out faults."""
     built = bank.connector(timeout_seconds=0.5)
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+def harbour(simulator: SimulatorProcess) -> SimulatorHarness:
+    """Harbour Bank, for tests of the simulator's own protocol."""
+    return SimulatorHarness(simulator)
+
+
+@pytest.fixture
+async def harbour_connector(harbour: SimulatorHarness) -> AsyncIterator[AgreementPayConnector]:
+    """A patient connector to it."""
+    built = harbour.connector()
     yield built
     await built.close()

@@ -182,6 +182,11 @@ def waived_debit(agreement_number: str, amount_minor: int = 1_000) -> DebitReque
     )
 
 
+async def signed_debit(bank: BankHarness, connector: BankConnector) -> DebitRequest:
+    """A debit, not yet sent, under a fresh agreement."""
+    return waived_debit(await sign(bank, connector, bank.payer()))
+
+
 def refund_of(debit: DebitRequest, amount_minor: int) -> RefundRequest:
     """A refund of a debit."""
     return RefundRequest(

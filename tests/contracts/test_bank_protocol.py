@@ -8,8 +8,6 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,13 +16,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from banks.agreement_pay.client import AgreementPayConnector
 from banks.signatures import sign_request
 from domain.banking import (
     BankConnector,
-    BankNotice,
     BankOutcome,
-    CallbackRejectedError,
     DebitRequest,
     DeclineReason,
     SignApplication,
@@ -36,21 +31,10 @@ from tests.contracts.harness import (
     query_until,
     refund_of,
     sign,
+    signed_debit,
     waived_debit,
 )
 from tests.simulator_process import SimulatorProcess, encoded
-
-
-@pytest.fixture
-def harbour(simulator: SimulatorProcess) -> SimulatorHarness:
-    return SimulatorHarness(simulator)
-
-
-@pytest.fixture
-async def harbour_connector(harbour: SimulatorHarness) -> AsyncIterator[AgreementPayConnector]:
-    built = harbour.connector()
-    yield built
-    await built.close()
 
 
 def debit_body(debit: DebitRequest) -> dict[str, Any]:
@@ -84,10 +68,6 @@ async def send_debit(
     return await send(simulator, "/banks/HBRB/v1/debits", content, headers)
 
 
-async def new_debit(harbour: SimulatorHarness, connector: BankConnector) -> DebitRequest:
-    return waived_debit(await sign(harbour, connector, harbour.payer()))
-
-
 async def test_a_signature_made_by_hand_from_the_document_is_accepted(simulator: SimulatorProcess) -> None:
     timestamp, nonce, target = (
         str(int(datetime.now(UTC).timestamp() * 1000)),
@@ -110,7 +90,7 @@ async def test_a_signature_made_by_hand_from_the_document_is_accepted(simulator:
 async def test_a_request_that_is_not_genuine_is_refused_and_changes_nothing(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector, wrong: str
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     content, now = json.dumps(debit_body(debit)).encode(), datetime.now(UTC)
     arguments: dict[str, dict[str, Any]] = {
         "other_key": {"key": Ed25519PrivateKey.generate()},
@@ -130,7 +110,7 @@ async def test_a_request_that_is_not_genuine_is_refused_and_changes_nothing(
 async def test_a_replayed_request_is_refused_even_after_the_bank_was_killed(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     content, path = json.dumps(debit_body(debit)).encode(), "/banks/HBRB/v1/debits"
     headers = sign_request(simulator.institution_key, "POST", path, content, datetime.now(UTC))
     assert (await send(simulator, path, content, headers)).json()["status"] == "SUCCESS"
@@ -145,7 +125,7 @@ async def test_a_replayed_request_is_refused_even_after_the_bank_was_killed(
 async def test_a_request_that_arrives_after_its_validity_is_refused_for_ever(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     await simulator.change_settings(request_validity_seconds=1)
     await harbour.order_fault("debits", "arrives_late", debit.request_number)
     late = await send_debit(simulator, json.dumps(debit_body(debit)).encode())
@@ -188,7 +168,7 @@ async def test_an_amount_that_is_no_positive_integer_is_refused(
 async def test_a_debit_without_authorisation_needs_the_explicit_word_waived(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     body = debit_body(debit)
     silent = {name: value for name, value in body.items() if name != "verification"}
     assert (await send_debit(simulator, json.dumps(silent).encode())).status_code == 400
@@ -212,7 +192,7 @@ async def test_the_two_banks_keep_request_numbers_and_books_apart(
 ) -> None:
     willow = SimulatorHarness(simulator, "WLWB")
     willow_connector = willow.connector()
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     elsewhere = debit.model_copy(update={"agreement_number": await sign(willow, willow_connector, willow.payer())})
     assert (await harbour_connector.debit(debit)).outcome is BankOutcome.SUCCEEDED
     assert (await willow_connector.debit(debit)).reason is DeclineReason.AGREEMENT_NOT_FOUND
@@ -224,7 +204,7 @@ async def test_the_two_banks_keep_request_numbers_and_books_apart(
 async def test_a_forgotten_request_number_is_not_found_but_stays_in_the_books(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     assert (await harbour_connector.debit(debit)).outcome is BankOutcome.SUCCEEDED
     await simulator.change_settings(remembers_request_numbers_seconds=0)
     assert (await harbour_connector.query(debit.request_number)).outcome is BankOutcome.NOT_FOUND
@@ -249,7 +229,7 @@ async def test_an_expired_code_is_refused(
 async def test_a_bank_that_is_down_says_nothing_and_comes_back(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     await simulator.go_down(60)
     assert (await harbour_connector.debit(debit)).outcome is BankOutcome.UNKNOWN
     assert (await harbour_connector.query(debit.request_number)).outcome is BankOutcome.UNKNOWN
@@ -261,7 +241,7 @@ async def test_a_waiting_fault_holds_up_nobody_else(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
     await simulator.change_settings(hang_seconds=60)
-    hanging, ordinary = await new_debit(harbour, harbour_connector), await new_debit(harbour, harbour_connector)
+    hanging, ordinary = await signed_debit(harbour, harbour_connector), await signed_debit(harbour, harbour_connector)
     await harbour.order_fault("debits", "time_out_before", hanging.request_number)
     waiting = asyncio.create_task(harbour_connector.debit(hanging))
     assert (await harbour_connector.debit(ordinary)).outcome is BankOutcome.SUCCEEDED
@@ -274,7 +254,7 @@ async def test_a_waiting_fault_holds_up_nobody_else(
 async def test_the_statement_equals_the_books(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     await harbour_connector.debit(debit)
     await harbour_connector.refund(refund_of(debit, 300))
     day = datetime.now(ZoneInfo("Asia/Shanghai")).date()
@@ -316,7 +296,7 @@ async def test_books_survive_kills_and_balance(
 async def test_an_instruction_in_process_is_finished_after_a_kill(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     await harbour.order_fault("debits", "processing_then_success", debit.request_number)
     assert (await harbour_connector.debit(debit)).outcome is BankOutcome.PROCESSING
     simulator.kill()
@@ -328,150 +308,9 @@ async def test_it_stops_cleanly_at_once_even_while_a_fault_hangs(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
     await simulator.change_settings(hang_seconds=60)
-    debit = await new_debit(harbour, harbour_connector)
+    debit = await signed_debit(harbour, harbour_connector)
     await harbour.order_fault("debits", "time_out_after", debit.request_number)
     hanging = asyncio.create_task(harbour_connector.debit(debit))
     await query_until(harbour_connector, debit.request_number, BankOutcome.SUCCEEDED)
     assert await asyncio.to_thread(simulator.stop, 8) == 0
     assert (await hanging).outcome is BankOutcome.UNKNOWN
-
-
-Callback = tuple[str, str, dict[str, str], bytes]
-
-
-@asynccontextmanager
-async def listening(port: int, refuse_once: str = "") -> AsyncIterator[asyncio.Queue[Callback]]:
-    """Our side of the callbacks: keeps what comes, and refuses the first about one request with 500."""
-    received: asyncio.Queue[Callback] = asyncio.Queue()
-    refused = False
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal refused
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        method, path, _ = head[0].split(" ")
-        headers = dict(line.split(": ", 1) for line in head[1:] if line)
-        body = await reader.readexactly(int(headers.get("Content-Length", headers.get("content-length", "0"))))
-        received.put_nowait((method, path, headers, body))
-        refuse = not refused and json.loads(body)["request_number"] == refuse_once
-        refused = refused or refuse
-        status = b"500 Error" if refuse else b"204 No Content"
-        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", port)
-    try:
-        yield received
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-async def callbacks_of(queue: asyncio.Queue[Callback], request_number: str, wanted: int) -> list[Callback]:
-    """The next callbacks about one request; other tests' late ones are passed over."""
-    found: list[Callback] = []
-    async with asyncio.timeout(15):
-        while len(found) < wanted:
-            callback = await queue.get()
-            if json.loads(callback[3])["request_number"] == request_number:
-                found.append(callback)
-    return found
-
-
-async def test_a_final_debit_is_called_back_signed(
-    harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    debit = await new_debit(harbour, harbour_connector)
-    async with listening(callback_port) as queue:
-        await harbour_connector.debit(debit)
-        method, path, headers, body = (await callbacks_of(queue, debit.request_number, 1))[0]
-    assert path == "/bank-callbacks/HBRB"
-    notice = harbour_connector.read_callback(method, path, headers, body, datetime.now(UTC))
-    assert isinstance(notice, BankNotice)
-    assert notice.request_number == debit.request_number
-
-
-async def test_a_callback_that_was_tampered_with_is_rejected_with_the_reason(
-    harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    debit = await new_debit(harbour, harbour_connector)
-    async with listening(callback_port) as queue:
-        await harbour_connector.debit(debit)
-        method, path, headers, body = (await callbacks_of(queue, debit.request_number, 1))[0]
-    now = datetime.now(UTC)
-    lower = {name.lower(): value for name, value in headers.items()}
-    changed = {
-        "signature_invalid": (method, path, lower, body.replace(b"SUCCESS", b"FAILED_"), now),
-        "signature_missing": (method, path, {}, body, now),
-        "signature_malformed": (method, path, {**lower, "x-bank-signature": "%%%"}, body, now),
-        "timestamp_outside_window": (method, path, lower, body, now + timedelta(seconds=120)),
-        "too_large": (method, path, lower, body + b" " * 20_000, now),
-    }
-    for reason, callback in changed.items():
-        with pytest.raises(CallbackRejectedError) as rejected:
-            harbour_connector.read_callback(*callback)
-        assert rejected.value.reason == reason
-    with pytest.raises(CallbackRejectedError):
-        harbour_connector.read_callback(method, "/bank-callbacks/WLWB", headers, body, now)
-
-
-async def test_a_callback_of_another_bank_is_rejected(
-    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    debit = await new_debit(harbour, harbour_connector)
-    willow = SimulatorHarness(simulator, "WLWB").connector()
-    async with listening(callback_port) as queue:
-        await harbour_connector.debit(debit)
-        callback = (await callbacks_of(queue, debit.request_number, 1))[0]
-    with pytest.raises(CallbackRejectedError):
-        willow.read_callback(*callback, datetime.now(UTC))
-    await willow.close()
-
-
-async def test_a_refused_callback_comes_again(
-    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    await simulator.change_settings(notice_retry_seconds=0.1)
-    debit = await new_debit(harbour, harbour_connector)
-    async with listening(callback_port, refuse_once=debit.request_number) as queue:
-        await harbour_connector.debit(debit)
-        first, second = await callbacks_of(queue, debit.request_number, 2)
-    assert json.loads(first[3])["notice_id"] == json.loads(second[3])["notice_id"]
-    assert first[2] != second[2]
-
-
-async def test_callbacks_come_threefold_when_ordered(
-    harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    debit = waived_debit(await sign(harbour, harbour_connector, harbour.payer(("debits", "duplicate_callbacks"))))
-    async with listening(callback_port) as queue:
-        await harbour_connector.debit(debit)
-        callbacks = await callbacks_of(queue, debit.request_number, 3)
-    assert len({json.loads(body)["notice_id"] for _, _, _, body in callbacks}) == 1
-
-
-async def test_callbacks_come_out_of_order_when_ordered(
-    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector, callback_port: int
-) -> None:
-    await simulator.change_settings(notice_delay_seconds=0.5)
-    debit = waived_debit(await sign(harbour, harbour_connector, harbour.payer(("debits", "callbacks_out_of_order"))))
-    async with listening(callback_port) as queue:
-        await harbour_connector.debit(debit)
-        callbacks = await callbacks_of(queue, debit.request_number, 2)
-    assert [json.loads(body)["status"] for _, _, _, body in callbacks] == ["SUCCESS", "PROCESSING"]
-
-
-async def test_a_forged_callback_is_rejected_and_the_true_one_read(
-    harbour: SimulatorHarness, harbour_connector: AgreementPayConnector, callback_port: int
-) -> None:
-    debit = waived_debit(await sign(harbour, harbour_connector, harbour.payer(("debits", "forged_callback"))))
-    async with listening(callback_port) as queue:
-        assert (await harbour_connector.debit(debit)).outcome is BankOutcome.PROCESSING
-        forged, true = await callbacks_of(queue, debit.request_number, 2)
-    assert json.loads(forged[3])["status"] == "SUCCESS"
-    with pytest.raises(CallbackRejectedError) as rejected:
-        harbour_connector.read_callback(*forged, datetime.now(UTC))
-    assert rejected.value.reason == "signature_invalid"
-    assert harbour_connector.read_callback(*true, datetime.now(UTC)).request_number == debit.request_number
-    assert (await harbour_connector.query(debit.request_number)).outcome is BankOutcome.DECLINED
-    assert await harbour.debits_booked(debit.request_number) == 0
