@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     # The request
     REQUEST_INVALID = "REQUEST_INVALID"
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    TLS_REQUIRED = "TLS_REQUIRED"
     BODY_NOT_JSON = "BODY_NOT_JSON"
     ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -126,6 +127,13 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "请求内容过大",
         "Send a body under 64 KiB and headers under 16 KiB.",
         "请将请求体控制在 64 KiB 以内。",
+    ),
+    C.TLS_REQUIRED: ErrorText(
+        K.FORBIDDEN,
+        "The request came over an unencrypted line",
+        "请求未经加密传输",
+        "Use https://. Consider what you sent as disclosed.",
+        "请使用 https://，并视已发送内容为泄露。",
     ),
     C.BODY_NOT_JSON: ErrorText(
         K.MALFORMED,

@@ -9,8 +9,17 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.banking import BankNotice
 from domain.instructions import RequestContext
 from storage.instructions import Submitter, refusal
+
+_ITEM = sa.bindparam("item", type_=sa.JSON())
+_RECORD_ANSWER = sa.text("SELECT app.record_answer(CAST(:item AS jsonb))").bindparams(_ITEM)
+_RECORD_CALLBACK = sa.text("SELECT app.record_callback(CAST(:item AS jsonb))").bindparams(_ITEM)
+_RECORD_OPERATION = sa.text(
+    "SELECT app.record_operation(:at, :actor, :action, :outcome, :reason, :subject, :partner, :request)"
+)
+_STORED = sa.text("SELECT request_id, answer FROM app.idempotency WHERE merchant_id = :merchant AND key = :key")
 
 
 class StartedRequest(BaseModel):
@@ -44,13 +53,14 @@ class KnownRequest(BaseModel):
     merchant_state: str
     resource_id: str | None = None
     replay: dict[str, Any] | None = None
+    first_request_id: str | None = None
 
 
 class Requests:
     """Authenticates, records and recognises requests; refusals decided outside the database are recorded here too."""
 
     def __init__(self, engine: AsyncEngine, begin: Submitter) -> None:
-        self._engine = engine
+        self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._begin = begin
 
     async def begin(self, request: StartedRequest) -> KnownRequest:
@@ -60,25 +70,55 @@ class Requests:
             raise refusal(result)
         return KnownRequest.model_validate(result)
 
-    async def record_refusal(
-        self,
-        request: RequestContext | None,
-        now: datetime,
-        action: str,
-        subject_id: str | None,
-        answer: dict[str, Any],
+    async def stored_answer(self, merchant_id: str, idempotency_key: str) -> tuple[str, dict[str, Any] | None]:
+        """The id of the request that is at work under a key, and its answer once it has given one."""
+        async with self._statements.connect() as connection:
+            row = (await connection.execute(_STORED, {"merchant": merchant_id, "key": idempotency_key})).one()
+        return row.request_id, row.answer
+
+    async def record_answer(
+        self, request: RequestContext, now: datetime, action: str, subject_id: str | None, answer: dict[str, Any]
     ) -> None:
-        """Records a refusal and keeps `answer` ({"ok": false, "error": snake_code, …}) for replays."""
+        """Records an answer that no accepting function gave, and keeps it for replays.
+
+        `answer` is `{"ok": false, "error": snake_code, …}` or `{"ok": true, "resource": …}`; it holds no code, and
+        no personal information.
+        """
         item = {
-            "request": request.model_dump() if request else {},
+            "request": request.model_dump(),
             "now": now.isoformat(),
             "action": action,
             "subject_id": subject_id,
             "answer": answer,
         }
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                sa.text("SELECT app.record_refusal(CAST(:item AS jsonb))").bindparams(
-                    sa.bindparam("item", item, type_=sa.JSON())
-                )
-            )
+        await self._run(_RECORD_ANSWER, {"item": item})
+
+    async def record_operation(
+        self,
+        now: datetime,
+        actor: str,
+        action: str,
+        outcome: str,
+        reason: str,
+        *,
+        subject_id: str | None = None,
+        partner: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Records what has no merchant behind it, or ended in no answer (A4.1a)."""
+        await self._run(
+            _RECORD_OPERATION,
+            {"at": now, "actor": actor, "action": action, "outcome": outcome, "reason": reason}
+            | {"subject": subject_id, "partner": partner, "request": request_id},
+        )
+
+    async def record_callback(self, now: datetime, bank_code: str, notice: BankNotice) -> dict[str, Any]:
+        """Keeps a bank's notice once: `{fresh, subject_id, step, outcome, state}` of the request it speaks of."""
+        item = {"now": now.isoformat(), "bank_code": bank_code} | notice.model_dump()
+        async with self._statements.connect() as connection:
+            found: dict[str, Any] = await connection.scalar(_RECORD_CALLBACK, {"item": item})
+        return found
+
+    async def _run(self, statement: sa.TextClause, parameters: dict[str, Any]) -> None:
+        async with self._statements.connect() as connection:
+            await connection.execute(statement, parameters)

@@ -1,0 +1,72 @@
+"""The application from its routes, without any wiring: `api/app.py` and the tests hand it the services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import agreement, balances, bindings, callbacks, documentation, health, payments, refunds, users, waiver
+from api.envelope import BindRequestId, Envelope, refuse
+from api.limits_on_size import SizeLimits
+from api.services import Services
+
+TITLE, VERSION = "Liushui merchant API", "v1"
+_DESCRIPTION = (
+    "Bind bank cards, collect payments, refund them. Amounts are integers of minor units. Every refusal is an RFC 9457 "
+    "problem with a stable `code`. Every resource that is not final says what it waits for in `waiting_for`."
+)
+_ROUTERS = (users, bindings, payments, refunds, balances, waiver, agreement, callbacks, health, documentation)
+
+
+def build(
+    open_services: Callable[[], AbstractAsyncContextManager[Services]],
+    *,
+    needs_tls: bool,
+    bind_request_id: BindRequestId = lambda _: nullcontext(),
+) -> FastAPI:
+    """The application; its services are opened at start-up, and closed when all work that was begun is done."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            try:
+                yield
+            finally:
+                await services.work.wait_until_done()
+
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={HTTPException: _no_such_address},
+    )
+    for room in _ROUTERS:
+        app.include_router(room.router)
+    app.add_middleware(SizeLimits)
+    app.add_middleware(Envelope, bind_request_id=bind_request_id, needs_tls=needs_tls)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _no_such_address(request: Request, error: Exception) -> Response:
+    return await refuse(request, error)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = documentation.complete(
+            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        )
+    return app.openapi_schema

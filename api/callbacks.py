@@ -1,0 +1,103 @@
+"""What banks send unasked. A callback only says that there is something to ask about: the process asks its bank."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.documentation import ANYWHERE, documented
+from api.schemas import Resource
+from api.services import Services, services_of
+from domain.banking import BankNotice, CallbackRejectedError
+from domain.error_codes import ErrorCode
+from domain.errors import NotAllowedError, RefusedError, UnavailableError
+from domain.identifiers import BankStep
+from workflows.names import Process
+from workflows.starting import payment_order
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["banks"])
+C = ErrorCode
+
+
+class Taken(Resource):
+    """The callback is authentic and kept."""
+
+    status: str
+
+
+@router.post(
+    "/bank-callbacks/{bank_code}",
+    **documented("For banks: something has happened", None, {200: Taken}, [C.CALLBACK_REJECTED, *ANYWHERE]),
+)
+async def take_callback(request: Request, bank_code: str) -> Response:
+    services, now = services_of(request), services_of(request).clock.now()
+    body = await request.body()
+    try:
+        notice = _authentic(request, bank_code, body)
+    except CallbackRejectedError as rejected:
+        await services.requests.record_operation(
+            now,
+            "unknown",
+            "bank_callback",
+            "denied",
+            rejected.reason,
+            partner=bank_code if rejected.reason != "bank_unknown" else None,
+            request_id=request.state.request_id,
+        )
+        raise _RecordedError from None
+    found = await services.requests.record_callback(now, bank_code, notice)
+    if not await services.work.finish(_nudge(services, found)):
+        # A correction would otherwise be forgotten: the bank will call again.
+        raise UnavailableError(C.SERVICE_UNAVAILABLE)
+    return JSONResponse({"status": "ok"})
+
+
+class _RecordedError(NotAllowedError):
+    """CALLBACK_REJECTED whose reason is on record already."""
+
+    is_recorded = True
+
+    def __init__(self) -> None:
+        super().__init__(C.CALLBACK_REJECTED)
+
+
+def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:
+    services = services_of(request)
+    try:
+        connector = services.banks.connector_for_sent(bank_code)
+    except RefusedError:
+        raise CallbackRejectedError("bank_unknown") from None
+    query = request.url.query
+    target = f"{request.url.path}?{query}" if query else request.url.path
+    return connector.read_callback(request.method, target, request.headers, body, services.clock.now())
+
+
+async def _nudge(services: Services, found: dict[str, Any]) -> bool:
+    """Wakes whoever waits for this bank's answer; False if a correction that is due could not be started."""
+    step, subject_id, state = found["step"], found["subject_id"], found["state"]
+    if step == BankStep.DEBIT and state == "failed":
+        return await _correct(services, subject_id)
+    if step in (BankStep.DEBIT, BankStep.LATE_REFUND):
+        process = Process.COLLECT_PAYMENT
+    elif step == BankStep.REFUND:
+        process = Process.REFUND_PAYMENT
+    else:
+        return True
+    # A process that has ended, or does not answer, asks its bank by itself or has no more need to.
+    services.work.begin(services.processes.tell_bank_notice(process, subject_id))
+    return True
+
+
+async def _correct(services: Services, payment_id: str) -> bool:
+    """The bank's word prevails over a failure that we recorded (A4.1c)."""
+    found = await services.reading.payment_of_any(payment_id)
+    if found is None:
+        return True
+    merchant_id, payment = found
+    order = payment_order(payment, merchant_id).model_copy(update={"resumed": True})
+    return await services.processes.correct_payment(order)

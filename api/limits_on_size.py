@@ -1,0 +1,54 @@
+"""Bodies of up to 64 KiB and headers of up to 16 KiB, also when the length is not announced; pure ASGI."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain.errors import DomainError, ErrorCode
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+MAX_ADDRESS_BYTES = 2 * 1024
+
+
+class RequestTooLargeError(DomainError):
+    """More was sent than is read."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.REQUEST_TOO_LARGE)
+
+
+class SizeLimits:
+    """Raises RequestTooLargeError into whoever reads the body, as soon as it is too long."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _head_is_too_large(scope):
+            raise RequestTooLargeError
+        taken = 0
+
+        async def limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise RequestTooLargeError
+            return message
+
+        await self._app(scope, limited, send)
+
+
+def _head_is_too_large(scope: Scope) -> bool:
+    headers = scope["headers"]
+    address = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES or address > MAX_ADDRESS_BYTES:
+        return True
+    announced = [value for name, value in headers if name == b"content-length"]
+    return any(not re.fullmatch(rb"[0-9]{1,12}", value) or int(value) > MAX_BODY_BYTES for value in announced)

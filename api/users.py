@@ -1,0 +1,134 @@
+"""Users, what they agreed to, and how much they may still pay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.calls import Call, Done, Operation, run_command, run_read
+from api.documentation import documented
+from api.limits import user_limits
+from api.schemas import Consent, Limits, NewConsent, NewUser, User, read_as
+from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
+from domain.identifiers import IdPrefix, is_identifier
+from domain.instructions import AcceptUser, RecordConsent
+
+router = APIRouter(prefix="/v1/users", tags=["users"])
+C = ErrorCode
+
+REGISTER = Operation("accept_user", "users:write", 201, IdPrefix.USER)
+CONSENT = Operation("record_consent", "users:write", 201, IdPrefix.CASE)
+READ = Operation("read_user", "users:read")
+
+# An act is recorded when it happens or soon after, not made up later (A0.1).
+_OLDEST_ACT = timedelta(hours=24)
+_CLOCK_DIFFERENCE = timedelta(seconds=5)
+
+
+@router.post(
+    "",
+    **documented(
+        "Register a user",
+        REGISTER.scope,
+        {201: User},
+        [C.MERCHANT_USER_EXISTS, C.MERCHANT_SUSPENDED, C.REGION_NOT_SERVED],
+        body=NewUser,
+        command=True,
+    ),
+)
+async def register_user(request: Request) -> Response:
+    return await run_command(request, REGISTER, _register)
+
+
+async def _register(call: Call, payload: dict[str, Any]) -> Done:
+    body = read_as(NewUser, payload)
+    command = AcceptUser(
+        request=call.context,
+        now=call.now,
+        id=call.resource_id,
+        merchant_user_ref=body.merchant_user_ref,
+        type=body.type,
+        region=body.region,
+        blocked_regions=call.services.policy.blocked_regions,
+    )
+    return Done(await call.accept(call.services.instructions.accept_user, command))
+
+
+@router.get("/{user_id}", **documented("Read a user", READ.scope, {200: User}, [C.USER_NOT_FOUND]))
+async def read_user(request: Request, user_id: str) -> Response:
+    return await run_read(request, READ, lambda call: user_of(call, user_id))
+
+
+@router.get(
+    "/{user_id}/limits",
+    **documented("Limits, and what is left of them", READ.scope, {200: Limits}, [C.USER_NOT_FOUND]),
+)
+async def read_limits(request: Request, user_id: str) -> Response:
+    async def read(call: Call) -> Mapping[str, Any]:
+        await user_of(call, user_id)
+        limits = await user_limits(call, user_id)
+        return {"object": "limits", "user_id": user_id, "currency": "CNY", "limits": limits}
+
+    return await run_read(request, READ, read)
+
+
+@router.post(
+    "/{user_id}/consents",
+    **documented(
+        "Record a consent, a statement, a notice or an objection",
+        CONSENT.scope,
+        {201: Consent},
+        [
+            C.USER_NOT_FOUND,
+            C.ACCEPTED_AT_INVALID,
+            C.AGREEMENT_VERSION_UNKNOWN,
+            C.WAIVER_NOT_ENABLED,
+            C.WAIVER_VERSION_UNKNOWN,
+        ],
+        body=NewConsent,
+        command=True,
+    ),
+)
+async def record_consent(request: Request, user_id: str) -> Response:
+    return await run_command(request, CONSENT, lambda call, payload: _consent(call, user_id, payload))
+
+
+async def _consent(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
+    body = read_as(NewConsent, payload)
+    _check_shape(user_id)
+    if body.kind == "agreement" and body.content_hash is None:
+        raise ValidationRefusedError(C.REQUEST_INVALID, fields=[FieldError("content_hash", "missing")])
+    if not call.now - _OLDEST_ACT <= body.acted_at <= call.now + _CLOCK_DIFFERENCE:
+        raise RefusedError(C.ACCEPTED_AT_INVALID, field="acted_at")
+    command = RecordConsent(
+        request=call.context,
+        now=call.now,
+        user_id=user_id,
+        kind=body.kind,
+        version=body.version,
+        content_hash=body.content_hash,
+        channel=body.channel,
+        evidence_ref=body.evidence_ref,
+        acted_at=body.acted_at,
+        case_id=call.resource_id,
+    )
+    return Done(await call.accept(call.services.instructions.record_consent, command))
+
+
+async def user_of(call: Call, user_id: str) -> Mapping[str, Any]:
+    """The merchant's own user. Raises NotFoundError for anybody else's too."""
+    _check_shape(user_id)
+    user = await call.services.reading.user(call.merchant_id, user_id)
+    if user is None:
+        raise NotFoundError(C.USER_NOT_FOUND)
+    return user
+
+
+def _check_shape(user_id: str) -> None:
+    if not is_identifier(user_id, IdPrefix.USER):
+        raise NotFoundError(C.USER_NOT_FOUND)

@@ -1,0 +1,41 @@
+"""Reads `config/policy.toml` and the text of the agreement in force; `domain.policy.Policy` gives them their types."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).resolve().parent
+
+
+class PolicyFileError(ValueError):
+    """The file and what it points to do not fit together; the message says what to do."""
+
+
+def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
+    """The values of the file, for `Policy.model_validate`. Raises PolicyFileError, or OSError if it is not there."""
+    try:
+        values = tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))
+        agreement = values["agreement"]
+        stated, found = agreement["content_hash"], _text_hash(read_agreement(agreement["version"], folder))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise PolicyFileError(f"policy.toml cannot be read: {error}") from None
+    if stated != found:
+        raise PolicyFileError(
+            f"the text of agreement {agreement['version']} has the hash {found}, policy.toml says {stated}:"
+            " publish a changed text as a new version"
+        )
+    return values
+
+
+def read_agreement(version: str, folder: Path = _FOLDER) -> str:
+    """The published text of a version; its content hash is SHA-256 over its UTF-8 bytes."""
+    if "/" in version or version.startswith("."):
+        raise PolicyFileError("a version names a file in config/agreements")
+    return (folder / "agreements" / f"{version}.md").read_text(encoding="utf-8")
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

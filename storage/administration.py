@@ -1,0 +1,289 @@
+"""What the institution does by its own commands, as the owner of the tables: merchants, keys, decisions, partners.
+
+Each writes an operation record with the person behind it in the same transaction. Never reachable from the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.identifiers import IdPrefix, identifier
+from domain.policy import Policy
+from ledger import chart
+
+CURRENCY = "CNY"
+SECRET_BYTES = 32
+SETUP = "setup"
+
+SCOPES = (
+    "users:read",
+    "users:write",
+    "bindings:read",
+    "bindings:write",
+    "payments:read",
+    "payments:write",
+    "refunds:read",
+    "refunds:write",
+    "balances:read",
+    "waiver:read",
+    "waiver:write",
+)
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who gave a command, and when: what the record of it says."""
+
+    actor: str
+    at: datetime
+
+
+class AdministrationError(Exception):
+    """A command that cannot be carried out; the message is for the person who gave it."""
+
+
+class Partner(Protocol):
+    """A registered partner as `config/banks.toml` states it."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def name_en(self) -> str: ...
+    @property
+    def name_zh(self) -> str: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+async def register_institution(engine: AsyncEngine, policy: Policy, partners: Iterable[Partner], now: datetime) -> None:
+    """Partners, the institution's accounts and the agreement in force. Again it changes only what differs.
+
+    A partner that an operator has switched off stays off. Raises AdministrationError for an agreement version that is
+    there with another text.
+    """
+    listed = list(partners)
+    async with engine.begin() as connection:
+        for partner in listed:
+            await _register_partner(connection, partner, now)
+        codes = chart.accounts_of_institution([partner.code for partner in listed], CURRENCY)
+        await _open_accounts(connection, codes)
+        await _publish_agreement(connection, policy, now)
+
+
+async def create_merchant(engine: AsyncEngine, act: Act, merchant_id: str, name: str, contract_until: datetime) -> None:
+    """A merchant with its ledger accounts (A0.3)."""
+    if not 1 <= len(name) <= 60 or not name.isprintable() or name != name.strip():
+        raise AdministrationError("A merchant's name has 1 to 60 printable characters.")
+    if contract_until <= act.at:
+        raise AdministrationError("The contract must end in the future.")
+    async with engine.begin() as connection:
+        await connection.execute(
+            sa.text(
+                "INSERT INTO app.merchant (id, name, contract_until, created_at) VALUES (:id, :name, :until, :now)"
+            ),
+            {"id": merchant_id, "name": name, "until": contract_until, "now": act.at},
+        )
+        await _open_accounts(connection, chart.accounts_of_merchant(merchant_id, CURRENCY))
+        await _record(connection, act, "create_merchant", merchant_id, merchant_id)
+
+
+async def set_merchant_state(engine: AsyncEngine, act: Act, merchant_id: str, state: str) -> None:
+    """`suspended` refuses new instructions and finishes existing ones; `active` takes them again (A0.3)."""
+    async with engine.begin() as connection:
+        changed = await connection.execute(
+            sa.text("UPDATE app.merchant SET state = :state WHERE id = :id AND state <> :state"),
+            {"id": merchant_id, "state": state},
+        )
+        if not changed.rowcount:
+            raise AdministrationError(f"There is no merchant {merchant_id} that is not {state} already.")
+        action = "suspend_merchant" if state == "suspended" else "resume_merchant"
+        await _record(connection, act, action, merchant_id, merchant_id)
+
+
+async def issue_key(
+    engine: AsyncEngine,
+    act: Act,
+    key_ulid: str,
+    merchant_id: str,
+    scopes: Sequence[str],
+    *,
+    label: str = "",
+    expires_at: datetime | None = None,
+) -> str:
+    """A new API key; answers the whole of it, which is stored nowhere (only its SHA-256 is)."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise AdministrationError(f"Unknown or no scopes: {', '.join(unknown)}. Known: {', '.join(SCOPES)}.")
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    key_id = identifier(IdPrefix.API_KEY, key_ulid)
+    row: dict[str, Any] = {"id": key_id, "merchant": merchant_id, "hash": hashlib.sha256(secret.encode()).digest()}
+    row |= {"scopes": sorted(set(scopes)), "label": label[:60], "now": act.at, "until": expires_at}
+    async with engine.begin() as connection:
+        made = await connection.execute(
+            sa.text(
+                "INSERT INTO app.api_key (id, merchant_id, secret_hash, scopes, label, created_at, expires_at)"
+                " SELECT :id, m.id, :hash, CAST(:scopes AS text[]), :label, :now, :until"
+                " FROM app.merchant m WHERE m.id = :merchant"
+            ),
+            row,
+        )
+        if not made.rowcount:
+            raise AdministrationError(f"There is no merchant {merchant_id}.")
+        await _record(connection, act, "issue_key", key_id, merchant_id)
+    return f"lsk_{key_ulid}_{secret}"
+
+
+async def revoke_key(engine: AsyncEngine, act: Act, key_id: str) -> None:
+    """From now on the key is refused."""
+    async with engine.begin() as connection:
+        merchant = await connection.scalar(
+            sa.text(
+                "UPDATE app.api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING merchant_id"
+            ),
+            {"id": key_id, "now": act.at},
+        )
+        if merchant is None:
+            raise AdministrationError(f"There is no key {key_id} that is in use.")
+        await _record(connection, act, "revoke_key", key_id, merchant)
+
+
+async def decide_waiver(engine: AsyncEngine, act: Act, application_id: str, *, approved: bool) -> None:
+    """Approves or rejects a merchant's application; an approved one replaces the waiver in force (A3.11a).
+
+    Users' authorisations name the version they were given for, so each must be given again for the new one.
+    """
+    async with engine.begin() as connection:
+        found = (
+            await connection.execute(
+                sa.text("SELECT merchant_id, state FROM app.waiver_application WHERE id = :id FOR UPDATE"),
+                {"id": application_id},
+            )
+        ).one_or_none()
+        if found is None or found.state != "pending":
+            raise AdministrationError(f"There is no application {application_id} that waits for a decision.")
+        if approved:
+            await connection.execute(
+                sa.text(
+                    "UPDATE app.waiver_application SET state = 'superseded'"
+                    " WHERE merchant_id = :merchant AND state = 'approved'"
+                ),
+                {"merchant": found.merchant_id},
+            )
+        await connection.execute(
+            sa.text(
+                "UPDATE app.waiver_application SET state = :state, decided_at = :now, decided_by = :by WHERE id = :id"
+            ),
+            {"id": application_id, "state": "approved" if approved else "rejected", "now": act.at, "by": act.actor},
+        )
+        action = "approve_waiver" if approved else "reject_waiver"
+        await _record(connection, act, action, application_id, found.merchant_id)
+
+
+async def set_partner_enabled(engine: AsyncEngine, act: Act, code: str, *, enabled: bool) -> None:
+    """Switches new business with a partner on or off; what was sent is finished either way (A0.4)."""
+    async with engine.begin() as connection:
+        changed = await connection.execute(
+            sa.text("UPDATE app.partner SET enabled = :enabled, changed_at = :now WHERE code = :code"),
+            {"code": code, "enabled": enabled, "now": act.at},
+        )
+        if not changed.rowcount:
+            raise AdministrationError(f"There is no partner {code}.")
+        await _record(connection, act, "enable_partner" if enabled else "disable_partner", code)
+
+
+async def list_merchants(engine: AsyncEngine) -> list[dict[str, Any]]:
+    return await _rows(engine, "SELECT id, name, state, contract_until, created_at FROM app.merchant ORDER BY id")
+
+
+async def list_keys(engine: AsyncEngine, merchant_id: str) -> list[dict[str, Any]]:
+    return await _rows(
+        engine,
+        "SELECT id, label, scopes, created_at, expires_at, revoked_at FROM app.api_key"
+        " WHERE merchant_id = :merchant ORDER BY id",
+        merchant=merchant_id,
+    )
+
+
+async def list_waiver_applications(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """Those that wait for a decision."""
+    return await _rows(
+        engine,
+        "SELECT w.id, w.merchant_id, m.name AS merchant, w.limit_minor, w.currency, w.applied_at, w.applied_by"
+        " FROM app.waiver_application w JOIN app.merchant m ON m.id = w.merchant_id"
+        " WHERE w.state = 'pending' ORDER BY w.applied_at",
+    )
+
+
+async def list_partners(engine: AsyncEngine) -> list[dict[str, Any]]:
+    return await _rows(
+        engine, "SELECT code, role, name_en, name_zh, enabled, changed_at FROM app.partner ORDER BY code"
+    )
+
+
+async def _register_partner(connection: AsyncConnection, partner: Partner, now: datetime) -> None:
+    values = {"code": partner.code, "role": str(partner.role), "en": partner.name_en, "zh": partner.name_zh}
+    made = await connection.execute(
+        sa.text(
+            "INSERT INTO app.partner AS p (code, role, name_en, name_zh, enabled, changed_at)"
+            " VALUES (:code, :role, :en, :zh, :enabled, :now) ON CONFLICT (code) DO UPDATE SET"
+            " role = excluded.role, name_en = excluded.name_en, name_zh = excluded.name_zh, changed_at = :now"
+            " WHERE (p.role, p.name_en, p.name_zh) <> (excluded.role, excluded.name_en, excluded.name_zh)"
+        ),
+        values | {"enabled": partner.enabled, "now": now},
+    )
+    if made.rowcount:
+        await _record(connection, Act(SETUP, now), "register_partner", partner.code)
+
+
+async def _publish_agreement(connection: AsyncConnection, policy: Policy, now: datetime) -> None:
+    agreement = policy.agreement
+    stored = await connection.scalar(
+        sa.text("SELECT content_hash FROM app.agreement_version WHERE version = :version"),
+        {"version": agreement.version},
+    )
+    if stored == agreement.content_hash:
+        return
+    if stored is not None:
+        raise AdministrationError(f"Agreement {agreement.version} is published with another text.")
+    since = datetime.fromisoformat(agreement.in_force_from)
+    await connection.execute(
+        sa.text("UPDATE app.agreement_version SET in_force_until = :since WHERE in_force_until IS NULL"),
+        {"since": since},
+    )
+    await connection.execute(
+        sa.text("INSERT INTO app.agreement_version (version, content_hash, in_force_from) VALUES (:v, :h, :since)"),
+        {"v": agreement.version, "h": agreement.content_hash, "since": since},
+    )
+    await _record(connection, Act(SETUP, now), "publish_agreement", f"agreement:{agreement.version}")
+
+
+async def _open_accounts(connection: AsyncConnection, codes: Sequence[str]) -> None:
+    await connection.execute(sa.text("SELECT ledger.open_accounts(CAST(:codes AS text[]))"), {"codes": list(codes)})
+
+
+async def _record(
+    connection: AsyncConnection, act: Act, action: str, subject: str, merchant_id: str | None = None
+) -> None:
+    await connection.execute(
+        sa.text(
+            "INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id)"
+            " VALUES (:now, :actor, :action, 'done', :subject, :merchant)"
+        ),
+        {"now": act.at, "actor": act.actor, "action": action, "subject": subject, "merchant": merchant_id},
+    )
+
+
+async def _rows(engine: AsyncEngine, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+    async with engine.connect() as connection:
+        rows = await connection.execute(sa.text(statement), parameters)
+        return [dict(row) for row in rows.mappings()]

@@ -1,0 +1,195 @@
+"""What a merchant may read: its own users, cards, payments, refunds, limits and money, and nothing of anybody else's.
+
+Resources come as the database's views give them (`app.payment_view` …), so that answers, reads and events agree.
+Lists come newest first, one more than asked for if there is another page.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.limits import LimitWindow
+from ledger import chart
+from ledger.reading import AccountNotFoundError, Balance, StatementEntry, read_balance, read_statement
+
+Resource = dict[str, Any]
+
+_CARDS_KEPT = 50_000
+_PAGE = " AND (CAST(:before AS text) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit"
+
+_USER = sa.text("SELECT app.user_view(u) FROM app.end_user u WHERE u.id = :id AND u.merchant_id = :merchant")
+_BINDING = sa.text(
+    "SELECT app.binding_view(b) FROM app.binding b WHERE b.id = :id AND b.user_id = :user AND b.merchant_id = :merchant"
+)
+_BINDINGS = sa.text(
+    "SELECT app.binding_view(b) FROM app.binding b WHERE b.user_id = :user AND b.merchant_id = :merchant" + _PAGE  # noqa: S608
+)
+_PAYMENT = sa.text("SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id AND p.merchant_id = :merchant")
+_PAYMENT_OF_ANY = sa.text("SELECT p.merchant_id, app.payment_view(p) AS view FROM app.payment p WHERE p.id = :id")
+_PAYMENTS = sa.text(
+    "SELECT app.payment_view(p) FROM app.payment p WHERE p.merchant_id = :merchant"  # noqa: S608
+    " AND (CAST(:order AS text) IS NULL OR p.order_number = :order)" + _PAGE
+)
+_REFUND = sa.text("SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id AND r.merchant_id = :merchant")
+_REFUNDS = sa.text(
+    "SELECT app.refund_view(r) FROM app.refund r WHERE r.payment_id = :payment AND r.merchant_id = :merchant" + _PAGE  # noqa: S608
+)
+_CARD = sa.text("SELECT merchant_id, user_id, bank_code, card_index FROM app.binding WHERE id = :id")
+_VERIFICATION = sa.text("SELECT needed FROM app.verification_for(:merchant, :user, :amount, :cap)")
+_USED = sa.text(
+    "SELECT u.used_minor FROM app.limit_usage u WHERE u.subject = :subject AND u.window_kind = :kind"
+    " AND u.window_start = :start AND u.currency = 'CNY'"
+)
+_WAIVERS = sa.text(
+    "SELECT app.waiver_application_view(w) FROM app.waiver_application w"
+    " WHERE w.merchant_id = :merchant AND w.state IN ('approved', 'pending')"
+)
+_MERCHANT_BALANCES = sa.text(
+    "SELECT a.kind, a.currency, b.posted, b.held FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id"
+    " WHERE a.owner_reference = :merchant AND a.code = ANY (CAST(:codes AS text[])) ORDER BY a.currency, a.kind"
+)
+
+
+@dataclass(frozen=True)
+class CardOfBinding:
+    """What never changes of a binding, and every payment asks for."""
+
+    merchant_id: str
+    user_id: str
+    bank_code: str
+    card_index: str
+
+
+class Reading:
+    """Reads with the app role; one instance a process, because it remembers which bank a binding is at."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._cards: OrderedDict[str, CardOfBinding] = OrderedDict()
+
+    async def answers(self) -> bool:
+        """Whether the database can be asked at all; raises what the driver raises."""
+        return bool(await self._scalar(sa.text("SELECT true"), {}))
+
+    async def user(self, merchant_id: str, user_id: str) -> Resource | None:
+        return await self._resource(_USER, {"id": user_id, "merchant": merchant_id})
+
+    async def binding(self, merchant_id: str, user_id: str, binding_id: str) -> Resource | None:
+        return await self._resource(_BINDING, {"id": binding_id, "user": user_id, "merchant": merchant_id})
+
+    async def bindings(self, merchant_id: str, user_id: str, before: str | None, limit: int) -> list[Resource]:
+        return await self._page(_BINDINGS, before, limit, user=user_id, merchant=merchant_id)
+
+    async def payment(self, merchant_id: str, payment_id: str) -> Resource | None:
+        return await self._resource(_PAYMENT, {"id": payment_id, "merchant": merchant_id})
+
+    async def payment_of_any(self, payment_id: str) -> tuple[str, Resource] | None:
+        """A payment and its merchant's id, whoever it is: for what a bank says of it."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_PAYMENT_OF_ANY, {"id": payment_id})).one_or_none()
+        return None if row is None else (row.merchant_id, row.view)
+
+    async def payments(
+        self, merchant_id: str, order_number: str | None, before: str | None, limit: int
+    ) -> list[Resource]:
+        return await self._page(_PAYMENTS, before, limit, merchant=merchant_id, order=order_number)
+
+    async def refund(self, merchant_id: str, refund_id: str) -> Resource | None:
+        return await self._resource(_REFUND, {"id": refund_id, "merchant": merchant_id})
+
+    async def refunds(self, merchant_id: str, payment_id: str, before: str | None, limit: int) -> list[Resource]:
+        return await self._page(_REFUNDS, before, limit, merchant=merchant_id, payment=payment_id)
+
+    async def card_of_binding(self, merchant_id: str, user_id: str, binding_id: str) -> CardOfBinding | None:
+        """From memory if it was asked for before; None unless the binding is that user's at that merchant."""
+        card = self._cards.get(binding_id) or await self._read_card(binding_id)
+        if card is None or (card.merchant_id, card.user_id) != (merchant_id, user_id):
+            return None
+        return card
+
+    async def verification(self, merchant_id: str, user_id: str, amount_minor: int, cap_minor: int) -> str:
+        """`code`, `waived`, or `notice` where only the first-use notice is missing (A3.11)."""
+        item = {"merchant": merchant_id, "user": user_id, "amount": amount_minor, "cap": cap_minor}
+        needed: str = await self._scalar(_VERIFICATION, item)
+        return needed
+
+    async def used(self, windows: Iterable[LimitWindow]) -> list[int]:
+        """What was taken of each window, in minor units of CNY."""
+        async with self._engine.connect() as connection:
+            return [
+                int(
+                    await connection.scalar(
+                        _USED, {"subject": w.subject, "kind": w.window_kind, "start": w.window_start}
+                    )
+                    or 0
+                )
+                for w in windows
+            ]
+
+    async def waivers(self, merchant_id: str) -> list[Resource]:
+        """The merchant's waiver in force and the application that is waiting, whichever there are."""
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(_WAIVERS, {"merchant": merchant_id})).scalars())
+
+    async def merchant_balances(self, merchant_id: str, currency: str) -> list[Resource]:
+        """The merchant's pending and available money, one entry an account."""
+        codes = chart.accounts_of_merchant(merchant_id, currency)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(_MERCHANT_BALANCES, {"merchant": merchant_id, "codes": codes})).all()
+        return [
+            {"account": row.kind.removeprefix("merchant_"), "currency": row.currency, "posted_minor": row.posted}
+            | {"held_minor": row.held, "available_minor": row.posted - row.held}
+            for row in rows
+        ]
+
+    async def user_balance(self, user_id: str, currency: str) -> Balance:
+        """The user's own balance; nothing at all before the account's first use."""
+        async with self._engine.connect() as connection:
+            try:
+                return await read_balance(connection, chart.user(user_id, currency))
+            except AccountNotFoundError:
+                return Balance(account=chart.user(user_id, currency), currency=currency, posted=0, held=0, version=0)
+
+    async def statement(self, account: str, before: int | None, limit: int) -> list[StatementEntry]:
+        """Movements of an account by its code, newest first; empty if it was never opened."""
+        async with self._engine.connect() as connection:
+            try:
+                return await read_statement(connection, account, cursor=before, limit=limit)
+            except AccountNotFoundError:
+                return []
+
+    async def _read_card(self, binding_id: str) -> CardOfBinding | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_CARD, {"id": binding_id})).mappings().one_or_none()
+        if row is None:
+            return None
+        card = CardOfBinding(**row)
+        self._cards[binding_id] = card
+        if len(self._cards) > _CARDS_KEPT:
+            self._cards.popitem(last=False)
+        return card
+
+    async def _scalar(self, statement: sa.TextClause, parameters: dict[str, Any]) -> Any:
+        async with self._engine.connect() as connection:
+            return await connection.scalar(statement, parameters)
+
+    async def _resource(self, statement: sa.TextClause, parameters: dict[str, Any]) -> Resource | None:
+        found: Resource | None = await self._scalar(statement, parameters)
+        return found
+
+    async def _page(self, statement: sa.TextClause, before: str | None, limit: int, **where: Any) -> list[Resource]:
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(statement, where | {"before": before, "limit": limit + 1})
+            return list(rows.scalars())
+
+
+def statement_account(kind: str, owner_id: str, currency: str) -> str:
+    """The ledger's code of an account that a merchant may see a statement of: `pending`, `available` or `user`."""
+    build = {"pending": chart.merchant_pending, "available": chart.merchant_available, "user": chart.user}[kind]
+    return build(owner_id, currency)
