@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-MAX_ITEM_BYTES = 256 * 1024
+MAX_ITEM_CHARACTERS = 256 * 1024
 # Longer than the server's own limit of a statement, so that it speaks first.
 ATTEMPT_TIMEOUT_SECONDS = 40.0
 _RETRY_PAUSES_SECONDS = (0.02, 0.1, 0.3, 1.0)
@@ -93,11 +93,11 @@ class Batcher:
         """Hands in one item and returns its `result` once it is committed; the field `item` is set here.
 
         A caller that is cancelled stops waiting, not the item. Raises BatchItemError (nothing was written),
-        StorageUnavailableError (unknown: submit the same again), ValueError (not JSON, or larger than 256 KiB).
+        StorageUnavailableError (unknown: submit the same again), ValueError (not JSON, or too large).
         """
         body = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        if len(body) > MAX_ITEM_BYTES:
-            raise ValueError(f"an item has at most {MAX_ITEM_BYTES} characters")
+        if len(body) > MAX_ITEM_CHARACTERS:
+            raise ValueError(f"an item has at most {MAX_ITEM_CHARACTERS} characters")
         if self._closed:
             raise BatcherClosedError(self._function)
         if len(self._waiting) >= self._max_waiting:
@@ -115,7 +115,7 @@ class Batcher:
         self._arrived.set()
         if self._writer is not None:
             await self._writer
-        await self._disconnect()
+        await self._disconnect(broken=False)
 
     async def _write_until_closed(self) -> None:
         while self._waiting or not self._closed:
@@ -161,7 +161,7 @@ class Batcher:
                 return await self._call(items)
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 _raise_if_rejected(error)
-                await self._disconnect()
+                await self._disconnect(broken=True)
                 pause = _RETRY_PAUSES_SECONDS[min(attempt, len(_RETRY_PAUSES_SECONDS) - 1)]
                 if asyncio.get_running_loop().time() + pause > deadline:
                     raise StorageUnavailableError(f"{self._function} gave no answer in time") from None
@@ -177,12 +177,12 @@ class Batcher:
             rows = await self._connection.execute(self._statement, {"items": items})
             return {row.item: row.result for row in rows}
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, *, broken: bool) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
             return
         try:
-            if not self._closed or self._waiting:
+            if broken:
                 await connection.invalidate()
             await connection.close()
         except (SQLAlchemyError, OSError, TimeoutError):

@@ -18,6 +18,8 @@ from storage.migrate import Tree, upgrade
 _PROVISION_LOCK = 7_301_995_002
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
 _SCRAM_ITERATIONS = 4096
+_CONNECT_TIMEOUT_SECONDS = 20
+_OLDEST_SERVER = 16
 
 
 class ProvisioningError(Exception):
@@ -57,7 +59,7 @@ async def provision(admin_url: str, database: str, key_database: str, passwords:
     The admin needs no more than CREATEDB and CREATEROLE. Raises ProvisioningError.
     """
     urls = _urls(admin_url, database, key_database, passwords)
-    admin = await asyncpg.connect(_plain(admin_url))
+    admin = await _connect(admin_url)
     try:
         await admin.execute("SELECT pg_advisory_lock($1)", _PROVISION_LOCK)
         await _prepare(admin, database, passwords.owner, passwords.app)
@@ -71,6 +73,17 @@ async def provision(admin_url: str, database: str, key_database: str, passwords:
     finally:
         await admin.close()
     return urls
+
+
+async def _connect(admin_url: str) -> asyncpg.Connection:
+    try:
+        admin = await asyncpg.connect(_plain(admin_url), timeout=_CONNECT_TIMEOUT_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise ProvisioningError(f"the PostgreSQL server cannot be reached: {error}") from None
+    if admin.get_server_version().major < _OLDEST_SERVER:
+        await admin.close()
+        raise ProvisioningError(f"PostgreSQL {_OLDEST_SERVER} or later is needed")
+    return admin
 
 
 async def _prepare(admin: asyncpg.Connection, database: str, owner_password: str, app_password: str) -> None:
@@ -107,8 +120,6 @@ async def _become_able_to_give_to(admin: asyncpg.Connection, owner: str) -> None
 
 async def _may_act_as(admin: asyncpg.Connection, owner: str) -> bool:
     """The creator of a role has ADMIN on it, but since PostgreSQL 16 neither SET nor INHERIT."""
-    if await admin.fetchval("SELECT current_setting('server_version_num')::int < 160000"):
-        return True
     return bool(await admin.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", owner)) and bool(
         await admin.fetchval("SELECT pg_has_role(current_user, $1, 'USAGE')", owner)
     )

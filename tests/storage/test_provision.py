@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -77,6 +78,15 @@ async def test_an_admin_without_the_rights_is_told_which_ones_are_missing(
             await provision(url.render_as_string(hide_password=False), "never", "never_keys", Passwords.generate())
     finally:
         await run(postgres_server.admin_url, "DROP ROLE nothing")
+
+
+@pytest.mark.parametrize("change", [{"password": "wrong"}, {"port": 1}])
+async def test_a_server_that_cannot_be_reached_is_said_so(
+    postgres_server: EmbeddedPostgres, change: dict[str, Any]
+) -> None:
+    url = make_url(postgres_server.admin_url).set(**change).render_as_string(hide_password=False)
+    with pytest.raises(ProvisioningError, match="cannot be reached"):
+        await provision(url, "never", "never_keys", Passwords.generate())
 
 
 async def test_other_roles_can_connect_to_neither_database(database: Database, template_urls: Urls) -> None:
