@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from cli import ledger
+from cli import approvals, keys, ledger, merchants, partners
 from cli.stack import up, use_local_stack
 
 app = typer.Typer(
@@ -18,6 +18,10 @@ app = typer.Typer(
 )
 app.command(name="up")(up)
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(merchants.app, name="merchants")
+app.add_typer(keys.app, name="keys")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(partners.app, name="partners")
 
 
 # They bring a stack of their own; every other command works on one that is there.

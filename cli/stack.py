@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.institution import register
+from runtime.clock import SystemClock
 from runtime.parts import PartFailedError, StackStoppedError
 from runtime.ports import NoFreePortError
 from runtime.secrets import LocalSecretsError
@@ -34,8 +36,9 @@ _ROWS = (
 
 
 async def provision_local(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Prepares both databases of the local stack; answers the URLs of the four roles."""
+    """Prepares both databases of the local stack and registers the institution; answers the URLs of the four roles."""
     urls = await provision(admin_url, DATABASE, KEY_DATABASE, Passwords(**passwords))
+    await register(urls.owner, SystemClock().now())
     return urls.model_dump()
 
 
