@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.error_codes import ERROR_TEXTS, ErrorKind
@@ -162,10 +163,10 @@ class Instructions:
         return _resource(await self._batchers[function].submit(command.model_dump(mode="json")))
 
     async def _call(self, function: str, command: BaseModel) -> dict[str, Any]:
-        statement = sa.text(f"SELECT {function}(CAST(:item AS jsonb))")  # noqa: S608 - a name of ours
+        statement = sa.text(f"SELECT {function}(CAST(:item AS jsonb)) AS answer")  # noqa: S608 - a name of ours
         async with self._engine.begin() as connection:
-            answer = await connection.scalar(statement, {"item": command.model_dump_json()})
-        assert isinstance(answer, dict)  # noqa: S101 - the function's declared type
+            rows = await connection.execute(statement.columns(answer=JSONB), {"item": command.model_dump_json()})
+            answer: dict[str, Any] = rows.scalar_one()
         return answer
 
 

@@ -28,7 +28,7 @@ async def settle(settlement: Settlement) -> SettleResult:
         if is_cancelled_exception(error):
             raise
     # A local activity that fails cannot be seen in the UI; this one stands there as pending until it is done.
-    settled: SettleResult = await workflow.execute_activity(
+    booked: SettleResult = await workflow.execute_activity(
         names.SETTLE,
         settlement,
         result_type=SettleResult,
@@ -36,4 +36,4 @@ async def settle(settlement: Settlement) -> SettleResult:
         retry_policy=policies.PATIENTLY,
         summary=f"Book {settlement.action}",
     )
-    return settled
+    return booked

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -160,4 +161,28 @@ def payment_order(payment: Resource, merchant_id: str) -> PaymentOrder:
         payee_account=account,
         verification=payment["verification"],
         order_expires_at=payment["order_expires_at"],
+    )
+
+
+def refund_order(refund: Resource, merchant_id: str) -> RefundOrder:
+    """The order of a refund's process from its resource (`app.refund_view`)."""
+    return RefundOrder(
+        refund_id=refund["id"],
+        payment_id=refund["payment_id"],
+        merchant_id=merchant_id,
+        bank_code=refund["bank_code"],
+        amount_minor=refund["amount_minor"],
+        fee_back_minor=refund["fee_back_minor"],
+        currency=refund["currency"],
+    )
+
+
+def binding_order(binding: Resource, merchant_id: str, deadline: datetime) -> BindingOrder:
+    """The order of a binding's process from its resource (`app.binding_view`)."""
+    return BindingOrder(
+        binding_id=binding["id"],
+        merchant_id=merchant_id,
+        user_id=binding["user_id"],
+        bank_code=binding["bank_code"],
+        deadline=deadline,
     )

@@ -40,7 +40,7 @@ CREATE FUNCTION app.payment_view(p app.payment) RETURNS jsonb LANGUAGE sql STABL
 CREATE FUNCTION app.refund_view(r app.refund) RETURNS jsonb LANGUAGE sql STABLE
     SET search_path = pg_catalog
     RETURN jsonb_build_object(
-        'id', r.id, 'object', 'refund', 'payment_id', r.payment_id, 'amount_minor', r.amount_minor,
+        'id', r.id, 'object', 'refund', 'payment_id', r.payment_id, 'bank_code', r.bank_code, 'amount_minor', r.amount_minor,
         'fee_back_minor', r.fee_back_minor, 'currency', r.currency, 'reason_code', r.reason_code,
         'state', r.state, 'reason', r.reason, 'state_since', app.instant(r.state_since),
         'accepted_at', app.instant(r.accepted_at), 'bank_reference', r.bank_reference,

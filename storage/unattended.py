@@ -1,0 +1,53 @@
+"""What was accepted and not started, or asked and never told: read for the sweeper."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+UnattendedKind = Literal[
+    "collect_payment", "bind_card", "unbind_card", "refund_payment", "code_attempt", "confirmed_payment"
+]
+
+
+class Unattended(BaseModel):
+    """One thing that nobody looks after; `resource` is what its process is started from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: UnattendedKind
+    id: str
+    attempt_id: str | None
+    merchant_id: str
+    resource: dict[str, Any]
+
+
+_FIND = sa.text("""
+    SELECT f.kind, f.id, f.attempt_id, coalesce(p.merchant_id, b.merchant_id, r.merchant_id) AS merchant_id,
+        CASE WHEN p.id IS NOT NULL THEN app.payment_view(p) WHEN b.id IS NOT NULL THEN app.binding_view(b)
+             ELSE app.refund_view(r) END AS resource
+    FROM app.unattended(:at, :older_than, :most) f
+    LEFT JOIN app.payment p ON p.id = f.id
+    LEFT JOIN app.binding b ON b.id = f.id
+    LEFT JOIN app.refund r ON r.id = f.id
+""").columns(sa.column("resource", JSONB))
+
+
+async def find_unattended(
+    engine: AsyncEngine, now: datetime, older_than: timedelta, most: int = 100
+) -> list[Unattended]:
+    """At most `most` of each kind, oldest first."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(_FIND, {"at": now, "older_than": older_than, "most": most})
+        return [Unattended.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def record_abandoned(engine: AsyncEngine, now: datetime) -> int:
+    """Records the requests that were never answered; answers how many were new."""
+    async with engine.begin() as connection:
+        return int(await connection.scalar(sa.text("SELECT app.record_abandoned(:at)"), {"at": now}) or 0)

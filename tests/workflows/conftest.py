@@ -1,0 +1,143 @@
+"""The real processes on a real time-skipping server, over real books and a scripted bank."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from domain.instructions import ClaimCodeAttempt, ResolveCodeAttempt
+from tests.conftest import Database
+from tests.storage.books import Books, open_books
+from tests.workflows.scripted_bank import ScriptedBank
+from worker import build_worker
+from workflows import names
+from workflows.messages import CodeVerdictMessage, PaymentOrder, ProcessResult
+from workflows.starting import Processes, payment_order
+
+TEST_SERVER = Path(sys.executable).parent / "temporal-test-server"
+
+
+@dataclass
+class House:
+    """Everything a test of a process touches."""
+
+    books: Books
+    bank: ScriptedBank
+    env: WorkflowEnvironment
+    processes: Processes
+
+    async def now(self) -> datetime:
+        return await self.env.get_current_time()
+
+    async def accept(self, amount_minor: int = 10_000, **changes: Any) -> dict[str, Any]:
+        """Accepts a payment at the server's present instant."""
+        return await self.books.instructions.accept_payment(
+            self.books.payment(amount_minor, now=await self.now(), **changes)
+        )
+
+    async def accept_waived(self, amount_minor: int = 10_000, **changes: Any) -> dict[str, Any]:
+        if not await self.books.value("SELECT count(*) FROM app.user_waiver"):
+            await self.books.enable_waiver(20_000)
+        payment = await self.accept(amount_minor, **changes)
+        assert payment["verification"] == "waived"
+        return payment
+
+    def order(self, payment: dict[str, Any]) -> PaymentOrder:
+        return payment_order(payment, self.books.merchant_id)
+
+    async def collect(self, payment: dict[str, Any]) -> ProcessResult:
+        """Runs a payment to its end."""
+        await self.processes.collect_payment(self.order(payment))
+        return await self.end_of(names.Process.COLLECT_PAYMENT, payment["id"])
+
+    async def end_of(self, process: names.Process, subject_id: str) -> ProcessResult:
+        # A handle that was not got by starting does not skip time by itself.
+        async with self.env.time_skipping_unlocked():  # type: ignore[attr-defined]
+            return await self.handle(process, subject_id).result()
+
+    def handle(self, process: names.Process, subject_id: str) -> WorkflowHandle[Any, ProcessResult]:
+        return self.env.client.get_workflow_handle(names.workflow_id(process, subject_id), result_type=ProcessResult)
+
+    async def until(self, statement: str, wanted: Any, **parameters: Any) -> None:
+        """Waits in real time until the books say so; no time of the process is skipped."""
+        import asyncio
+
+        for _ in range(200):
+            if await self.books.value(statement, **parameters) == wanted:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"never became {wanted!r}: {statement}")
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        import json
+
+        found = await self.books.value(
+            "SELECT app.payment_view(p)::text FROM app.payment p WHERE id = :id", id=payment_id
+        )
+        view: dict[str, Any] = json.loads(found)
+        return view
+
+    async def events(self, object_id: str) -> list[str]:
+        found = await self.books.value(
+            "SELECT array_agg(type ORDER BY sequence) FROM app.event WHERE object_id = :id", id=object_id
+        )
+        return list(found)
+
+    async def type_code(self, kind: str, subject_id: str, verdict: str | None, **changes: Any) -> str:
+        """Plays the API: claims the next attempt and, unless `verdict` is None, resolves it as the bank would."""
+        now = await self.now()
+        attempt = await self.books.instructions.claim_code_attempt(
+            ClaimCodeAttempt(
+                now=now,
+                kind=kind,
+                id=subject_id,
+                merchant_id=self.books.merchant_id,
+                attempt_id=self.books.new_id("att"),
+                max_attempts=5,
+                step="VC",
+            )  # fmt: skip
+        )
+        if verdict is not None:
+            await self.books.instructions.resolve_code_attempt(
+                ResolveCodeAttempt.model_validate(
+                    {"now": now, "attempt_id": attempt.attempt_id, "verdict": verdict} | changes
+                )
+            )
+        return attempt.attempt_id
+
+    async def tell(self, kind: Any, subject_id: str, attempt_id: str, verdict: Any) -> None:
+        assert await self.processes.tell_verdict(
+            kind, subject_id, CodeVerdictMessage(attempt_id=attempt_id, verdict=verdict)
+        )
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    async with (
+        open_books(database) as books,
+        await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=str(TEST_SERVER), data_converter=pydantic_data_converter
+        ) as env,
+    ):
+        await env.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=env.client.namespace,
+                search_attributes={a.name: int(a.indexed_value_type) for a in names.SEARCH_ATTRIBUTES},
+            )
+        )
+        bank = ScriptedBank()
+        async with build_worker(env.client, books.instructions, books.bank_vault, bank):
+            yield House(books, bank, env, Processes(env.client))
+
+
+ORDER_LIFE = timedelta(minutes=15)

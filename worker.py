@@ -1,0 +1,114 @@
+"""The worker: runs the processes and their activities, and sweeps up after crashes. It wires the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.bank_steps import BankSteps
+from activities.ports import BankDirectory, InstructionBook, PersonalVault
+from activities.settling import Settling
+from config.policy import read_policy
+from config.settings import SettingsError, WorkerSettings, load
+from domain.policy import Policy
+from runtime.clock import SystemClock
+from runtime.health import serve_health
+from runtime.logging import configure_logging
+from runtime.temporal import connect
+from storage.instructions import Instructions
+from sweeper import Sweeper
+from vault.bank_steps import BankStepVault
+from wiring import open_adapters
+from workflows import names
+from workflows.bind_card import BindCard
+from workflows.collect_payment import CollectPayment
+from workflows.correct_payment import CorrectPayment
+from workflows.refund_payment import RefundPayment
+from workflows.starting import Processes
+from workflows.unbind_card import UnbindCard
+
+WORKFLOWS: Sequence[type] = (BindCard, CollectPayment, CorrectPayment, RefundPayment, UnbindCard)
+# Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
+GRACE = timedelta(seconds=25)
+PASSED_THROUGH = ("activities", "domain", "workflows", "pydantic", "pydantic_core", "annotated_types", "zoneinfo")
+
+
+def build_worker(
+    client: Client,
+    book: InstructionBook,
+    vault: PersonalVault,
+    banks: BankDirectory,
+    *,
+    task_queue: str = names.TASK_QUEUE,
+) -> Worker:
+    """The worker with every process and activity; used by tests with other adapters."""
+    steps, settling = BankSteps(book, vault, banks), Settling(book)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=[
+            steps.apply_to_sign,
+            steps.unsign,
+            steps.send_payment_code,
+            steps.debit,
+            steps.refund,
+            steps.refund_late_success,
+            steps.ask_bank,
+            steps.ask_about_code,
+            settling.settle,
+        ],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=200,
+        max_concurrent_local_activities=200,
+    )
+
+
+@asynccontextmanager
+async def running(settings: WorkerSettings) -> AsyncIterator[None]:
+    """Everything the worker needs, open; closed in good order."""
+    clock, policy = SystemClock(), Policy.model_validate(read_policy())
+    async with open_adapters(settings, functions=("app.claim_effects", "app.settle")) as adapters:
+        client = await connect(settings.payload_keys, environment=settings.environment)
+        book = Instructions(adapters.engine, adapters.batchers)
+        deadline = timedelta(seconds=policy.codes.binding_deadline_seconds)
+        sweeper = Sweeper(adapters.engine, Processes(client), clock.now, deadline)
+        async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks):
+            sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+            async with serve_health(settings.worker_health_port, adapters.database_answers):
+                try:
+                    yield
+                finally:
+                    sweeping.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await sweeping
+
+
+async def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    settings = load(WorkerSettings)
+    configure_logging("worker", settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except SettingsError as error:
+        sys.exit(str(error))
