@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities import names
@@ -100,7 +100,7 @@ class CodeEntry:
                 summary="Look the verdict up",
             )
             return found
-        except ActivityError as error:
+        except FailureError as error:
             if is_cancelled_exception(error):
                 raise
             return await self._ask_once()

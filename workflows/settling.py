@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities import names
@@ -24,7 +24,7 @@ async def settle(settlement: Settlement) -> SettleResult:
             summary=f"Book {settlement.action}",
         )
         return settled
-    except ActivityError as error:
+    except FailureError as error:  # a local activity's own failure comes bare, a time-out wrapped
         if is_cancelled_exception(error):
             raise
     # A local activity that fails cannot be seen in the UI; this one stands there as pending until it is done.
