@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
-from pydantic import SecretBytes
 from temporalio.client import Client
 
 from api.application import build
 from api.services import CardIssuer, Services
-from banks.agreement_pay.config import BankConnection
 from banks.card_prefixes import CardPrefixes, read_card_prefixes
-from banks.directory import BankDirectory, BankRegister, build_directory
+from banks.directory import BankDirectory
 from config.policy import read_agreement, read_policy
 from config.settings import ApiSettings, load_or_exit
 from domain.banking import BankConnector
@@ -25,16 +20,12 @@ from domain.policy import Policy
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
-from storage.batcher import Batcher
-from storage.database import create_engine
 from storage.instructions import Instructions
 from storage.reading import Reading
 from storage.requests import Requests
-from vault.sealing import MasterKeys
-from vault.vault import Vault
+from wiring import CONFIG, open_adapters
 from workflows.starting import Processes
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"
 _BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds")
 # A caller that waits longer has given up; the same key tells it later what became of it.
 _GIVE_UP_SECONDS = 5.0
@@ -82,48 +73,24 @@ def create_app() -> FastAPI:
 
 
 async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
-    clock = SystemClock()
-    main = create_engine(settings.database_url.get_secret_value(), application_name="liushui-api")
-    stack.push_async_callback(main.dispose)
-    keys = create_engine(settings.key_database_url.get_secret_value(), pool_size=4, application_name="liushui-api")
-    stack.push_async_callback(keys.dispose)
-    directory = read_banks(settings)
-    stack.push_async_callback(directory.close)
-    batchers = {
-        name: await stack.enter_async_context(Batcher(main, name, give_up_after_seconds=_GIVE_UP_SECONDS))
-        for name in _BATCHED
-    }
+    clock, policy = SystemClock(), Policy.model_validate(read_policy())
+    adapters = await stack.enter_async_context(
+        open_adapters(settings, _BATCHED, give_up_after_seconds=_GIVE_UP_SECONDS)
+    )
     client = await temporal.connect(settings.payload_keys, environment=settings.environment)
-    reading = Reading(main)
-    policy = Policy.model_validate(read_policy())
     return Services(
         clock=clock,
         ids=UlidSource(),
         policy=policy,
         agreement_text=read_agreement(policy.agreement.version),
-        requests=Requests(main, batchers["app.begin_requests"]),
-        instructions=Instructions(main, batchers),
-        reading=reading,
-        vault=Vault(
-            main=main,
-            keys=keys,
-            master_keys=MasterKeys([settings.master_key.get_secret_value()]),
-            index_key=settings.index_key.get_secret_value(),
-            clock=clock.now,
-        ),
-        banks=RegisteredBanks(directory, read_prefixes(directory)),
+        requests=Requests(adapters.engine, adapters.batchers["app.begin_requests"]),
+        instructions=Instructions(adapters.engine, adapters.batchers),
+        reading=Reading(adapters.engine),
+        vault=adapters.vault,
+        banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),
-        ready={"database": reading.answers, "temporal": lambda: _temporal_answers(client)},
+        ready={"database": adapters.database_answers, "temporal": lambda: _temporal_answers(client)},
     )
-
-
-def read_banks(settings: ApiSettings) -> BankDirectory:
-    """The registered banks with their connectors; in this release all of them are played by the simulator."""
-    register = BankRegister.from_toml(tomllib.loads((CONFIG / "banks.toml").read_text(encoding="utf-8")))
-    connection = BankConnection.from_encoded(
-        settings.simulator_url, _base64(settings.bank_signing_key), _base64(settings.simulator_public_key)
-    )
-    return build_directory(register, {record.code: connection for record in register.banks})
 
 
 def read_prefixes(directory: BankDirectory) -> CardPrefixes:
@@ -134,7 +101,3 @@ def read_prefixes(directory: BankDirectory) -> CardPrefixes:
 
 async def _temporal_answers(client: Client) -> bool:
     return await client.service_client.check_health()
-
-
-def _base64(key: SecretBytes) -> str:
-    return base64.b64encode(key.get_secret_value()).decode()
