@@ -81,7 +81,7 @@ def read_bank_register() -> BankRegister:
     with (CONFIG / "banks.toml").open("rb") as file:
         register = BankRegister.from_toml(tomllib.load(file))
     for bank in register.banks:
-        if bank.timeout_seconds >= policies.BANK_STEP_TIMEOUT.total_seconds() - 4:
+        if bank.timeout_seconds >= policies.BANK_STEP_TIMEOUT.total_seconds() - 5:
             raise ValueError(f"banks.toml: timeout_seconds of {bank.code} is too long for an activity to wait")
     return register
 

@@ -7,6 +7,7 @@ again only when the bank has said that it never got the first (`resend`), under 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 
 # Sent again this long before the bank may have forgotten the number, at the latest.
 RESEND_MARGIN = timedelta(hours=1)
+# A worker that was stopped for a while between claim and sending lets it be. Together with the longest bank exchange
+# (checked in wiring.py) it stays under the activity's start-to-close time-out of 20 s.
+_LONGEST_WAIT_BEFORE_SENDING_SECONDS = 4.0
 T = TypeVar("T")
 Send = Callable[[BankConnector, ClaimedEffect], Awaitable[BankAnswer]]
 
@@ -142,11 +146,15 @@ class BankSteps:
 
     async def _perform(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
         bank = self._banks.connector_for_sent(request.bank_code)
+        began = time.monotonic()
         try:
             claimed = await self._book.claim_effect(self._claim(request, step))
         except EffectRefusedError as refused:
             return EffectResult(outcome=BankOutcome.DECLINED, blocked=refused.error, blocked_state=refused.state)
         if claimed.already and not (request.resend and _still_remembered(bank, claimed, request.now)):
+            return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+        if time.monotonic() - began > _LONGEST_WAIT_BEFORE_SENDING_SECONDS:
+            # The process has given this attempt up, or is about to: what it sent now, nobody would expect.
             return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
         answer = await send(bank, claimed)
         return _result(answer, bank).model_copy(update={"claimed_at": claimed.claimed_at})
@@ -172,8 +180,9 @@ class BankSteps:
         bank = self._banks.connector_for_sent(attempt.bank_code)
         answer = await bank.query(attempt.request_number)
         verdict = verdict_of(answer)
-        validity = timedelta(seconds=bank.capabilities.request_validity_seconds)
-        if answer.outcome is BankOutcome.NOT_FOUND and now > attempt.claimed_at + validity:
+        # Twice the validity, because the attempt was claimed a little before it was signed.
+        lost_after = 2 * timedelta(seconds=bank.capabilities.request_validity_seconds)
+        if answer.outcome is BankOutcome.NOT_FOUND and now > attempt.claimed_at + lost_after:
             verdict = "lost"
         if verdict is None:
             return

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities import names
     from activities.interfaces import EffectQuery, EffectRequest, EffectResult
-    from domain.banking import BankOutcome
+    from domain.banking import BankOutcome, DeclineReason
     from workflows import policies
 
 UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
@@ -60,7 +60,8 @@ class BankStep:
             result = UNANSWERED
         self._sent_at = workflow.now()
         self._remember_validity(result)
-        return result
+        # The bank knows this number with other content: what became of that one is the answer.
+        return UNANSWERED if result.reason == DeclineReason.REQUEST_NUMBER_REUSED else result
 
     async def learn(
         self, *, until: datetime | None, resend_until: datetime | None, renew: Callable[[], None] | None = None
