@@ -349,6 +349,11 @@ class Stage:
             )
         )
 
+    def openapi(self) -> dict[str, Any]:
+        """The API's document."""
+        document: dict[str, Any] = self.http._transport.app.openapi()  # type: ignore[attr-defined]
+        return document
+
     async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         async with self.database.owner_engine.connect() as connection:
             found = await connection.execute(sa.text(statement), parameters)
