@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from api.documentation import ANYWHERE, documented
 from api.schemas import Resource
 from api.services import Services, services_of
-from domain.banking import BankNotice, CallbackRejectedError
+from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
 from domain.error_codes import ErrorCode
 from domain.errors import NotAllowedError, RefusedError, UnavailableError
 from domain.identifiers import BankStep
@@ -51,7 +51,7 @@ async def take_callback(request: Request, bank_code: str) -> Response:
         )
         raise _RecordedError from None
     found = await services.requests.record_callback(now, bank_code, notice)
-    if not await services.work.finish(_nudge(services, found)):
+    if not await services.work.finish(_nudge(services, found, notice)):
         # A correction would otherwise be forgotten: the bank will call again.
         raise UnavailableError(C.SERVICE_UNAVAILABLE)
     return JSONResponse({"status": "ok"})
@@ -77,11 +77,12 @@ def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:
     return connector.read_callback(request.method, target, request.headers, body, services.clock.now())
 
 
-async def _nudge(services: Services, found: dict[str, Any]) -> bool:
+async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) -> bool:
     """Wakes whoever waits for this bank's answer; False if a correction that is due could not be started."""
     step, subject_id, state = found["step"], found["subject_id"], found["state"]
     if step == BankStep.DEBIT and state == "failed":
-        return await _correct(services, subject_id)
+        # A bank that announces the decline which we know already has nothing to correct.
+        return notice.announces is BankOutcome.DECLINED or await _correct(services, subject_id)
     if step in (BankStep.DEBIT, BankStep.LATE_REFUND):
         process = Process.COLLECT_PAYMENT
     elif step == BankStep.REFUND:

@@ -164,6 +164,8 @@ class BankNotice(Frozen):
 
     notice_id: str
     request_number: str
+    # What it announces: a hint whether asking is worth while, never an answer. None if it does not say.
+    announces: BankOutcome | None = None
 
 
 class StatementLine(Frozen):

@@ -34,7 +34,8 @@ class BankStep:
         self._request = request
         self._summary = summary
         self._noticed = False
-        self._sent_at: datetime | None = None
+        # Nothing of an earlier run is later than this run's first moment.
+        self._sent_at = request.now
         self._validity = timedelta(seconds=300)
         self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
 
@@ -122,4 +123,4 @@ class BankStep:
             self._validity = timedelta(seconds=result.request_validity_seconds)
 
     def _can_no_longer_arrive(self) -> bool:
-        return self._sent_at is not None and workflow.now() > self._sent_at + self._validity
+        return workflow.now() > self._sent_at + self._validity

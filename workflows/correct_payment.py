@@ -6,7 +6,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
-    from activities.interfaces import EffectRequest
+    from activities.interfaces import EffectRequest, EffectResult
     from domain.banking import BankOutcome
     from domain.identifiers import BankStep as Step
     from domain.identifiers import request_number
@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.settlement import Settlement
     from domain.states import PaymentState, WaitReason
     from workflows import names
-    from workflows.bank_step import BankStep, is_known
+    from workflows.bank_step import BankStep
     from workflows.late_refund import give_back_late_success
     from workflows.messages import PaymentOrder, ProcessResult
     from workflows.settling import settle
@@ -28,6 +28,7 @@ class CorrectPayment:
     def __init__(self, order: PaymentOrder) -> None:
         self._order = order
         self._step: BankStep | None = None
+        self._noticed = False
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> ProcessResult:
@@ -39,9 +40,8 @@ class CorrectPayment:
             now=workflow.now(),
         )
         # Only asked about, never sent: the debit's one attempt was long ago.
-        step = self._use(BankStep(activity_names.DEBIT, request, "Ask about the debit again"))
-        result = await step.learn(until=None, resend_until=workflow.now())
-        if not is_known(result) or result.outcome is not BankOutcome.SUCCEEDED:
+        result = await self._ask(self._use(BankStep(activity_names.DEBIT, request, "Ask about the debit again")))
+        if result.outcome is not BankOutcome.SUCCEEDED:
             return ProcessResult(state=PaymentState.FAILED, reason="bank_confirms_failure")
         settled = await settle(
             Settlement(
@@ -71,8 +71,17 @@ class CorrectPayment:
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:
         """The bank has something to say; it is asked, and only its answer counts."""
+        self._noticed = True
         if self._step is not None:
             self._step.notice()
+
+    async def _ask(self, step: BankStep) -> EffectResult:
+        """The bank's word, asked for once more if it spoke up while it was being asked."""
+        while True:
+            self._noticed = False
+            result = await step.learn(until=None, resend_until=workflow.now())
+            if result.outcome is BankOutcome.SUCCEEDED or not self._noticed:
+                return result
 
     def _use(self, step: BankStep) -> BankStep:
         self._step = step

@@ -46,7 +46,14 @@ class Processes:
             f"Correct {format_amount(order.amount_minor, order.currency)} of {order.order_number} by the bank's word"
         )
         return await self._start(
-            names.Process.CORRECT_PAYMENT, order.payment_id, order, summary, order_number=order.order_number
+            names.Process.CORRECT_PAYMENT,
+            order.payment_id,
+            order,
+            summary,
+            order_number=order.order_number,
+            # As often as the bank speaks up; one that is looking already is told to look once more.
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            signal=names.BANK_NOTICE_SIGNAL,
         )
 
     async def refund_payment(self, order: RefundOrder) -> bool:
@@ -91,6 +98,9 @@ class Processes:
         summary: str,
         *,
         order_number: str | None = None,
+        # A process that was terminated may be started again; one that ended well may not.
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        signal: str | None = None,
     ) -> bool:
         try:
             await asyncio.wait_for(
@@ -99,8 +109,8 @@ class Processes:
                     order,
                     id=names.workflow_id(process, subject_id),
                     task_queue=names.TASK_QUEUE,
-                    # A process that was terminated may be started again; one that ended well may not.
-                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    id_reuse_policy=reuse,
+                    start_signal=signal,
                     search_attributes=_search_attributes(order, order_number),
                     static_summary=summary,
                 ),

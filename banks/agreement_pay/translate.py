@@ -261,6 +261,14 @@ class _Notice(BaseModel):
     notice_id: str = Field(pattern=r"^[A-Za-z0-9]{8,64}$")
     bank_code: str
     request_number: str = Field(pattern=r"^[A-Za-z0-9]{8,40}$")
+    status: str | None = None
+
+
+_ANNOUNCED = {
+    "SUCCESS": BankOutcome.SUCCEEDED,
+    "FAILED": BankOutcome.DECLINED,
+    "PROCESSING": BankOutcome.PROCESSING,
+}
 
 
 def read_notice(body: bytes, bank_code: str) -> BankNotice | None:
@@ -271,7 +279,8 @@ def read_notice(body: bytes, bank_code: str) -> BankNotice | None:
         return None
     if notice.bank_code != bank_code:
         return None
-    return BankNotice(notice_id=notice.notice_id, request_number=notice.request_number)
+    announces = _ANNOUNCED.get(notice.status or "")
+    return BankNotice(notice_id=notice.notice_id, request_number=notice.request_number, announces=announces)
 
 
 _STATEMENT_HEADER = ["bank_reference", "request_number", "operation", "booked_at", "amount_minor", "currency"]
