@@ -78,7 +78,8 @@ def problem(answer: Mapping[str, Any], request_id: str, *, scope: str | None = N
     status = status_of(code)
     retry_after = answer.get("retry_after_seconds") or _RETRY_AFTER_SECONDS.get(code)
     body = document(code, scope=scope) | {
-        "errors": list(answer.get("fields", ())),
+        # Named one by one, because what was kept comes back in another order.
+        "errors": [{"field": item["field"], "code": item["code"]} for item in answer.get("fields", ())],
         "subject_id": answer.get("subject_id"),
         "request_id": request_id,
     }

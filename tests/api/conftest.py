@@ -164,7 +164,7 @@ class Merchant:
     http: httpx.AsyncClient
 
     async def get(self, path: str, **query: Any) -> httpx.Response:
-        return await self.http.get(path, params=query, headers=self.headers(None))
+        return await self.http.get(path, params=query or None, headers=self.headers(None))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "") -> httpx.Response:
         return await self.http.post(path, json=body, headers=self.headers(key))

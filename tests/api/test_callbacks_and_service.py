@@ -1,0 +1,196 @@
+"""Callbacks of banks, the service's own pages, and what is answered when a part of it is down."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.identifiers import BankStep, request_number
+from storage.batcher import StorageUnavailableError
+from tests.api.conftest import FakeBank, Stage
+
+SIGNED = {"X-Test-Signature": "right"}
+
+
+async def callback(stage: Stage, notice_id: str, number: str, bank: str = "HBRB") -> httpx.Response:
+    return await stage.http.post(f"/bank-callbacks/{bank}", content=f"{notice_id} {number}".encode(), headers=SIGNED)
+
+
+async def sent_payment(stage: Stage) -> dict[str, Any]:
+    merchant = await stage.merchant()
+    payment = await stage.payment(merchant, *await stage.payer(merchant))
+    await merchant.post(f"/v1/payments/{payment['id']}/code", {"code": FakeBank.right_code})
+    await stage.debit_sent(payment["id"])
+    stage.processes.told.clear()
+    stage.processes.started.clear()
+    return payment | {"merchant": merchant}
+
+
+async def test_a_callback_wakes_the_process_and_changes_nothing_itself(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    number = request_number(BankStep.DEBIT, payment["id"])
+    assert (await callback(stage, "n1", number)).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == [("collect-payment", payment["id"], "notice")]
+    assert (await payment["merchant"].get(f"/v1/payments/{payment['id']}")).json()["state"] == "sending"
+
+
+async def test_a_repeated_callback_is_taken_and_recorded_as_a_duplicate(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    number = request_number(BankStep.DEBIT, payment["id"])
+    assert [(await callback(stage, "n1", number)).status_code for _ in range(3)] == [200, 200, 200]
+    records = await stage.records(action="bank_callback")
+    assert [record["reason"] for record in records] == [None, "duplicate", "duplicate"]
+
+
+async def test_a_callback_of_another_bank_does_not_speak_for_this_one(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    await callback(stage, "n1", request_number(BankStep.DEBIT, payment["id"]), bank="WLWB")
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == []
+    [record] = await stage.records(action="bank_callback")
+    assert record["reason"] == "request_number_unknown"
+
+
+@pytest.mark.parametrize("bank", ["HBRB", "NOBANK", "%00", "hbrb"])
+async def test_a_callback_that_is_not_authentic_is_rejected_and_recorded(stage: Stage, bank: str) -> None:
+    signature = {"X-Test-Signature": "wrong"} if bank == "HBRB" else SIGNED
+    answer = await stage.http.post(f"/bank-callbacks/{bank}", content=b"n1 x", headers=signature)
+    assert (answer.status_code, answer.json()["code"]) == (401, "CALLBACK_REJECTED")
+    [record] = await stage.records(outcome="denied")
+    assert record["reason"] == ("signature_invalid" if bank == "HBRB" else "bank_unknown")
+
+
+async def test_a_callback_about_a_failed_payment_starts_its_correction(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    await stage.settle_payment(payment["merchant"], payment, "failed")
+    number = request_number(BankStep.DEBIT, payment["id"])
+    assert (await callback(stage, "n1", number)).status_code == 200
+    [(name, order)] = stage.processes.started
+    assert (name, order.payment_id) == ("correct_payment", payment["id"])
+
+
+async def test_a_bank_is_asked_to_call_again_while_a_correction_cannot_be_started(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    await stage.settle_payment(payment["merchant"], payment, "failed")
+    number = request_number(BankStep.DEBIT, payment["id"])
+    stage.processes.answers = False
+    assert (await callback(stage, "n1", number)).status_code == 503
+    stage.processes.answers = True
+    assert (await callback(stage, "n1", number)).status_code == 200
+    assert [name for name, _ in stage.processes.started] == ["correct_payment", "correct_payment"]
+
+
+async def test_a_callback_about_a_refund_wakes_its_process(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    payment = await stage.paid(merchant, *await stage.payer(merchant))
+    body = {"amount_minor": 100, "reason_code": "other"}
+    refund = (await merchant.post(f"/v1/payments/{payment['id']}/refunds", body)).json()
+    from domain.instructions import ClaimEffect
+
+    number = request_number(BankStep.REFUND, refund["id"])
+    await stage.instructions.claim_effect(
+        ClaimEffect(now=stage.clock.now(), kind="refund", id=refund["id"], step="RF", request_number=number)
+    )
+    stage.processes.told.clear()
+    await callback(stage, "n1", number)
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == [("refund-payment", refund["id"], "notice")]
+
+
+async def test_the_documents_are_one_page_that_loads_nothing_from_elsewhere(stage: Stage) -> None:
+    page = await stage.http.get("/docs")
+    assert page.status_code == 200
+    assert re.findall(r"""(?:src|href)=["'](?!#|/openapi\.json)[^"']*""", page.text) == []
+    for path in stage.openapi()["paths"]:
+        assert path in page.text
+
+
+async def test_every_route_with_a_body_shows_an_example_that_is_taken(stage: Stage) -> None:
+    from api import schemas
+
+    bodies = {
+        operation["requestBody"]["content"]["application/json"]["schema"]["title"]: operation["requestBody"]["content"][
+            "application/json"
+        ]["example"]
+        for methods in stage.openapi()["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    }
+    assert len(bodies) == 8
+    for title, example in bodies.items():
+        assert schemas.read_as(getattr(schemas, title), example)
+
+
+async def test_the_answers_have_the_documented_fields(stage: Stage) -> None:
+    from api import schemas
+
+    merchant = await stage.merchant()
+    user_id, binding_id = await stage.payer(merchant)
+    payment = await stage.paid(merchant, user_id, binding_id)
+    body = {"amount_minor": 100, "reason_code": "other"}
+    refund = await merchant.post(f"/v1/payments/{payment['id']}/refunds", body)
+    order = stage.order(user_id, binding_id)
+    answers: list[tuple[type[schemas.Resource], httpx.Response]] = [
+        (schemas.User, await merchant.get(f"/v1/users/{user_id}")),
+        (schemas.Limits, await merchant.get(f"/v1/users/{user_id}/limits")),
+        (schemas.Consent, await stage.consent(merchant, user_id)),
+        (schemas.Binding, await merchant.get(f"/v1/users/{user_id}/bindings/{binding_id}")),
+        (schemas.PageOfBindings, await merchant.get(f"/v1/users/{user_id}/bindings")),
+        (schemas.Payment, await merchant.get(f"/v1/payments/{payment['id']}")),
+        (schemas.PaymentPreview, await merchant.post("/v1/payments/preview", order, key=None)),
+        (schemas.Refund, refund),
+        (schemas.PageOfRefunds, await merchant.get(f"/v1/payments/{payment['id']}/refunds")),
+        (schemas.Balances, await merchant.get("/v1/balances")),
+        (schemas.AccountBalance, await merchant.get(f"/v1/users/{user_id}/balance")),
+        (schemas.PageOfMovements, await merchant.get("/v1/statement", account="pending")),
+        (schemas.AgreementInForce, await merchant.get("/v1/agreement")),
+        (schemas.Waiver, await merchant.get("/v1/waiver")),
+    ]
+    for model, answer in answers:
+        assert model.model_validate(answer.json(), strict=True)
+        assert set(answer.json()) == set(model.model_fields), model.__name__
+
+
+async def test_a_failure_shows_no_trace_and_names_its_type_in_the_log_only(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("secret detail")
+
+    merchant = await stage.merchant()
+    monkeypatch.setattr(stage.services.reading, "merchant_balances", broken)
+    answer = await merchant.get("/v1/balances")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "secret" not in answer.text + caplog.text
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.reason == "ZeroDivisionError"  # type: ignore[attr-defined]
+
+
+async def test_without_the_database_the_answer_is_to_try_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreachable(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailableError("gone")
+
+    merchant = await stage.merchant()
+    for name in ("begin", "record_operation", "record_answer"):
+        monkeypatch.setattr(stage.services.requests, name, unreachable)
+    body = {"merchant_user_ref": "x", "type": "individual", "region": "CN"}
+    answers = [await merchant.get("/v1/balances"), await merchant.post("/v1/users", body)]
+    answers.append(await stage.http.get("/v1/balances"))
+    assert [answer.status_code for answer in answers] == [503, 503, 401]
+    assert answers[0].headers["retry-after"] == "2"
+
+
+async def test_health_and_readiness_say_what_is_well(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await stage.http.get("/health")).json() == {"status": "ok"}
+    assert (await stage.http.get("/ready")).json() == {"status": "ok", "parts": {"database": "ok"}}
+
+    async def broken() -> bool:
+        raise ConnectionError
+
+    stage.services.ready["database"] = broken  # type: ignore[index]
+    failing = await stage.http.get("/ready")
+    assert (failing.status_code, failing.json()["parts"]) == (503, {"database": "failing"})
