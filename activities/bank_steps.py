@@ -142,7 +142,8 @@ class BankSteps:
         for attempt in attempts:
             await self._learn_verdict(attempt, question.now)
         state, left = await self._book.open_attempts(question.subject_id)
-        return AttemptVerdicts(state=state, open_attempts=len(left))
+        declined = await self._book.is_code_declined(question.subject_id)
+        return AttemptVerdicts(state=state, open_attempts=len(left), declined=declined)
 
     async def _perform(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
         bank = self._banks.connector_for_sent(request.bank_code)

@@ -67,10 +67,13 @@ class AttemptQuestion(Message):
 
 
 class AttemptVerdicts(Message):
-    """What is known now: is an attempt still without verdict, and in which state is the instruction."""
+    """What is known now: is an attempt still without verdict, in which state is the instruction, and was the issuer's
+    no to a code a final one.
+    """
 
     state: str
     open_attempts: int
+    declined: bool = False
 
 
 class SettleResult(Message):

@@ -22,6 +22,8 @@ class InstructionBook(Protocol):
 
     async def open_attempts(self, subject_id: str) -> tuple[str, list[OpenAttempt]]: ...
 
+    async def is_code_declined(self, subject_id: str) -> bool: ...
+
 
 class PersonalVault(Protocol):
     """The vault as a bank step needs it (`vault.bank_steps.BankStepVault`)."""

@@ -57,7 +57,8 @@ class WaitReason(StrEnum):
 B, P, R = BindingState, PaymentState, RefundState
 
 BINDING_STEPS: dict[BindingState, frozenset[BindingState]] = {
-    B.ACCEPTED: frozenset({B.APPLYING, B.DECLINED}),
+    # Expired where even the send claim failed until the deadline, so that nothing was sent.
+    B.ACCEPTED: frozenset({B.APPLYING, B.DECLINED, B.EXPIRED}),
     B.APPLYING: frozenset({B.AWAITING_CODE, B.DECLINED, B.EXPIRED}),
     B.AWAITING_CODE: frozenset({B.OPEN, B.DECLINED, B.EXPIRED}),
     B.OPEN: frozenset({B.UNBINDING}),

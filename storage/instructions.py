@@ -57,6 +57,9 @@ _ERRORS: Mapping[ErrorKind, type[DomainError]] = {
 _STATE_OF = sa.text(
     "SELECT state FROM app.payment WHERE id = :id UNION ALL SELECT state FROM app.binding WHERE id = :id"
 )
+_CODE_DECLINED = sa.text(
+    "SELECT EXISTS (SELECT 1 FROM app.code_attempt WHERE subject_id = :id AND verdict = 'declined')"
+)
 _OPEN_ATTEMPTS = sa.text(
     "SELECT a.id AS attempt_id, a.request_number, a.claimed_at, e.bank_code, coalesce(p.user_id, b.user_id) AS user_id"
     " FROM app.code_attempt a JOIN app.effect e ON e.request_number = a.request_number"
@@ -155,6 +158,11 @@ class Instructions:
             state = await connection.scalar(_STATE_OF, {"id": subject_id})
             rows = (await connection.execute(_OPEN_ATTEMPTS, {"id": subject_id})).mappings().all()
         return str(state), [OpenAttempt.model_validate(dict(row)) for row in rows]
+
+    async def is_code_declined(self, subject_id: str) -> bool:
+        """Whether the issuer said a final no to a code of a payment or binding."""
+        async with self._engine.connect() as connection:
+            return bool(await connection.scalar(_CODE_DECLINED, {"id": subject_id}))
 
     async def _accept(self, function: str, command: BaseModel) -> Resource:
         return _resource(await self._call(function, command))

@@ -41,13 +41,7 @@ class BindCard:
             )
         if result.outcome is not BankOutcome.SUCCEEDED:
             return await self._end_as(BindingState.EXPIRED, "issuer_gave_no_answer", None)
-        outcome = await self._codes.outcome(order.deadline, BindingState.AWAITING_CODE, self._apply_again)
-        if outcome is CodeOutcome.CONFIRMED:
-            self._tell("The issuer has opened the agreement; the card is bound.")
-            return ProcessResult(state=BindingState.OPEN)
-        if outcome is CodeOutcome.DECLINED:
-            return await self._end_as(BindingState.DECLINED, "issuer_declined_code", None)
-        return await self._end_as(BindingState.EXPIRED, "no_right_code_in_time", None)
+        return await self._await_code()
 
     @workflow.update(name=names.CODE_VERDICT_UPDATE)
     async def code_verdict(self, message: CodeVerdictMessage) -> None:
@@ -59,8 +53,24 @@ class BindCard:
         """The payer wants another code; cool-down and cap were checked when it was claimed."""
         self._codes.take_resend(message)
 
+    async def _await_code(self) -> ProcessResult:
+        while True:
+            outcome = await self._codes.outcome(self._order.deadline, BindingState.AWAITING_CODE, self._apply_again)
+            if outcome is CodeOutcome.CONFIRMED:
+                self._tell("The issuer has opened the agreement; the card is bound.")
+                return ProcessResult(state=BindingState.OPEN)
+            if outcome is CodeOutcome.DECLINED:
+                ended = await self._end_as(BindingState.DECLINED, "issuer_declined_code", None)
+            else:
+                ended = await self._end_as(BindingState.EXPIRED, "no_right_code_in_time", None)
+            # A code that was typed in this very instant has to be judged first: it may open the agreement.
+            if ended.state != BindingState.AWAITING_CODE:
+                return ended
+
     async def _apply_again(self, attempt: int) -> bool:
-        return (await self._apply(attempt)).outcome is not BankOutcome.DECLINED
+        result = await self._apply(attempt)
+        # Where the first code was confirmed meanwhile there is nothing to apply for any more, and no harm done.
+        return result.outcome is not BankOutcome.DECLINED or result.blocked == "state_conflict"
 
     async def _apply(self, attempt: int) -> EffectResult:
         """The issuer verifies the four elements and texts a code; silence is asked about until the deadline."""

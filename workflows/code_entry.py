@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
     from workflows.messages import CodeResendMessage, CodeVerdictMessage
 
-# How often the bank is asked about an attempt whose verdict got lost.
-PAUSE_BETWEEN_QUESTIONS = timedelta(seconds=5)
+# How soon the bank is asked again about an attempt whose verdict got lost.
+FIRST_PAUSE_BETWEEN_QUESTIONS = timedelta(seconds=5)
 
 
 class CodeOutcome(StrEnum):
@@ -71,20 +71,25 @@ class CodeEntry:
             message = self._verdicts.pop(0)
             if message.verdict in ("wrong", "expired", "exhausted"):
                 continue
-            if message.verdict == "declined":
-                return CodeOutcome.DECLINED
             found = await self._look_up() if message.verdict else await self._ask_until_judged()
             if found.state != awaiting_state:
                 return CodeOutcome.CONFIRMED
+            if found.declined:
+                return CodeOutcome.DECLINED
 
     async def _at_deadline(self, awaiting_state: str) -> CodeOutcome:
         found = await self._ask_until_judged()
-        return CodeOutcome.DEADLINE if found.state == awaiting_state else CodeOutcome.CONFIRMED
+        if found.state != awaiting_state:
+            return CodeOutcome.CONFIRMED
+        return CodeOutcome.DECLINED if found.declined else CodeOutcome.DEADLINE
 
     async def _ask_until_judged(self) -> AttemptVerdicts:
+        """More and more slowly, so that a bank that is away for weeks does not overfill the history."""
+        pause = FIRST_PAUSE_BETWEEN_QUESTIONS
         found = await self._ask_once()
         while found.open_attempts:
-            await workflow.sleep(PAUSE_BETWEEN_QUESTIONS, summary="Ask the bank again about the code")
+            await workflow.sleep(pause, summary="Ask the bank again about the code")
+            pause = min(pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
             found = await self._ask_once()
         return found
 

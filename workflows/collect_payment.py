@@ -71,17 +71,24 @@ class CollectPayment:
         first = await self._send_code(0)
         if first.outcome is not BankOutcome.SUCCEEDED:
             return await self._not_sent(first) if first.blocked else await self._fail_unsent(first)
-        outcome = await self._codes.outcome(
-            self._order.order_expires_at, PaymentState.AWAITING_CODE, self._send_another_code
-        )
-        if outcome is CodeOutcome.CONFIRMED:
-            return None
-        if outcome is CodeOutcome.DECLINED:
-            return await self._close(PaymentState.FAILED, "code_declined")
-        return await self._close(PaymentState.CLOSED, "order_expired")
+        while True:
+            outcome = await self._codes.outcome(
+                self._order.order_expires_at, PaymentState.AWAITING_CODE, self._send_another_code
+            )
+            if outcome is CodeOutcome.CONFIRMED:
+                return None
+            if outcome is CodeOutcome.DECLINED:
+                ended = await self._close(PaymentState.FAILED, "code_declined")
+            else:
+                ended = await self._close(PaymentState.CLOSED, "order_expired")
+            # A code that was typed in this very instant has to be judged first.
+            if ended.state != PaymentState.AWAITING_CODE:
+                return ended
 
     async def _send_another_code(self, attempt: int) -> bool:
-        return (await self._send_code(attempt)).outcome is not BankOutcome.DECLINED
+        result = await self._send_code(attempt)
+        # Where the first code was confirmed meanwhile there is nothing to send any more, and no harm done.
+        return result.outcome is not BankOutcome.DECLINED or result.blocked == "state_conflict"
 
     async def _send_code(self, attempt: int) -> EffectResult:
         """Has the issuer text a code; keeps asking until the order expires whether it did."""
@@ -173,13 +180,16 @@ class CollectPayment:
         transfers = late_collection(
             order.payment_id, order.bank_code, order.amount_minor, order.currency, workflow.now()
         )
-        await settle(
+        settled = await settle(
             self._settlement(
                 "late", PaymentState.LATE_REFUNDING, "debit", "done",
                 expect=SENT, wait_reason=WaitReason.BANK_REFUND, transfers=transfers, event_type="payment.late_success",
                 **_bank_words(result, self._debit_number, reason="succeeded_after_order_expired"),
             )
         )  # fmt: skip
+        if settled.refused:
+            # It had ended before, and this is a second run of the process: what holds, holds.
+            return self._end(settled.state or "unknown")
         return await give_back_late_success(order, self._use, self._tell, self._renew)
 
     async def _fail(self, result: EffectResult) -> ProcessResult:
@@ -192,6 +202,9 @@ class CollectPayment:
                 **_bank_words(result, self._debit_number, reason=reason),
             )
         )  # fmt: skip
+        if settled.state == PaymentState.READY:
+            # Not even the send claim was made before the order was over, so nothing was sent.
+            return await self._close(PaymentState.CLOSED, "order_expired")
         return self._end(settled.state or PaymentState.FAILED, reason)
 
     async def _fail_unsent(self, result: EffectResult) -> ProcessResult:

@@ -362,7 +362,7 @@ CREATE TRIGGER legal_step BEFORE UPDATE OF state ON app.refund
     FOR EACH ROW EXECUTE FUNCTION app.check_step();
 
 INSERT INTO app.legal_step (subject, from_state, to_state) VALUES
-    ('binding', 'accepted', 'applying'), ('binding', 'accepted', 'declined'),
+    ('binding', 'accepted', 'applying'), ('binding', 'accepted', 'declined'), ('binding', 'accepted', 'expired'),
     ('binding', 'applying', 'awaiting_code'), ('binding', 'applying', 'declined'), ('binding', 'applying', 'expired'),
     ('binding', 'awaiting_code', 'open'), ('binding', 'awaiting_code', 'declined'), ('binding', 'awaiting_code', 'expired'),
     ('binding', 'open', 'unbinding'), ('binding', 'unbinding', 'unbound'),
