@@ -1,0 +1,63 @@
+"""What a payment cannot do without: one process with a remote and a local activity, with nothing and with raw calls.
+
+The floor books the same money as ours: a signed debit at the bank simulator and the ledger's postings for it. It has no
+API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what the ratio shows.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+REMOTE_TIMEOUT = timedelta(seconds=20)
+LOCAL_TIMEOUT = timedelta(seconds=5)
+ONCE = RetryPolicy(maximum_attempts=1)
+# The same worker process serves both queues: one with our data converter and codec, one with the SDK's own.
+QUEUE, PLAIN_QUEUE = "bench", "bench-plain"
+
+
+class RawOrder(BaseModel):
+    """As many fields as the order of a payment's process has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    payment_id: str
+    request_number: str
+    agreement_number: str
+    bank_code: str
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    payee: str
+    payee_account: str
+
+
+@workflow.defn(name="bench-bare")
+class Bare:
+    """One remote and one local activity that do nothing."""
+
+    @workflow.run
+    async def run(self, number: str) -> str:
+        answer: str = await workflow.execute_activity(
+            "bench-nothing", number, result_type=str, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=ONCE
+        )
+        again: str = await workflow.execute_local_activity(
+            "bench-nothing", answer, result_type=str, schedule_to_close_timeout=LOCAL_TIMEOUT
+        )
+        return again
+
+
+@workflow.defn(name="bench-floor")
+class Floor:
+    """One signed debit over HTTP, one call of the ledger."""
+
+    @workflow.run
+    async def run(self, order: RawOrder) -> str:
+        reference: str = await workflow.execute_activity(
+            "bench-debit", order, result_type=str, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=ONCE
+        )
+        await workflow.execute_local_activity("bench-book", order, schedule_to_close_timeout=LOCAL_TIMEOUT)
+        return reference

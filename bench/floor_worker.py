@@ -1,0 +1,115 @@
+"""`python -m bench.floor_worker`: the worker of the bare and the floor's processes, a process of its own as ours is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import asyncpg
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.engine import make_url
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from banks.signatures import sign_request
+from bench.floor import PLAIN_QUEUE, QUEUE, Bare, Floor, RawOrder
+from config.settings import MigrationSettings, WorkerSettings, load
+from domain.journal import collection
+from runtime.temporal import connect, connection
+from worker import PASSED_THROUGH
+
+READY = "ready"
+
+
+class RawCalls:
+    """The calls without any of our rooms around them."""
+
+    def __init__(self, http: httpx.AsyncClient, key: Ed25519PrivateKey, pool: asyncpg.Pool) -> None:
+        self._http = http
+        self._key = key
+        self._pool = pool
+
+    @activity.defn(name="bench-debit")
+    async def debit(self, order: RawOrder) -> str:
+        """One signed request; the bank books it."""
+        fields = order.model_dump(include={"request_number", "agreement_number", "amount_minor", "currency", "payee"})
+        body = json.dumps({**fields, "verification": "waived"}).encode()
+        path = f"/banks/{order.bank_code}/v1/debits"
+        headers = sign_request(self._key, "POST", path, body, datetime.now(UTC))
+        answer = await self._http.post(path, content=body, headers={**headers, "Content-Type": "application/json"})
+        found = answer.json()
+        if found["status"] != "SUCCESS":
+            raise RuntimeError(f"the bank answered {found['code']}")
+        return str(found["bank_reference"])
+
+    @activity.defn(name="bench-book")
+    async def book(self, order: RawOrder) -> None:
+        """One statement, one commit, for this payment alone."""
+        transfers = collection(
+            order.payment_id,
+            order.bank_code,
+            order.payee_account,
+            order.amount_minor,
+            order.fee_minor,
+            order.currency,
+            datetime.now(UTC),
+        )
+        item = {"item": 0, "transfers": [one.model_dump(mode="json", exclude_none=True) for one in transfers]}
+        result = await self._pool.fetchval(
+            "SELECT result->>'ok' FROM ledger.apply_batch($1::jsonb)", json.dumps([item])
+        )
+        if result != "true":
+            raise RuntimeError("the ledger refused a posting of the benchmark")
+
+
+@activity.defn(name="bench-nothing")
+async def nothing(number: str) -> str:
+    """What it is given."""
+    return number
+
+
+def _worker(client: Client, queue: str, calls: RawCalls) -> Worker:
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH, "bench")
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Bare, Floor],
+        activities=[calls.debit, calls.book, nothing],
+        workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+        max_concurrent_activities=200,
+        max_concurrent_local_activities=200,
+    )
+
+
+async def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    settings, owner = load(WorkerSettings), load(MigrationSettings)
+    url = make_url(owner.owner_database_url.get_secret_value()).set(drivername="postgresql")
+    key = Ed25519PrivateKey.from_private_bytes(settings.bank_signing_key.get_secret_value())
+    async with AsyncExitStack() as stack:
+        limits = httpx.Limits(max_connections=128, max_keepalive_connections=64)
+        client = httpx.AsyncClient(base_url=settings.simulator_url, timeout=10, limits=limits, trust_env=False)
+        http = await stack.enter_async_context(client)
+        pool = await stack.enter_async_context(
+            asyncpg.create_pool(url.render_as_string(hide_password=False), min_size=10, max_size=10)
+        )
+        calls = RawCalls(http, key, pool)
+        with_codec = await connect(settings.payload_keys, environment="local")
+        plain = await Client.connect(**connection())
+        await stack.enter_async_context(_worker(with_codec, QUEUE, calls))
+        await stack.enter_async_context(_worker(plain, PLAIN_QUEUE, calls))
+        print(READY, flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
