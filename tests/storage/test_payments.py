@@ -19,6 +19,7 @@ from domain.instructions import ClaimEffect
 from domain.journal import collection
 from domain.limits import LimitSet
 from domain.settlement import Settlement
+from domain.waiver import liability_standard
 from tests.storage.books import BANK, NOW, Books
 
 
@@ -168,6 +169,16 @@ async def test_equal_to_the_limit_is_free_of_a_code_and_one_fen_more_is_not(
     await books.enable_waiver(5_000)
     payment = await books.instructions.accept_payment(books.payment(amount, fee_minor=0))
     assert payment["verification"] == verification
+
+
+async def test_a_waived_payment_is_marked_with_the_higher_standard_of_fault(books: Books) -> None:
+    """A3.11f: the database and `domain.waiver` say the same of each payment."""
+    await books.enable_waiver(5_000)
+    for amount in (5_000, 5_001):
+        payment = await books.instructions.accept_payment(books.payment(amount, fee_minor=0))
+        kept = await books.value("SELECT liability_standard FROM app.payment WHERE id = :id", id=payment["id"])
+        assert kept == liability_standard(payment["verification"])
+    assert await books.value("SELECT count(DISTINCT liability_standard) FROM app.payment") == 2
 
 
 async def test_the_law_caps_a_merchant_limit_that_is_higher(books: Books) -> None:
