@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -89,11 +90,14 @@ async def register(owner_url: str, now: datetime) -> None:
 
 def show(rows: Sequence[Mapping[str, Any]], nothing: str) -> None:
     """A table of what was found, or a sentence."""
-    screen = Console(highlight=False)
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     if not rows:
         screen.print(nothing)
         return
-    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        # What has to be copied into the next command stays in one piece.
+        table.add_column(name.replace("_", " "), no_wrap=name.endswith("id"), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     screen.print(table)
@@ -120,6 +124,12 @@ def _owner_url(settings: OwnerSettings) -> str:
         message = "LIUSHUI_OWNER_DATABASE_URL is not set, and no local stack has been started here (make up)."
         Console(stderr=True).print(message, style="red")
         raise typer.Exit(2)
-    url = make_url(settings.database_url.get_secret_value())
-    owner = url.set(username=f"{url.database}_owner", password=load_or_create(secrets, data_exist=True).owner_password)
+    return local_owner_url(DEFAULT_FOLDER, settings.database_url.get_secret_value())
+
+
+def local_owner_url(folder: Path, database_url: str) -> str:
+    """On a local stack the owner's URL follows from the app's and the folder's secrets."""
+    url = make_url(database_url).set(drivername="postgresql+asyncpg")
+    password = load_or_create(folder / "secrets.json", data_exist=True).owner_password
+    owner = url.set(username=f"{url.database}_owner", password=password)
     return owner.render_as_string(hide_password=False)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import RegisteredBanks
 from api.application import build
@@ -38,12 +39,14 @@ from ledger import chart
 from runtime.id_source import UlidSource
 from storage.administration import SCOPES, Act, create_merchant, issue_key, register_institution
 from storage.batcher import Batcher
+from storage.database import create_engine
 from storage.instructions import Instructions
 from storage.reading import Reading
 from storage.requests import Requests
 from tests.conftest import Database
 from vault.sealing import MasterKeys
 from vault.vault import Vault
+from wiring import ONE_AT_A_TIME
 
 CONFIG = Path(__file__).parents[2] / "config"
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)  # 12:00 in Shanghai
@@ -196,6 +199,7 @@ class Stage:
     http: httpx.AsyncClient
     instructions: Instructions
     ids: UlidSource
+    engine: AsyncEngine
 
     async def merchant(self, name: str = "海棠书店", scopes: tuple[str, ...] = SCOPES) -> Merchant:
         merchant_id = f"mch_{self.ids.ulid()}"
@@ -378,21 +382,27 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
     directory = BankDirectory({record.code: record for record in register.banks}, fakes)  # type: ignore[arg-type]
     policy = Policy.model_validate(read_policy())
     await register_institution(database.owner_engine, policy, register.banks, clock.now())
-    batchers = {name: await stack.enter_async_context(Batcher(database.app_engine, name)) for name in _BATCHED}
-    instructions = Instructions(database.app_engine, batchers)
+    main, keys = create_engine(database.app_url), create_engine(database.key_app_url)
+    stack.push_async_callback(main.dispose)
+    stack.push_async_callback(keys.dispose)
+    batchers = {
+        name: await stack.enter_async_context(Batcher(main, name, max_batch=1 if name in ONE_AT_A_TIME else 256))
+        for name in _BATCHED
+    }
+    instructions = Instructions(main, batchers)
     prefixes = read_card_prefixes((CONFIG / "card_prefixes.csv").read_text(), set(fakes))
-    reading = Reading(database.app_engine)
+    reading = Reading(main)
     services = Services(
         clock=clock,
         ids=ids,
         policy=policy,
         agreement_text=read_agreement(policy.agreement.version),
-        requests=Requests(database.app_engine, batchers["app.begin_requests"]),
+        requests=Requests(main, batchers["app.begin_requests"]),
         instructions=instructions,
         reading=reading,
         vault=Vault(
-            main=database.app_engine,
-            keys=database.key_app_engine,
+            main=main,
+            keys=keys,
             master_keys=MasterKeys([b"m" * 32]),
             index_key=b"i" * 32,
             clock=clock.now,
@@ -402,7 +412,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         ready={"database": reading.answers},
     )
     http = await stack.enter_async_context(_served(services))
-    return Stage(database, services, policy, clock, processes, fakes, http, instructions, ids)
+    return Stage(database, services, policy, clock, processes, fakes, http, instructions, ids, main)
 
 
 @asynccontextmanager

@@ -74,9 +74,8 @@ async def test_one_hundred_payments_at_once_take_no_more_than_the_limit(stage: S
     merchant = await stage.merchant()
     user_id, binding_id = await stage.payer(merchant)
     # A hundred times a tenth of the day's limit of 100,000.00.
-    bodies = [
-        await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=1_000_000)) for _ in range(100)
-    ]
+    orders = [stage.order(user_id, binding_id, amount_minor=1_000_000) for _ in range(100)]
+    bodies = await asyncio.gather(*(stage.confirmed(merchant, order) for order in orders))
     answers = await asyncio.gather(*(merchant.post("/v1/payments", body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [201] * 10 + [422] * 90
     assert {answer.json()["code"] for answer in answers if answer.status_code == 422} == {"LIMIT_PER_DAY"}
@@ -174,7 +173,7 @@ async def test_a_payment_costs_two_calls_of_the_database(stage: Stage, monkeypat
     merchant = await stage.merchant()
     body = await stage.confirmed(merchant, stage.order(*await stage.payer(merchant)))
     statements: list[str] = []
-    engine = stage.database.app_engine.sync_engine
+    engine = stage.engine.sync_engine
     sa.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     assert (await merchant.post("/v1/payments", body)).status_code == 201
     assert [statement.split("FROM ")[1].split("(")[0] for statement in statements] == [
