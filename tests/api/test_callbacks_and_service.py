@@ -194,3 +194,11 @@ async def test_health_and_readiness_say_what_is_well(stage: Stage, monkeypatch: 
     stage.services.ready["database"] = broken  # type: ignore[index]
     failing = await stage.http.get("/ready")
     assert (failing.status_code, failing.json()["parts"]) == (503, {"database": "failing"})
+
+
+def test_the_table_of_codes_for_merchants_is_that_of_the_program() -> None:
+    from api.error_table import DOCUMENT, with_table
+
+    document = DOCUMENT.read_text(encoding="utf-8")
+    assert with_table(document) == document
+    assert "`CODE_WRONG` | 422" in document

@@ -1,0 +1,33 @@
+"""Writes the table of error codes into `docs/merchants/api.md`: `python -m api.error_table`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.problems import status_of
+from domain.error_codes import ERROR_TEXTS
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "merchants" / "api.md"
+_BEGIN, _END = "<!-- codes: ", "<!-- end of codes -->"
+
+
+def error_table() -> str:
+    """One line a code, in the order of the code list."""
+    lines = ["| Code | Status | Meaning | 含义 | What to do |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| `{code.value}` | {status_of(code)} | {text.title_en} | {text.title_zh} | {text.action_en} |"
+        for code, text in ERROR_TEXTS.items()
+    ]
+    return "\n".join(lines)
+
+
+def with_table(document: str) -> str:
+    """The document with the present table between its marks."""
+    head, _, rest = document.partition(_BEGIN)
+    mark, _, _ = rest.partition("\n")
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}{mark}\n\n{error_table()}\n\n{_END}{tail}"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(with_table(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
