@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,16 +17,18 @@ from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from domain.instructions import ClaimCodeAttempt, ResolveCodeAttempt
+from domain.instructions import AcceptBinding, AcceptUnbinding, ClaimCodeAttempt, ResolveCodeAttempt
+from domain.personal_data import PersonalField
 from tests.conftest import Database
-from tests.storage.books import Books, open_books
+from tests.storage.books import BANK, ELEMENTS, Books, open_books
 from tests.workflows.scripted_bank import ScriptedBank
 from worker import build_worker
 from workflows import names
-from workflows.messages import CodeVerdictMessage, PaymentOrder, ProcessResult
-from workflows.starting import Processes, payment_order
+from workflows.messages import BindingOrder, CodeVerdictMessage, PaymentOrder, ProcessResult, RefundOrder
+from workflows.starting import Processes, binding_order, payment_order, refund_order
 
 TEST_SERVER = Path(sys.executable).parent / "temporal-test-server"
+BINDING_LIFE = timedelta(minutes=30)
 
 
 @dataclass
@@ -52,6 +56,58 @@ class House:
         assert payment["verification"] == "waived"
         return payment
 
+    async def accept_binding(self, card_index: str = "card-2", **changes: Any) -> dict[str, Any]:
+        """Accepts an application to bind another card of the same person."""
+        sealed = await self.books.vault.seal(
+            self.books.user_id, {PersonalField(name): value for name, value in ELEMENTS.items()}
+        )
+        values = {
+            "request": self.books.context(), "now": await self.now(), "id": self.books.new_id("bnd"),
+            "user_id": self.books.user_id, "bank_code": BANK, "card_index": card_index, "card_last4": "0018",
+            "card_type": "debit", "person_index": "person-1", "age_class": "adult",
+            "sealed": tuple(item.model_dump(mode="json") for item in sealed),
+            "element_tokens": {item.field.value: item.token for item in sealed}, "blocked_regions": ("KP",),
+        }  # fmt: skip
+        return await self.books.instructions.accept_binding(AcceptBinding.model_validate(values | changes))
+
+    async def accept_unbinding(self, binding_id: str) -> dict[str, Any]:
+        return await self.books.instructions.accept_unbinding(
+            AcceptUnbinding(
+                request=self.books.context(), now=await self.now(), id=binding_id, user_id=self.books.user_id
+            )
+        )
+
+    async def accept_refund(self, payment_id: str, amount_minor: int, **changes: Any) -> dict[str, Any]:
+        return await self.books.instructions.accept_refund(
+            self.books.refund(payment_id, amount_minor, now=await self.now(), **changes)
+        )
+
+    def binding_order(self, binding: dict[str, Any], deadline: datetime) -> BindingOrder:
+        return binding_order(binding, self.books.merchant_id, deadline)
+
+    def refund_order(self, refund: dict[str, Any]) -> RefundOrder:
+        return refund_order(refund, self.books.merchant_id)
+
+    async def begin_to_bind(self, binding: dict[str, Any]) -> None:
+        """Starts the process of an application that has half an hour."""
+        assert await self.processes.bind_card(self.binding_order(binding, await self.now() + BINDING_LIFE))
+
+    async def bind(self, binding: dict[str, Any]) -> ProcessResult:
+        await self.begin_to_bind(binding)
+        return await self.end_of(names.Process.BIND_CARD, binding["id"])
+
+    async def unbind(self, binding: dict[str, Any]) -> ProcessResult:
+        await self.processes.unbind_card(self.binding_order(binding, await self.now()))
+        return await self.end_of(names.Process.UNBIND_CARD, binding["id"])
+
+    async def refund(self, refund: dict[str, Any]) -> ProcessResult:
+        await self.processes.refund_payment(self.refund_order(refund))
+        return await self.end_of(names.Process.REFUND_PAYMENT, refund["id"])
+
+    async def correct(self, payment: dict[str, Any]) -> ProcessResult:
+        await self.processes.correct_payment(self.order(payment))
+        return await self.end_of(names.Process.CORRECT_PAYMENT, payment["id"])
+
     def order(self, payment: dict[str, Any]) -> PaymentOrder:
         return payment_order(payment, self.books.merchant_id)
 
@@ -70,8 +126,6 @@ class House:
 
     async def until(self, statement: str, wanted: Any, **parameters: Any) -> None:
         """Waits in real time until the books say so; no time of the process is skipped."""
-        import asyncio
-
         for _ in range(200):
             if await self.books.value(statement, **parameters) == wanted:
                 return
@@ -79,10 +133,13 @@ class House:
         raise AssertionError(f"never became {wanted!r}: {statement}")
 
     async def payment(self, payment_id: str) -> dict[str, Any]:
-        import json
+        return await self.view("payment", payment_id)
 
+    async def view(self, kind: str, object_id: str) -> dict[str, Any]:
+        """The resource as its merchant sees it."""
         found = await self.books.value(
-            "SELECT app.payment_view(p)::text FROM app.payment p WHERE id = :id", id=payment_id
+            f"SELECT app.{kind}_view(x)::text FROM app.{kind} x WHERE id = :id",  # noqa: S608
+            id=object_id,
         )
         view: dict[str, Any] = json.loads(found)
         return view
@@ -135,9 +192,8 @@ async def house(database: Database) -> AsyncIterator[House]:
                 search_attributes={a.name: int(a.indexed_value_type) for a in names.SEARCH_ATTRIBUTES},
             )
         )
+        # The server's clock may leap ten years when nothing is left to wait for.
+        await books.run("UPDATE app.merchant SET contract_until = 'infinity'")
         bank = ScriptedBank()
         async with build_worker(env.client, books.instructions, books.bank_vault, bank):
             yield House(books, bank, env, Processes(env.client))
-
-
-ORDER_LIFE = timedelta(minutes=15)

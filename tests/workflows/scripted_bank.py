@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from domain.banking import (
     BankAnswer,
     BankCapabilities,
+    BankConnector,
     BankNotice,
     BankOutcome,
     DebitRequest,
@@ -47,6 +49,9 @@ class ScriptedBank:
     def __init__(self) -> None:
         self._answers: dict[str, deque[BankAnswer | Exception]] = defaultdict(lambda: deque([SUCCEEDED]))
         self.calls: list[tuple[str, Any]] = []
+        # Another bank that answers in this one's place.
+        self.stand_in: BankConnector | None = None
+        self._was_asked: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.code_lifetime = timedelta(minutes=5)
         self.now = lambda: datetime.now(UTC)
 
@@ -56,11 +61,16 @@ class ScriptedBank:
     def asked(self, operation: str) -> list[Any]:
         return [request for name, request in self.calls if name == operation]
 
-    def connector_for_sent(self, bank_code: str) -> ScriptedBank:
-        return self
+    async def was_asked(self, operation: str) -> None:
+        """Waits for the first call of an operation."""
+        await self._was_asked[operation].wait()
+
+    def connector_for_sent(self, bank_code: str) -> BankConnector:
+        return self.stand_in or self
 
     def _answer(self, operation: str, request: Any) -> BankAnswer:
         self.calls.append((operation, request))
+        self._was_asked[operation].set()
         answers = self._answers[operation]
         answer = answers.popleft() if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):

@@ -291,8 +291,8 @@ async def test_a_notice_of_the_bank_is_followed_by_a_question_at_once(house: Hou
     payment = await house.accept_waived()
     await house.processes.collect_payment(house.order(payment))
     await house.until("SELECT state FROM app.payment", "sending")
-    while len(house.bank.asked("query")) < 1:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        await house.bank.was_asked("query")
     house.bank.script("query", SUCCEEDED)
     assert await house.processes.tell_bank_notice(names.Process.COLLECT_PAYMENT, payment["id"])
     await house.until("SELECT state FROM app.payment", "succeeded")
@@ -304,8 +304,8 @@ async def test_a_process_that_was_terminated_and_started_again_debits_nothing_tw
     payment = await house.accept_waived()
     await house.processes.collect_payment(house.order(payment))
     await house.until("SELECT state FROM app.payment", "sending")
-    while len(house.bank.asked("query")) < 1:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        await house.bank.was_asked("query")
     await house.handle(names.Process.COLLECT_PAYMENT, payment["id"]).terminate()
     house.bank.script("query", SUCCEEDED)
     assert await house.processes.collect_payment(house.order(payment))
