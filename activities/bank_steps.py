@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities import names
 from activities.interfaces import AttemptQuestion, AttemptVerdicts, EffectQuery, EffectRequest, EffectResult
@@ -132,7 +132,11 @@ class BankSteps:
         bank = self._banks.connector_for_sent(query.bank_code)
         answer = await bank.query(query.request_number)
         if answer.outcome is BankOutcome.UNKNOWN:
-            raise ApplicationError(f"{query.bank_code} did not answer", type=ErrorCode.BANK_NO_ANSWER.value)
+            raise ApplicationError(
+                f"{query.bank_code} did not answer",
+                type=ErrorCode.BANK_NO_ANSWER.value,
+                category=ApplicationErrorCategory.BENIGN,
+            )
         return _result(answer, bank)
 
     @activity.defn(name=names.ASK_ABOUT_CODE)

@@ -57,7 +57,8 @@ def is_identifier(value: str, prefix: IdPrefix) -> bool:
 def request_number(step: BankStep, instruction_id: str, attempt: int = 0) -> str:
     """The number under which a bank knows one step of one instruction: 28 to 30 characters, `[A-Z0-9]`.
 
-    `attempt` counts what the payer tries again on purpose (a resent code, a second guess), never a retry of ours.
+    `attempt` counts what is tried anew on purpose: a resent code, a second guess, a step after the bank's final no to
+    the one before. A retry of what may have arrived keeps its number.
     """
     ulid = instruction_id.rsplit("_", 1)[-1]
     suffix = f"{attempt:02d}" if attempt else ""

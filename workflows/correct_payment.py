@@ -66,7 +66,7 @@ class CorrectPayment:
         )
         if settled.refused:
             return ProcessResult(state=settled.state or "unknown", reason=settled.refused)
-        return await give_back_late_success(order, self._use, workflow.set_current_details, None)
+        return await give_back_late_success(order, self._use, workflow.set_current_details, self._renew)
 
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:
@@ -79,9 +79,13 @@ class CorrectPayment:
         """The bank's word, asked for once more if it spoke up while it was being asked."""
         while True:
             self._noticed = False
-            result = await step.learn(until=None, resend_until=workflow.now())
+            result = await step.learn(until=None, resend_until=workflow.now(), renew=self._renew)
             if result.outcome is BankOutcome.SUCCEEDED or not self._noticed:
                 return result
+
+    def _renew(self) -> None:
+        """Every step is known by its key, so a fresh history walks through what is done and goes on."""
+        workflow.continue_as_new(self._order)
 
     def _use(self, step: BankStep) -> BankStep:
         self._step = step

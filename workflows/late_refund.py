@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 from temporalio import workflow
 
@@ -26,26 +27,19 @@ async def give_back_late_success(
     order: PaymentOrder,
     use: Callable[[BankStep], BankStep],
     tell: Callable[[str], None],
-    renew: Callable[[], None] | None,
+    renew: Callable[[], None],
 ) -> ProcessResult:
     """Refunds the whole debit under a number of its own and waits until the bank has done it.
 
-    A bank that says no is an operator's matter: the money stays in suspense, is visible, and is asked about again.
+    A bank that says no is an operator's matter: the money stays in suspense, is visible, and is tried again. A no is
+    final for its number, so each further try has a number of its own.
     """
-    number = request_number(Step.LATE_REFUND, order.payment_id)
     amount = format_amount(order.amount_minor, order.currency)
     tell(f"The order was over when {order.bank_code} confirmed; giving {amount} back to the payer.")
-    request = EffectRequest(
-        kind="payment",
-        subject_id=order.payment_id,
-        bank_code=order.bank_code,
-        request_number=number,
-        now=workflow.now(),
-    )
-    step = use(BankStep(activity_names.REFUND_LATE_SUCCESS, request, f"Give {amount} back at {order.bank_code}"))
-    result = await step.send()
-    rounds = 0
-    while True:
+    for attempt in count():
+        number = request_number(Step.LATE_REFUND, order.payment_id, attempt)
+        step = use(_giving_back(order, number, amount))
+        result = await step.send()
         if not is_known(result):
             result = await step.learn(until=None, resend_until=None, renew=renew)
         if result.outcome is BankOutcome.SUCCEEDED:
@@ -54,11 +48,23 @@ async def give_back_late_success(
             return ProcessResult(
                 state=settled.state or PaymentState.LATE_REFUNDED, reason="succeeded_after_order_expired"
             )
-        rounds += 1
+        if result.blocked in ("state_conflict", "not_found"):
+            return ProcessResult(state=result.blocked_state or "unknown")
         tell(f"{order.bank_code} refuses to give {amount} back; an operator has to act.")
-        await settle(_operator_needed(order, rounds, result))
+        await settle(_operator_needed(order, number, result))
         await workflow.sleep(policies.PAUSE_WHILE_OPERATOR_ACTS, summary="Until an operator has acted")
-        result = await step.send(resend=True)
+    raise AssertionError("there is always another attempt")
+
+
+def _giving_back(order: PaymentOrder, number: str, amount: str) -> BankStep:
+    request = EffectRequest(
+        kind="payment",
+        subject_id=order.payment_id,
+        bank_code=order.bank_code,
+        request_number=number,
+        now=workflow.now(),
+    )
+    return BankStep(activity_names.REFUND_LATE_SUCCESS, request, f"Give {amount} back at {order.bank_code}")
 
 
 def _given_back(order: PaymentOrder, number: str, result: EffectResult) -> Settlement:
@@ -79,9 +85,9 @@ def _given_back(order: PaymentOrder, number: str, result: EffectResult) -> Settl
     )
 
 
-def _operator_needed(order: PaymentOrder, rounds: int, result: EffectResult) -> Settlement:
+def _operator_needed(order: PaymentOrder, number: str, result: EffectResult) -> Settlement:
     return Settlement(
-        key=f"{order.payment_id}:late-refund-refused:{rounds}",
+        key=f"{order.payment_id}:late-refund-refused:{number}",
         kind="payment",
         id=order.payment_id,
         expect=(PaymentState.LATE_REFUNDING,),
@@ -93,4 +99,6 @@ def _operator_needed(order: PaymentOrder, rounds: int, result: EffectResult) -> 
         raw_code=result.raw_code,
         wait_reason=WaitReason.OPERATOR,
         wait_until=workflow.now() + policies.PAUSE_WHILE_OPERATOR_ACTS,
+        effect_number=None if result.blocked else number,
+        effect_outcome=None if result.blocked else "declined",
     )
