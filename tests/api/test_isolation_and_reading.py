@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.api.conftest import ELEMENTS, FakeBank, Stage
-from tests.api.test_refusals import enable_waiver, suspend
+from tests.api.refused_payments import enable_waiver
+from tests.api.refused_users_and_cards import born, suspend
 
 
 async def test_everything_of_another_merchant_is_not_there(stage: Stage) -> None:
@@ -179,8 +180,6 @@ async def test_an_unbound_card_can_be_bound_anew_and_keeps_its_count(stage: Stag
 
 
 async def test_a_user_with_a_statement_of_own_income_may_bind_at_sixteen(stage: Stage) -> None:
-    from tests.api.test_refusals import born
-
     merchant = await stage.merchant()
     user_id = await stage.user(merchant)
     body = ELEMENTS | {"id_number": born("20101120")}
