@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from cli import approvals, keys, ledger, merchants, partners
+from cli.demo import demo
 from cli.stack import up, use_local_stack
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="up")(up)
+app.command(name="demo")(demo)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")

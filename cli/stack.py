@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import demo_merchant
 from cli.institution import register
 from runtime.clock import SystemClock
 from runtime.parts import PartFailedError, StackStoppedError
@@ -23,6 +24,7 @@ from workflows.names import SEARCH_ATTRIBUTES
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT / "var"
+STARTING = "Starting PostgreSQL, Temporal, the codec server, the bank simulator, the API and the worker …"
 DATABASE, KEY_DATABASE = "liushui", "liushui_keys"
 
 _ROWS = (
@@ -48,8 +50,9 @@ def local_stack(folder: Path = DEFAULT_FOLDER, **options: Any) -> LocalStack:
 
 
 def ready_line(stack: LocalStack) -> str:
-    """One line that can be pasted into a terminal and does something."""
-    return f"curl -s {stack.addresses['api']}/health"
+    """One line that can be pasted into a terminal and does something: it registers a user, each time a new one."""
+    demo_merchant.keep_one(stack.folder)
+    return demo_merchant.curl_line(stack.folder, stack.addresses)
 
 
 def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
@@ -58,18 +61,23 @@ def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
         os.environ.update(application_environment(folder))
 
 
+def local_only(screen: Console) -> None:
+    """A local stack, with its secrets in files and its made-up merchant, is never started in production."""
+    if os.environ.get("LIUSHUI_ENVIRONMENT", "local") != "local":
+        screen.print("The local stack is for the local environment; LIUSHUI_ENVIRONMENT says otherwise.", style="red")
+        raise typer.Exit(2)
+
+
 def up(
     folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = DEFAULT_FOLDER,
 ) -> None:
     """Starts everything on this machine and keeps it running until Ctrl-C."""
     screen = Console(highlight=False)
-    if os.environ.get("LIUSHUI_ENVIRONMENT", "local") != "local":
-        screen.print("The local stack is for the local environment; LIUSHUI_ENVIRONMENT says otherwise.", style="red")
-        raise typer.Exit(2)
+    local_only(screen)
     stack = local_stack(folder)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stack.ask_to_stop())
-    screen.print("Starting PostgreSQL, Temporal, the codec server, the bank simulator, the API and the worker …")
+    screen.print(STARTING, soft_wrap=True)
     try:
         stack.start()
         _show(screen, stack)
@@ -89,9 +97,12 @@ def up(
 
 def _show(screen: Console, stack: LocalStack) -> None:
     _show_addresses(screen, stack.addresses)
-    screen.print("\nTry:")
-    screen.print(f"  {ready_line(stack)}", soft_wrap=True, markup=False)
-    screen.print(f"\nLogs are in {stack.folder / 'log'}. Ctrl-C stops everything.", soft_wrap=True, markup=False)
+    screen.print("\nTry this in another terminal; it registers a user of a merchant that is there to play with:\n")
+    screen.print(ready_line(stack), soft_wrap=True, markup=False)
+    screen.print(
+        f"\nThe merchant's id and key are in {stack.folder / 'demo_merchant.json'}.", soft_wrap=True, markup=False
+    )
+    screen.print(f"Logs are in {stack.folder / 'log'}. Ctrl-C stops everything.", soft_wrap=True, markup=False)
 
 
 def _show_addresses(screen: Console, addresses: Mapping[str, str]) -> None:

@@ -45,7 +45,24 @@ class Phone:
         after_message_id: int = 0,
         within_seconds: float = 10,
     ) -> str:
-        """The newest code that fits, waiting for it if need be. `purpose` is `sign` or `payment`; raises
+        """The code of the newest message that fits, see `message`."""
+        found = await self.message(
+            purpose=purpose,
+            request_number=request_number,
+            after_message_id=after_message_id,
+            within_seconds=within_seconds,
+        )
+        return str(found["code"])
+
+    async def message(
+        self,
+        *,
+        purpose: str | None = None,
+        request_number: str | None = None,
+        after_message_id: int = 0,
+        within_seconds: float = 10,
+    ) -> dict[str, Any]:
+        """The newest message that fits, waiting for it if need be. `purpose` is `sign` or `payment`; raises
         `NoMessageError`.
         """
         try:
@@ -58,7 +75,7 @@ class Phone:
                             and request_number in (None, message["request_number"])
                         )
                         if fits:
-                            return str(message["code"])
+                            return message
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise NoMessageError("no code reached the phone in time") from None

@@ -1,0 +1,46 @@
+"""The banks' side of the stage: their books, and how long their faults last."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from domain.identifiers import BankStep, request_number
+
+
+class Banks:
+    """The simulator's control (loopback only, no part of a bank)."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def books(self) -> dict[str, Any]:
+        """What `GET /control/books` says."""
+        answer = await self._http.get("/control/books")
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    async def times_booked(self, step: BankStep, instruction: dict[str, Any]) -> int:
+        """How often a bank has booked that step of a payment or refund."""
+        bank = (await self.books())["banks"][instruction["bank_code"]]
+        kind = "debits_per_request_number" if step is BankStep.DEBIT else "refunds_per_request_number"
+        counts: dict[str, int] = bank[kind]
+        return counts.get(request_number(step, instruction["id"]), 0)
+
+    @asynccontextmanager
+    async def set_to(self, **settings: float) -> AsyncIterator[None]:
+        """Other times for a while; those before come back."""
+        before = await self._change({})
+        await self._change(settings)
+        try:
+            yield
+        finally:
+            await self._change({name: before[name] for name in settings})
+
+    async def _change(self, settings: dict[str, float]) -> dict[str, Any]:
+        answer = await self._http.post("/control/settings", json=settings)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found

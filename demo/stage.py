@@ -1,0 +1,69 @@
+"""What every scenario plays on, and the row that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from banks.simulator.cards import example_card
+from banks.simulator.payer import Phone
+from demo.banks import Banks
+from demo.merchant import Merchant, Resource
+from demo.payer import Payer
+from demo.people import person
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was tried: what had to come out, and what did. `ids` can be looked up in the Temporal UI."""
+
+    scenario: str
+    expected: str
+    got: str
+    ids: tuple[str, ...] = ()
+
+    @property
+    def as_expected(self) -> bool:
+        return self.expected == self.got
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The merchant, the banks, the institution's decision, and who tells the audience.
+
+    `approve` has another person of the institution approve an application. `number` is that of this scenario's payer
+    and of the payer's card, in no other scenario and hardly ever in another run.
+    """
+
+    merchant: Merchant
+    banks: Banks
+    simulator_url: str
+    approve: Callable[[str], Awaitable[None]]
+    tell: Callable[[str, str], None]
+    number: int
+    closing: AsyncExitStack
+    rows: list[Row] = field(default_factory=list)
+
+    def row(self, scenario: str, expected: str, got: str, *resources: Resource) -> None:
+        """Notes what came out."""
+        self.rows.append(Row(scenario, expected, got, tuple(found["id"] for found in resources)))
+
+    async def payer(self, name: str) -> Payer:
+        """Somebody who is a user of the merchant and has agreed."""
+        who = person(name, self.number)
+        phone = await self.closing.enter_async_context(Phone(self.simulator_url, who.mobile))
+        payer = Payer(who, self.merchant, phone, lambda what: self.tell(name, what))
+        await payer.join()
+        return payer
+
+    def card(self, bank_code: str = "HBRB", fault_number: int | None = None) -> str:
+        """This scenario's card."""
+        return example_card(bank_code, fault_number, self.number)
+
+    async def payer_with_card(
+        self, name: str, bank_code: str = "HBRB", fault_number: int | None = None
+    ) -> tuple[Payer, Resource]:
+        """Somebody with a bound card."""
+        payer = await self.payer(name)
+        return payer, await payer.bind(self.card(bank_code, fault_number))
