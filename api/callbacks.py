@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -16,12 +17,16 @@ from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
 from domain.error_codes import ErrorCode
 from domain.errors import NotAllowedError, RefusedError, UnavailableError
 from domain.identifiers import BankStep
+from domain.states import PAYMENT_FINAL_STATES, REFUND_FINAL_STATES, PaymentState
 from workflows.names import Process
 from workflows.starting import payment_order
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["banks"])
 C = ErrorCode
+_FINAL = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES})
+# A process in doubt asks its bank by itself for as long as this.
+_ANSWER_UNDER_WAY_SECONDS = 1.0
 
 
 class Taken(Resource):
@@ -79,19 +84,37 @@ def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:
 
 async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) -> bool:
     """Wakes whoever waits for this bank's answer; False if a correction that is due could not be started."""
-    step, subject_id, state = found["step"], found["subject_id"], found["state"]
-    if step == BankStep.DEBIT and state == "failed":
+    step, state = found["step"], found["state"]
+    if step == BankStep.DEBIT and state == PaymentState.FAILED:
         # A bank that announces the decline which we know already has nothing to correct.
-        return notice.announces is BankOutcome.DECLINED or await _correct(services, subject_id)
-    if step in (BankStep.DEBIT, BankStep.LATE_REFUND):
+        return notice.announces is BankOutcome.DECLINED or await _correct(services, found["subject_id"])
+    if step == BankStep.DEBIT and state == PaymentState.SENDING:
+        services.work.begin(_nudge_unless_answered(services, found, notice))
+    elif state not in _FINAL:
+        _tell(services, found)
+    return True
+
+
+async def _nudge_unless_answered(services: Services, found: dict[str, Any], notice: BankNotice) -> None:
+    """Most callbacks come while the bank's own answer is under way, and the process needs none then."""
+    await asyncio.sleep(_ANSWER_UNDER_WAY_SECONDS)
+    payment = await services.reading.payment_of_any(found["subject_id"])
+    state = payment[1]["state"] if payment is not None else None
+    if state == PaymentState.SENDING:
+        _tell(services, found)
+    else:
+        await _nudge(services, {**found, "state": state}, notice)
+
+
+def _tell(services: Services, found: dict[str, Any]) -> None:
+    if found["step"] in (BankStep.DEBIT, BankStep.LATE_REFUND):
         process = Process.COLLECT_PAYMENT
-    elif step == BankStep.REFUND:
+    elif found["step"] == BankStep.REFUND:
         process = Process.REFUND_PAYMENT
     else:
-        return True
+        return
     # A process that has ended, or does not answer, asks its bank by itself or has no more need to.
-    services.work.begin(services.processes.tell_bank_notice(process, subject_id))
-    return True
+    services.work.begin(services.processes.tell_bank_notice(process, found["subject_id"]))
 
 
 async def _correct(services: Services, payment_id: str) -> bool:
