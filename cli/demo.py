@@ -30,7 +30,8 @@ from demo.stage import Stage
 from runtime.parts import PartFailedError, StackStoppedError
 from runtime.ports import NoFreePortError
 from runtime.secrets import LocalSecretsError
-from runtime.stack import AlreadyRunningError, LocalStack
+from runtime.stack import AlreadyRunningError, LocalStack, application_environment
+from runtime.temporal import DEFAULT_NAMESPACE
 from storage.administration import decide_waiver
 
 # Somebody else than the one who registered the merchant.
@@ -47,6 +48,11 @@ class Running:
     addresses: Mapping[str, str]
     is_own: bool
 
+    @property
+    def namespace(self) -> str:
+        """Temporal's, for links."""
+        return application_environment(self.folder).get("TEMPORAL_NAMESPACE", DEFAULT_NAMESPACE)
+
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = DEFAULT_FOLDER,
@@ -59,7 +65,7 @@ def demo(
     try:
         with _running(stack, screen) as running:
             report = asyncio.run(curtain.unless_fallen(_perform(running, screen)))
-            print_report(screen, report, running.addresses, is_own=running.is_own)
+            print_report(screen, report, running.addresses, running.namespace, is_own=running.is_own)
     except (StackStoppedError, asyncio.CancelledError):
         screen.print("Stopped before the end.")
         raise typer.Exit(130) from None

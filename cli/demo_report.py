@@ -18,7 +18,6 @@ from demo.banks import Banks
 from demo.stage import Row
 from ledger.reading import TrialBalance, read_trial_balance
 from ledger.verify import VerificationReport, verify
-from runtime.temporal import DEFAULT_NAMESPACE
 
 # What an earlier run left half done may be finished just now: both sides are looked at again for so long.
 _COMPARISONS = 60
@@ -65,7 +64,9 @@ async def _compare(engine: AsyncEngine, banks: Banks) -> list[BankComparison]:
         return await compare_books(connection, books)
 
 
-def print_report(screen: Console, report: Report, addresses: Mapping[str, str], *, is_own: bool) -> None:
+def print_report(
+    screen: Console, report: Report, addresses: Mapping[str, str], namespace: str, *, is_own: bool
+) -> None:
     """Tables and links."""
     screen.print()
     screen.print(_rows_table(report.rows))
@@ -73,7 +74,7 @@ def print_report(screen: Console, report: Report, addresses: Mapping[str, str], 
     print_verification(report.verification)
     screen.print()
     screen.print(comparison_table(report.comparisons))
-    _print_links(screen, addresses, is_own=is_own)
+    _print_links(screen, addresses, namespace, is_own=is_own)
 
 
 def _rows_table(rows: list[Row]) -> Table:
@@ -90,9 +91,9 @@ def _rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def _print_links(screen: Console, addresses: Mapping[str, str], *, is_own: bool) -> None:
+def _print_links(screen: Console, addresses: Mapping[str, str], namespace: str, *, is_own: bool) -> None:
     alive = "while the stack runs; to have it run, type: make up" if is_own else "now, as the stack goes on running"
-    processes = f"{addresses['temporal_ui']}/namespaces/{DEFAULT_NAMESPACE}/workflows"
+    processes = f"{addresses['temporal_ui']}/namespaces/{namespace}/workflows"
     links = {
         "The payments as processes (Temporal UI)": processes,
         "API documents": addresses["api_docs"],

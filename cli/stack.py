@@ -97,7 +97,7 @@ def up(
 
 def _show(screen: Console, stack: LocalStack) -> None:
     _show_addresses(screen, stack.addresses)
-    screen.print("\nTry this in another terminal; it registers a user of a merchant that is there to play with:\n")
+    screen.print("\nPaste this into another terminal; it registers a user of a merchant made for trying:\n")
     screen.print(ready_line(stack), soft_wrap=True, markup=False)
     screen.print(
         f"\nThe merchant's id and key are in {stack.folder / 'demo_merchant.json'}.", soft_wrap=True, markup=False
