@@ -55,6 +55,14 @@ class Sweeper:
         return sum(done)
 
     async def _hand_on(self, item: Unattended) -> bool:
+        """A defect of ours with one thing must not keep the others from their turn."""
+        try:
+            return await self._to_its_process(item)
+        except Exception as error:
+            log.warning("not handed on", extra={"subject_id": item.id, "reason": type(error).__name__})
+            return False
+
+    async def _to_its_process(self, item: Unattended) -> bool:
         match item.kind:
             case "collect_payment":
                 return await self._processes.collect_payment(payment_order(item.resource, item.merchant_id))

@@ -35,7 +35,7 @@ _FIND = sa.text("""
     LEFT JOIN app.payment p ON p.id = f.id
     LEFT JOIN app.binding b ON b.id = f.id
     LEFT JOIN app.refund r ON r.id = f.id
-""").columns(sa.column("resource", JSONB))
+""").columns(resource=JSONB)
 
 
 async def find_unattended(

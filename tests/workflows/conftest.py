@@ -162,7 +162,7 @@ class House:
                 attempt_id=self.books.new_id("att"),
                 max_attempts=5,
                 step="VC",
-            )  # fmt: skip
+            )
         )
         if verdict is not None:
             await self.books.instructions.resolve_code_attempt(
