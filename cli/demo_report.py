@@ -92,14 +92,14 @@ def _rows_table(rows: list[Row]) -> Table:
 
 
 def _print_links(screen: Console, addresses: Mapping[str, str], namespace: str, *, is_own: bool) -> None:
-    alive = "while the stack runs; to have it run, type: make up" if is_own else "now, as the stack goes on running"
+    when = "they answer while the stack runs: make up" if is_own else "they answer as long as the stack runs"
     processes = f"{addresses['temporal_ui']}/namespaces/{namespace}/workflows"
     links = {
         "The payments as processes (Temporal UI)": processes,
         "API documents": addresses["api_docs"],
         "Banks: text messages, books, test cards": addresses["simulator"],
     }
-    screen.print(f"\nTo look at in a browser, {alive}:", soft_wrap=True)
+    screen.print(f"\nTo look at in a browser ({when}):", soft_wrap=True)
     for title, address in links.items():
         screen.print(f"  {title:<40} {address}", soft_wrap=True)
     screen.print()
