@@ -15,7 +15,7 @@ up: environment ## Runs everything on this machine until Ctrl-C and prints the a
 	@exec $(PYTHON) -m cli up
 
 test: environment ## Runs the tests that take minutes
-	@$(PYTHON) -m pytest -n 2
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 check: environment ## Formats, lints, types, import rules: changes nothing, says what is wrong
 	@$(PYTHON) -m ruff format --check --quiet --output-format concise . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }
@@ -25,7 +25,7 @@ check: environment ## Formats, lints, types, import rules: changes nothing, says
 	@echo "All checks passed."
 
 check-long: environment ## Runs the long tests: kills at random moments, fuzzing, the scan for leaks
-	@$(PYTHON) -m pytest -m long
+	@$(PYTHON) -m pytest -m long -v --capture=no
 
 bench: environment ## Measures and prints a table
 	@$(PYTHON) -m bench
