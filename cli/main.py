@@ -13,6 +13,7 @@ from cli.stack import up, use_local_stack
 
 app = typer.Typer(
     name="liushui",
+    add_completion=False,
     no_args_is_help=True,
     # A traceback with local variables would show what must not be shown.
     pretty_exceptions_enable=False,
@@ -40,4 +41,4 @@ def root(context: typer.Context) -> None:
 def main() -> None:
     """Entry point of `python -m cli`."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    app()
+    app(prog_name="bin/liushui")
