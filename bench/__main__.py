@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from statistics import median
 
 import httpx
@@ -18,6 +20,7 @@ from bench import ledger
 from bench.load import Round, drive, summarise
 from bench.payers import open_merchant, open_payers
 from bench.payments import Drivers, Kind, sign_agreements
+from bench.processor import processor_seconds
 from bench.stage import floor_worker, own_server, running_stack
 from config.settings import WorkerSettings, load
 from runtime.postgres import EmbeddedPostgres
@@ -49,9 +52,10 @@ async def measure_payments(stack: LocalStack, in_flight: Sequence[int], rounds: 
     """The lines of the table of payments."""
     async with AsyncExitStack() as opened:
         drivers = await _set_the_scene(stack, opened)
+        family = (os.getpid(), stack.pids["postgres"])
         lines: list[str] = []
         for number in in_flight:
-            lines += await _compare(drivers.kinds(), number, rounds, seconds)
+            lines += await _compare(drivers.kinds(), _Rounds(number, rounds, seconds, family))
     return lines
 
 
@@ -72,39 +76,61 @@ async def _set_the_scene(stack: LocalStack, opened: AsyncExitStack) -> Drivers:
     return drivers
 
 
-async def _compare(kinds: Sequence[Kind], in_flight: int, rounds: int, seconds: float) -> list[str]:
-    """One line a kind. Rounds of all kinds take turns, so that what else the machine does hits all of them alike."""
+@dataclass(frozen=True)
+class _Rounds:
+    """How the kinds of work are compared at one concurrency; `family` are the processes whose time counts."""
+
+    in_flight: int
+    number: int
+    seconds: float
+    family: Collection[int]
+
+    async def one(self, kind: Kind) -> Round:
+        """Callbacks are waited for, so that they count here and are not served in the next round."""
+        before = processor_seconds(self.family)
+        done = await drive(kind.work, self.in_flight, self.seconds)
+        await asyncio.sleep(_PAUSE_SECONDS)
+        after = processor_seconds(self.family)
+        if before is None or after is None:
+            return done
+        return replace(done, processor_milliseconds=1000 * (after - before) / len(done.milliseconds))
+
+
+async def _compare(kinds: Sequence[Kind], rounds: _Rounds) -> list[str]:
+    """One line a kind. All kinds take turns, there and back, so that what else the machine does hits them alike."""
     for kind in kinds:
-        await drive(kind.work, min(in_flight, 16), 1.0)
+        await drive(kind.work, min(rounds.in_flight, 16), 1.0)
     taken: list[list[Round]] = [[] for _ in kinds]
-    for number in range(1, rounds + 1):
-        for kind, mine in zip(kinds, taken, strict=True):
-            await asyncio.sleep(_PAUSE_SECONDS)
-            mine.append(await drive(kind.work, in_flight, seconds))
+    pairs = list(zip(kinds, taken, strict=True))
+    for number in range(1, rounds.number + 1):
+        for kind, mine in pairs if number % 2 else reversed(pairs):
+            mine.append(await rounds.one(kind))
         rates = ", ".join(f"{mine[-1].per_second:.1f}" for mine in taken)
         ratio = taken[-1][-1].per_second / taken[-2][-1].per_second
-        say(f"  {in_flight} in flight, round {number} of {rounds}: {rates} a second; ours/floor {ratio:.2f}")
-    return [await _line(kind, in_flight, mine, taken[-2]) for kind, mine in zip(kinds, taken, strict=True)]
+        turn = f"{rounds.in_flight} in flight, round {number} of {rounds.number}"
+        say(f"  {turn}: {rates} a second; ours/floor {ratio:.2f}")
+    return [await _line(kind, rounds.in_flight, mine, taken[-2]) for kind, mine in pairs]
 
 
 async def _line(kind: Kind, in_flight: int, mine: Sequence[Round], floor: Sequence[Round]) -> str:
     found = summarise(mine)
     ratio = median(own.per_second / raw.per_second for own, raw in zip(mine, floor, strict=True))
+    used = "–" if found.processor_milliseconds is None else f"{found.processor_milliseconds:.0f}"
     return (
         f"| {kind.title} | {in_flight} | {found.per_second:.1f} | {found.p50_milliseconds:.0f} "
-        f"| {found.p99_milliseconds:.0f} | {await kind.history_events()} | {ratio:.2f} |"
+        f"| {found.p99_milliseconds:.0f} | {used} | {await kind.history_events()} | {ratio:.2f} |"
     )
 
 
 def _print_payments(lines: Sequence[str]) -> None:
-    print("\n| from request to end | in flight | a second | p50 ms | p99 ms | history events | to the floor |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    heads = ("in flight", "a second", "p50 ms", "p99 ms", "processor ms", "history events", "to the floor")
+    print(f"\n| from request to end | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
     print("\n".join(lines))
 
 
 def _print_ledger(rows: Sequence[ledger.Row]) -> None:
-    print("\n| ledger postings | callers | a second | p50 ms | p99 ms | to pgbench random |")
-    print("|---|---:|---:|---:|---:|---:|")
+    heads = ("callers", "a second", "p50 ms", "p99 ms", "to pgbench random")
+    print(f"\n| ledger postings | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
     for row in rows:
         print(
             f"| {row.name} | {row.callers} | {row.per_second:,.0f} | {row.p50_milliseconds:.1f} "
@@ -115,8 +141,8 @@ def _print_ledger(rows: Sequence[ledger.Row]) -> None:
 def main() -> None:
     """Ends by itself; leaves no process and no folder behind."""
     reader = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
-    reader.add_argument("--seconds", type=float, default=3.0, help="of one round")
+    reader.add_argument("--rounds", type=int, default=5, help="how often the kinds take turns at each concurrency")
+    reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
     reader.add_argument("--in-flight", type=int, nargs="+", default=IN_FLIGHT)
     reader.add_argument("--without-ledger", action="store_true")
     given = reader.parse_args()
@@ -126,6 +152,9 @@ def main() -> None:
         with running_stack(server) as stack, floor_worker(stack):
             os.environ.update(stack.environment["worker"])
             lines = asyncio.run(measure_payments(stack, given.in_flight, given.rounds, given.seconds))
+    print(
+        f"\n{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    )
     _print_payments(lines)
     if rows:
         _print_ledger(rows)

@@ -13,10 +13,11 @@ Work = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Round:
-    """One short run of one kind: how many a second, and how long each took."""
+    """One short run of one kind: how many a second, how long each took, and the processor time of one."""
 
     per_second: float
     milliseconds: tuple[float, ...]
+    processor_milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Summary:
     per_second: float
     p50_milliseconds: float
     p99_milliseconds: float
+    processor_milliseconds: float | None
 
 
 async def drive(work: Work, in_flight: int, seconds: float) -> Round:
@@ -48,4 +50,5 @@ def summarise(rounds: Sequence[Round]) -> Summary:
     """The median rate and the percentiles."""
     ordered = sorted(taken for one in rounds for taken in one.milliseconds)
     p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
-    return Summary(median(one.per_second for one in rounds), p50, p99)
+    used = [one.processor_milliseconds for one in rounds if one.processor_milliseconds is not None]
+    return Summary(median(one.per_second for one in rounds), p50, p99, median(used) if used else None)
