@@ -152,6 +152,7 @@ class _Reply(BaseModel):
     authorisation: str | None = Field(default=None, min_length=1, max_length=64)
     code_expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     attempts_left: int | None = None
+    invalid_fields: list[str] | None = None
 
 
 def unknown(raw_code: str) -> BankAnswer:
@@ -230,6 +231,9 @@ def _read_refusal(http_status: int, reply: _Reply) -> BankAnswer:
     if reply.status != "REFUSED" or (http_status, code) not in DEFINITE_REFUSALS:
         return unknown(code)
     reason = DECLINE_REASONS.get(code, DeclineReason.OTHER)
+    if code == "REQUEST_INVALID" and reply.invalid_fields == ["code"]:
+        # A code with a digit too few is a wrong code, and not the end of what it was for.
+        reason = DeclineReason.CODE_WRONG
     return BankAnswer(outcome=BankOutcome.DECLINED, reason=reason, raw_code=code)
 
 

@@ -70,6 +70,22 @@ async def test_a_wrong_code_costs_attempts_until_none_is_left_and_then_the_right
     ]
 
 
+@pytest.mark.parametrize("mistyped", ["1234", "12345", "12345678"])
+async def test_a_code_with_a_digit_too_few_or_too_many_is_a_wrong_code_and_the_right_one_is_still_good(
+    bank: BankHarness, connector: BankConnector, mistyped: str
+) -> None:
+    payer, application = bank.payer(), number("SG")
+    await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
+    right = await bank.code(payer, application)
+    seen = []
+    for code in (mistyped, right):
+        answer = await connector.confirm_sign(
+            SignConfirmation(request_number=number("SC"), application_request_number=application, code=code)
+        )
+        seen.append((answer.outcome, answer.reason))
+    assert seen == [(BankOutcome.DECLINED, DeclineReason.CODE_WRONG), (BankOutcome.SUCCEEDED, None)]
+
+
 async def test_a_code_is_good_for_one_agreement_only(bank: BankHarness, connector: BankConnector) -> None:
     payer, application = bank.payer(), number("SG")
     await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
