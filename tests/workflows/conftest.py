@@ -144,6 +144,11 @@ class House:
         view: dict[str, Any] = json.loads(found)
         return view
 
+    async def ended_after(self, kind: str, object_id: str) -> timedelta:
+        """How long after its acceptance something reached its present state (the server's clock may run on)."""
+        view = await self.view(kind, object_id)
+        return datetime.fromisoformat(view["state_since"]) - datetime.fromisoformat(view["accepted_at"])
+
     async def events(self, object_id: str) -> list[str]:
         found = await self.books.value(
             "SELECT array_agg(type ORDER BY sequence) FROM app.event WHERE object_id = :id", id=object_id
