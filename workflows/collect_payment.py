@@ -129,7 +129,9 @@ class CollectPayment:
             if is_known(result):
                 return result
             await self._show_as_unknown(result)
-        return await step.learn(until=None, resend_until=order.order_expires_at, renew=self._renew)
+        result = await step.learn(until=None, resend_until=order.order_expires_at, renew=self._renew)
+        workflow.upsert_search_attributes([names.WAITING_FOR.value_unset()])
+        return result
 
     async def _show_as_unknown(self, result: EffectResult) -> None:
         processing = result.outcome is BankOutcome.PROCESSING

@@ -64,7 +64,9 @@ class RefundPayment:
             if is_known(result):
                 return result
             await self._show_as_unknown(result)
-        return await self._step.learn(until=None, resend_until=None, renew=self._renew)
+        result = await self._step.learn(until=None, resend_until=None, renew=self._renew)
+        workflow.upsert_search_attributes([names.WAITING_FOR.value_unset()])
+        return result
 
     async def _show_as_unknown(self, result: EffectResult) -> None:
         processing = result.outcome is BankOutcome.PROCESSING

@@ -93,6 +93,8 @@ async def test_a_bank_that_processes_for_minutes_shows_as_unknown_and_then_succe
         "SELECT body->'waiting_for'->>'reason' FROM app.event WHERE type = 'payment.unknown'"
     )
     assert waited == "bank_processing"
+    shown = (await house.handle(names.Process.COLLECT_PAYMENT, payment["id"]).describe()).typed_search_attributes
+    assert names.WAITING_FOR not in shown
 
 
 async def test_a_bank_that_processes_and_then_declines_fails_the_payment(house: House) -> None:
