@@ -247,8 +247,9 @@ def _read_body(request: Request, body: bytes) -> tuple[dict[str, Any], DomainErr
 
 
 def _read_key(request: Request, fault: DomainError | None) -> tuple[str | None, DomainError | None]:
+    digest = services_of(request).vault.fingerprint
     try:
-        return idempotency.read_key(request.headers), fault
+        return idempotency.stored_key(digest, idempotency.read_key(request.headers)), fault
     except DomainError as error:
         return None, error
 

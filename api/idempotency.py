@@ -27,6 +27,11 @@ def read_key(headers: Headers) -> str:
     return given[0]
 
 
+def stored_key(digest: Callable[[object], str], key: str) -> str:
+    """What of a key is stored: a keyed digest, because a merchant might use a card number as its key (A4.2b)."""
+    return digest({"idempotency_key": key})
+
+
 def fingerprint(digest: Callable[[object], str], method: str, path: str, body: object | None) -> str:
     """A keyed digest of what is asked; codes do not count, and a body that may not be kept is None."""
     return digest({"method": method, "path": path, "body": body})

@@ -116,7 +116,10 @@ async def test_a_code_asked_again_after_a_crash_gets_the_stored_verdict(stage: S
     bank.asked.clear()
     # As if the process had died after the verdict and before the answer was stored.
     async with stage.database.owner_engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE app.idempotency SET answer = NULL WHERE key = 'typed-once'")
+        await connection.exec_driver_sql(
+            "UPDATE app.idempotency SET answer = NULL WHERE started_at = (SELECT max(started_at) FROM app.idempotency)"
+            " AND action = 'confirm_payment'"
+        )
     stage.clock.advance(seconds=31)
     again = await merchant.post(f"{path}/code", {"code": FakeBank.right_code}, key="typed-once")
     assert (again.status_code, again.json()["state"]) == (200, "ready")

@@ -150,7 +150,7 @@ async def test_after_a_crash_before_the_decision_the_key_is_free_once_its_lease_
     stage.clock.advance(seconds=31)
     again = await merchant.post("/v1/users", USER, key="dying-key")
     assert again.status_code == 201
-    first_id = (await stage.rows("SELECT resource_id FROM app.idempotency WHERE key = 'dying-key'"))[0]
+    first_id = (await stage.rows("SELECT resource_id FROM app.idempotency"))[0]
     assert again.json()["id"] == first_id["resource_id"]
 
 
@@ -180,3 +180,12 @@ async def test_a_payment_costs_two_calls_of_the_database(stage: Stage, monkeypat
         "app.begin_requests",
         "app.accept_payments",
     ]
+
+
+async def test_what_a_merchant_uses_as_its_key_is_stored_as_a_digest_only(stage: Stage) -> None:
+    merchant, key = await stage.merchant(), "9901010000018800001"
+    assert (await merchant.post("/v1/users", USER, key=key)).status_code == 201
+    assert (await merchant.post("/v1/users", USER, key=key)).headers["Idempotency-Replayed"] == "true"
+    [row] = await stage.rows("SELECT i::text AS text, i.key FROM app.idempotency i")
+    assert key not in row["text"]
+    assert len(row["key"]) == 64
