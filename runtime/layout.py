@@ -204,13 +204,13 @@ class StackLayout:
             return {"TEMPORAL_ADDRESS": self.addresses["temporal"], "TEMPORAL_NAMESPACE": DEFAULT_NAMESPACE}
         return passed
 
-    def _common_variables(self) -> dict[str, str]:
+    def _variables_of_all(self) -> dict[str, str]:
         level = self.variables.get("LIUSHUI_LOG_LEVEL", "INFO")
         return {**self._temporal_variables(), "LIUSHUI_ENVIRONMENT": "local", "LIUSHUI_LOG_LEVEL": level}
 
     def _codec_variables(self) -> dict[str, str]:
         return {
-            **self._common_variables(),
+            **self._variables_of_all(),
             "LIUSHUI_PAYLOAD_KEYS": self.secrets.payload_keys,
             "LIUSHUI_CODEC_PORT": str(self.ports["codec"]),
             "LIUSHUI_UI_ORIGIN": self.addresses["temporal_ui"],
@@ -228,7 +228,7 @@ class StackLayout:
 
     def _application_variables(self) -> dict[str, str]:
         return {
-            **self._common_variables(),
+            **self._variables_of_all(),
             "LIUSHUI_DATABASE_URL": self._database_url("app"),
             "LIUSHUI_KEY_DATABASE_URL": self._database_url("key_app"),
             "LIUSHUI_MASTER_KEY": self.secrets.master_key,
