@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowUpdateStage
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateStage
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -133,7 +133,7 @@ class Processes:
                 handle.start_update(update, message, wait_for_stage=WorkflowUpdateStage.COMPLETED, id=update_id),
                 self._patience_seconds,
             )
-        except (RPCError, TimeoutError) as error:
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             log.warning("process not told yet", extra={"subject_id": subject_id, "reason": type(error).__name__})
             return False
         return True
