@@ -1,7 +1,8 @@
 """Ledger postings per second, against the fastest plain thing on the same server in the same minute.
 
 The yardstick is pgbench: one PL/pgSQL call a transfer (lock two balances, move, insert an entry with a unique key),
-sixteen clients, every commit on disk. Ours goes from Python through the batcher into `ledger.apply_batch`.
+sixteen and sixty-four clients, every commit on disk. Ours goes from Python through the batcher into
+`ledger.apply_batch`.
 """
 
 from __future__ import annotations
@@ -75,11 +76,12 @@ class _Load:
 async def measure(server: EmbeddedPostgres, urls: Urls, *, seconds: float = 5.0) -> list[Row]:
     """Measures everything once on a running server with provisioned databases, which should be fresh.
 
-    Ratios are to pgbench with random accounts.
+    Ratios are to pgbench with random accounts and sixteen clients.
     """
     await _execute(urls.owner, _YARDSTICK)
     await _open_accounts(urls.owner)
-    rows = [await asyncio.to_thread(_run_pgbench, server, urls.owner, _Load(16, hot, seconds)) for hot in (False, True)]
+    loads = [_Load(callers, hot, seconds) for callers in (16, 64) for hot in (False, True)]
+    rows = [await asyncio.to_thread(_run_pgbench, server, urls.owner, load) for load in loads]
     engine = create_engine(urls.owner, pool_size=2)
     try:
         for hot in (False, True):
