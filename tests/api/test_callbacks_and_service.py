@@ -38,6 +38,16 @@ async def test_a_callback_wakes_the_process_and_changes_nothing_itself(stage: St
     assert (await payment["merchant"].get(f"/v1/payments/{payment['id']}")).json()["state"] == "sending"
 
 
+async def test_a_callback_wakes_nobody_when_the_answer_it_tells_of_was_under_way(stage: Stage) -> None:
+    payment = await sent_payment(stage)
+    number = request_number(BankStep.DEBIT, payment["id"])
+    assert (await callback(stage, "n1", number)).status_code == 200
+    await stage.settle_payment(payment["merchant"], payment, "succeeded")
+    assert (await callback(stage, "n2", number)).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == []
+
+
 async def test_a_repeated_callback_is_taken_and_recorded_as_a_duplicate(stage: Stage) -> None:
     payment = await sent_payment(stage)
     number = request_number(BankStep.DEBIT, payment["id"])
