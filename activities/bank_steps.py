@@ -153,18 +153,18 @@ class BankSteps:
         bank = self._banks.connector_for_sent(request.bank_code)
         began = time.monotonic()
         try:
-            claimed = await self._book.claim_effect(self._claim(request, step))
+            claimed = await self._book.claim_effect(self._claim(request, step, bank))
         except EffectRefusedError as refused:
-            return EffectResult(outcome=BankOutcome.DECLINED, blocked=refused.error, blocked_state=refused.state)
-        if claimed.already and not (request.resend and _still_remembered(bank, claimed, request.now)):
-            return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+            return _blocked(refused)
+        if claimed.already and not request.resend:
+            return _unsent(claimed)
         if time.monotonic() - began > _LONGEST_WAIT_BEFORE_SENDING_SECONDS:
             # The process has given this attempt up, or is about to: what it sent now, nobody would expect.
-            return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+            return _unsent(claimed)
         answer = await send(bank, claimed)
         return _result(answer, bank).model_copy(update={"claimed_at": claimed.claimed_at})
 
-    def _claim(self, request: EffectRequest, step: BankStep) -> ClaimEffect:
+    def _claim(self, request: EffectRequest, step: BankStep, bank: BankConnector) -> ClaimEffect:
         disclosures = None
         if step is BankStep.SIGN:
             disclosures = self._vault.disclose_elements(
@@ -178,6 +178,7 @@ class BankSteps:
             request_number=request.request_number,
             attempt=request.attempt,
             resend=request.resend,
+            remembered_since=request.now - _surely_remembered(bank),
             disclosures=disclosures,
         )
 
@@ -207,9 +208,21 @@ class BankSteps:
         )
 
 
-def _still_remembered(bank: BankConnector, claimed: ClaimedEffect, now: datetime) -> bool:
+def _surely_remembered(bank: BankConnector) -> timedelta:
+    """How long after its claim a number is safely inside the bank's memory."""
     memory = timedelta(seconds=bank.capabilities.remembers_request_numbers_seconds)
-    return now < claimed.claimed_at + max(memory - RESEND_MARGIN, memory / 2)
+    return max(memory - RESEND_MARGIN, memory / 2)
+
+
+def _unsent(claimed: ClaimedEffect) -> EffectResult:
+    return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+
+
+def _blocked(refused: EffectRefusedError) -> EffectResult:
+    """Nothing was sent now. Whether something was sent before is still for the bank to say, unless it has ended."""
+    if refused.sent_before and refused.error != "state_conflict":
+        return EffectResult(outcome=BankOutcome.UNKNOWN, reason=refused.error)
+    return EffectResult(outcome=BankOutcome.DECLINED, blocked=refused.error, blocked_state=refused.state)
 
 
 def _refund_of(request: EffectRequest) -> Send:
@@ -235,6 +248,7 @@ def _result(answer: BankAnswer, bank: BankConnector) -> EffectResult:
         booked_at=answer.booked_at,
         code_expires_at=answer.code_expires_at,
         request_validity_seconds=bank.capabilities.request_validity_seconds,
+        remembered_seconds=int(_surely_remembered(bank).total_seconds()),
     )
 
 

@@ -47,6 +47,8 @@ class EffectResult(Message):
     claimed_at: datetime | None = None
     # For this long after it was signed a request can still be booked; what is not found later never will be.
     request_validity_seconds: int | None = None
+    # For this long after it was sent the bank's "not found" means that it never got it.
+    remembered_seconds: int | None = None
     blocked: str | None = None
     blocked_state: str | None = None
 

@@ -169,7 +169,7 @@ class BankNotice(Frozen):
 
 
 class StatementLine(Frozen):
-    """One booked movement on the institution's reserve account at the bank; `amount_minor` > 0 came in, < 0 went out."""
+    """One booked movement on the institution's reserve at the bank; `amount_minor` > 0 came in, < 0 went out."""
 
     bank_reference: str
     request_number: str

@@ -1,7 +1,7 @@
 """The tree of what can go wrong, one stable code each, with what to do about it in English and Chinese.
 
-A code never changes its meaning. `api/problems.py` maps codes to HTTP, `activities/failures.py` maps them to Temporal;
-nothing else does. Messages hold no personal data: they name a field, never its value.
+A code never changes its meaning. `api/problems.py` alone maps codes to HTTP. Messages hold no personal data:
+they name a field, never its value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FieldError:
 
 
 class DomainError(Exception):
-    """Anything the institution refuses or cannot do now; `code` is stable, `field` names what was wrong if one field was."""
+    """Anything the institution refuses or cannot do now; `code` is stable, `field` names one wrong field, if any."""
 
     def __init__(
         self,
@@ -96,9 +96,13 @@ class SettlementRefusedError(Exception):
 
 
 class EffectRefusedError(Exception):
-    """A send claim was refused: something stands in the way, and nothing was sent."""
+    """A send claim was refused: something stands in the way, and nothing was sent now.
 
-    def __init__(self, error: str, state: str | None) -> None:
+    `sent_before`: under the same number something may have been sent earlier, so the refusal says nothing about that.
+    """
+
+    def __init__(self, error: str, state: str | None, *, sent_before: bool = False) -> None:
         super().__init__(error)
         self.error = error
         self.state = state
+        self.sent_before = sent_before

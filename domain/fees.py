@@ -9,7 +9,7 @@ from domain.money import share_rounded_half_up
 
 
 class FeeRule(BaseModel):
-    """`rate_per_million` of the amount, halves up to a whole minor unit, at least `minimum_minor`, at most `cap_minor`."""
+    """`rate_per_million` of the amount, halves up, at least `minimum_minor`, at most `cap_minor`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -22,7 +22,7 @@ class IdPrefix(StrEnum):
     OPERATION = "op"
     EVENT = "evt"
     CASE = "case"
-    TOKEN = "tok"
+    TOKEN = "tok"  # noqa: S105 - a prefix
     ATTEMPT = "att"
     REQUEST = "req"
     WAIVER = "wvr"

@@ -190,6 +190,8 @@ class ClaimEffect(_Value):
     attempt: int = 0
     # Sent again on the bank's word that it never got the first; the number is the same.
     resend: bool = False
+    # What the bank was sent before this instant it may have forgotten, so it is not sent again.
+    remembered_since: datetime | None = None
     disclosures: tuple[dict[str, Any], ...] | None = None
 
 

@@ -25,7 +25,7 @@ def fee_income_account(currency: str) -> str:
     return f"fee_income:{currency}"
 
 
-def collection(
+def collection(  # noqa: PLR0917 - an entry reads as who, where, to whom, how much
     payment_id: str,
     bank_code: str,
     payee_account: str,

@@ -118,7 +118,7 @@ class Instructions:
         """Raises `EffectRefusedError` where something stands in the way."""
         result = await self._batchers["app.claim_effects"].submit(command.model_dump(mode="json"))
         if not result["ok"]:
-            raise EffectRefusedError(result["error"], result.get("state"))
+            raise EffectRefusedError(result["error"], result.get("state"), sent_before=bool(result.get("sent_before")))
         result.pop("ok")
         return ClaimedEffect.model_validate(result)
 
@@ -171,7 +171,7 @@ class Instructions:
         return _resource(await self._batchers[function].submit(command.model_dump(mode="json")))
 
     async def _call(self, function: str, command: BaseModel) -> dict[str, Any]:
-        statement = sa.text(f"SELECT {function}(CAST(:item AS jsonb)) AS answer")  # noqa: S608 - a name of ours
+        statement = sa.text(f"SELECT {function}(CAST(:item AS jsonb)) AS answer")
         async with self._engine.begin() as connection:
             rows = await connection.execute(statement.columns(answer=JSONB), {"item": command.model_dump_json()})
             answer: dict[str, Any] = rows.scalar_one()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -15,6 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
 
 UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
+# Sent twice, these move money twice, unless the bank knows the number from the first time.
+MOVES_MONEY = frozenset({names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS})
 KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED})
 
 
@@ -36,8 +38,11 @@ class BankStep:
         self._noticed = False
         # Nothing of an earlier run is later than this run's first moment.
         self._sent_at = request.now
+        self._claimed_at = request.now
         self._validity = timedelta(seconds=300)
+        self._memory: timedelta | None = None
         self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
+        self._parked = False
 
     def notice(self) -> None:
         """The bank has said that there is something to ask about."""
@@ -60,16 +65,22 @@ class BankStep:
                 raise
             result = UNANSWERED
         self._sent_at = workflow.now()
-        self._remember_validity(result)
+        self._remember(result)
         # The bank knows this number with other content: what became of that one is the answer.
         return UNANSWERED if result.reason == DeclineReason.REQUEST_NUMBER_REUSED else result
 
     async def learn(
-        self, *, until: datetime | None, resend_until: datetime | None, renew: Callable[[], None] | None = None
+        self,
+        *,
+        until: datetime | None,
+        resend_until: datetime | None,
+        renew: Callable[[], None] | None = None,
+        park: Callable[[], Awaitable[None]] | None = None,
     ) -> EffectResult:
         """Asks until it is known, or until `until`. What the bank never got is sent again up to `resend_until`
         (None: for as long as it takes); after that, NOT_FOUND is the answer once nothing can arrive any more.
-        `renew` continues the process in a fresh history when this one has grown long.
+        `renew` continues the process in a fresh history when this one has grown long. `park` tells that only a person
+        can bring it on: the bank finds nothing, but may have forgotten the number, so that this says nothing any more.
         """
         result = UNANSWERED
         while True:
@@ -78,7 +89,9 @@ class BankStep:
             if is_known(result):
                 return result
             if result.outcome is BankOutcome.NOT_FOUND:
-                if resend_until is None or workflow.now() < resend_until:
+                if self._may_be_forgotten():
+                    await self._park_once(park)
+                elif resend_until is None or workflow.now() < resend_until:
                     result = await self.send(resend=True)
                     if is_known(result):
                         return result
@@ -90,6 +103,11 @@ class BankStep:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 renew()
             await self._wait(until)
+
+    async def _park_once(self, park: Callable[[], Awaitable[None]] | None) -> None:
+        if not self._parked and park is not None:
+            await park()
+        self._parked = True
 
     async def _ask(self, until: datetime | None) -> EffectResult | None:
         left = None if until is None else max(until - workflow.now(), timedelta(seconds=1))
@@ -107,7 +125,7 @@ class BankStep:
             if is_cancelled_exception(error):
                 raise
             return None
-        self._remember_validity(result)
+        self._remember(result)
         return result
 
     async def _wait(self, until: datetime | None) -> None:
@@ -118,9 +136,18 @@ class BankStep:
         except TimeoutError:
             return
 
-    def _remember_validity(self, result: EffectResult) -> None:
+    def _remember(self, result: EffectResult) -> None:
         if result.request_validity_seconds is not None:
             self._validity = timedelta(seconds=result.request_validity_seconds)
+        if result.remembered_seconds is not None:
+            self._memory = timedelta(seconds=result.remembered_seconds)
+        if result.claimed_at is not None:
+            self._claimed_at = result.claimed_at
+
+    def _may_be_forgotten(self) -> bool:
+        if self._activity not in MOVES_MONEY or self._memory is None:
+            return False
+        return workflow.now() >= self._claimed_at + self._memory
 
     def _can_no_longer_arrive(self) -> bool:
         return workflow.now() > self._sent_at + self._validity

@@ -32,6 +32,9 @@ class BindCard:
 
     @workflow.run
     async def run(self, order: BindingOrder) -> ProcessResult:
+        if workflow.now() >= order.deadline:
+            # Found by the sweeper too late: nothing is disclosed and no code is texted for an application that is over.
+            return await self._end_as(BindingState.EXPIRED, "not_started_in_time", None)
         result = await self._apply(0)
         if result.blocked in ("state_conflict", "not_found"):
             return ProcessResult(state=result.blocked_state or "unknown")

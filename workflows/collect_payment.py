@@ -129,7 +129,7 @@ class CollectPayment:
             if is_known(result):
                 return result
             await self._show_as_unknown(result)
-        result = await step.learn(until=None, resend_until=order.order_expires_at, renew=self._renew)
+        result = await step.learn(until=None, resend_until=order.order_expires_at, renew=self._renew, park=self._park)
         workflow.upsert_search_attributes([names.WAITING_FOR.value_unset()])
         return result
 
@@ -144,6 +144,18 @@ class CollectPayment:
                 "unknown", PaymentState.UNKNOWN, "debit", "unknown",
                 expect=(PaymentState.SENDING,), wait_reason=reason, wait_deadline=self._order.order_expires_at,
                 event_type="payment.unknown",
+            )
+        )  # fmt: skip
+
+    async def _park(self) -> None:
+        """The bank finds nothing, but may have forgotten: neither success nor failure, and a person has to look."""
+        self._tell(f"{self._order.bank_code} has no trace of the debit and may have forgotten its number.")
+        workflow.upsert_search_attributes([names.WAITING_FOR.value_set(WaitReason.OPERATOR.value)])
+        await settle(
+            self._settlement(
+                "parked", None, "debit", "unknown",
+                expect=(PaymentState.UNKNOWN,), wait_reason=WaitReason.OPERATOR,
+                event_type="payment.waits_for_operator",
             )
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from temporalio import workflow
@@ -41,7 +42,9 @@ async def give_back_late_success(
         step = use(_giving_back(order, number, amount))
         result = await step.send()
         if not is_known(result):
-            result = await step.learn(until=None, resend_until=None, renew=renew)
+            result = await step.learn(
+                until=None, resend_until=None, renew=renew, park=partial(_park, order, number, tell)
+            )
         if result.outcome is BankOutcome.SUCCEEDED:
             settled = await settle(_given_back(order, number, result))
             tell(f"{amount} went back to the payer.")
@@ -54,6 +57,12 @@ async def give_back_late_success(
         await settle(_operator_needed(order, number, result))
         await workflow.sleep(policies.PAUSE_WHILE_OPERATOR_ACTS, summary="Until an operator has acted")
     raise AssertionError("there is always another attempt")
+
+
+async def _park(order: PaymentOrder, number: str, tell: Callable[[str], None]) -> None:
+    """The bank finds nothing, but may have forgotten: sent again it could pay twice, so a person has to look."""
+    tell(f"{order.bank_code} has no trace of the refund and may have forgotten its number.")
+    await settle(_operator_needed(order, f"parked:{number}", EffectResult(outcome=BankOutcome.UNKNOWN)))
 
 
 def _giving_back(order: PaymentOrder, number: str, amount: str) -> BankStep:
@@ -86,6 +95,7 @@ def _given_back(order: PaymentOrder, number: str, result: EffectResult) -> Settl
 
 
 def _operator_needed(order: PaymentOrder, number: str, result: EffectResult) -> Settlement:
+    declined = result.outcome is BankOutcome.DECLINED and not result.blocked
     return Settlement(
         key=f"{order.payment_id}:late-refund-refused:{number}",
         kind="payment",
@@ -99,6 +109,6 @@ def _operator_needed(order: PaymentOrder, number: str, result: EffectResult) -> 
         raw_code=result.raw_code,
         wait_reason=WaitReason.OPERATOR,
         wait_until=workflow.now() + policies.PAUSE_WHILE_OPERATOR_ACTS,
-        effect_number=None if result.blocked else number,
-        effect_outcome=None if result.blocked else "declined",
+        effect_number=number if declined else None,
+        effect_outcome="declined" if declined else None,
     )

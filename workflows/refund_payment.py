@@ -64,7 +64,7 @@ class RefundPayment:
             if is_known(result):
                 return result
             await self._show_as_unknown(result)
-        result = await self._step.learn(until=None, resend_until=None, renew=self._renew)
+        result = await self._step.learn(until=None, resend_until=None, renew=self._renew, park=self._park)
         workflow.upsert_search_attributes([names.WAITING_FOR.value_unset()])
         return result
 
@@ -77,6 +77,17 @@ class RefundPayment:
             self._settlement(
                 "unknown", RefundState.UNKNOWN, "unknown",
                 expect=(RefundState.SENDING,), wait_reason=reason, event_type="refund.unknown",
+            )
+        )  # fmt: skip
+
+    async def _park(self) -> None:
+        """The bank has no trace of the refund, and sending it again could pay twice: a person has to look."""
+        self._tell(f"{self._order.bank_code} has no trace of the refund and may have forgotten its number.")
+        workflow.upsert_search_attributes([names.WAITING_FOR.value_set(WaitReason.OPERATOR.value)])
+        await settle(
+            self._settlement(
+                "parked", None, "unknown",
+                expect=(RefundState.UNKNOWN,), wait_reason=WaitReason.OPERATOR, event_type="refund.waits_for_operator",
             )
         )  # fmt: skip
 
@@ -113,7 +124,7 @@ class RefundPayment:
     def _renew(self) -> None:
         workflow.continue_as_new(self._order.model_copy(update={"resumed": True}))
 
-    def _settlement(self, key: str, state: RefundState, outcome: str, **fields: object) -> Settlement:
+    def _settlement(self, key: str, state: RefundState | None, outcome: str, **fields: object) -> Settlement:
         return Settlement.model_validate(
             {
                 "key": f"{self._order.refund_id}:{key}", "kind": "refund", "id": self._order.refund_id,

@@ -14,8 +14,8 @@ CREATE FUNCTION app.sealed_for_step(step text, b app.binding, at timestamptz) RE
         ELSE '{"ok": true, "items": []}' END
 $$;
 
--- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, resend, disclosures}
--- answers: {ok, already, ...what the sender needs} or {ok: false, error}
+-- item: {item, now, kind: payment|refund|binding, id, step, request_number, attempt, resend, remembered_since, disclosures}
+-- answers: {ok, already, ...what the sender needs} or {ok: false, error, state, sent_before}
 CREATE FUNCTION app.claim_one_effect(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -28,7 +28,8 @@ DECLARE
     role text;
     on_ boolean;
     standing text;
-    wrong_state boolean;
+    again boolean;
+    refusal text;
     opened jsonb;
     out jsonb;
     whose text;
@@ -58,38 +59,40 @@ BEGIN
     IF prior.request_number IS NOT NULL AND NOT coalesce((i->>'resend')::boolean, false) THEN
         RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state));
     END IF;
-    IF prior.request_number IS NOT NULL THEN
-        INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id, partner, partner_role, request_number)
-            VALUES (instant, 'process', 'send_again_' || lower(step), 'received', i->>'id', whose, b.bank_code, role,
-                    prior.request_number);
-        opened := app.sealed_for_step(step, b, instant);
-        IF NOT (opened->>'ok')::boolean THEN RETURN '{"ok": false, "error": "personal_data_erased"}'; END IF;
-        RETURN out || jsonb_build_object('state', coalesce(r.state, p.state, b.state), 'sealed', opened->'items');
-    END IF;
-
-    IF NOT on_ THEN RETURN '{"ok": false, "error": "partner_not_available"}'; END IF;
-    -- Money that is on its way back is never held up by what the user may still do.
-    IF standing <> 'active' AND step IN ('SG', 'PC', 'DB') THEN
-        RETURN '{"ok": false, "error": "user_not_active"}';
-    END IF;
-    IF step IN ('PC', 'DB') AND p.order_expires_at <= instant THEN
-        RETURN '{"ok": false, "error": "order_expired"}';
-    END IF;
-    wrong_state := CASE step
-        WHEN 'SG' THEN b.state NOT IN ('accepted', 'awaiting_code')
-        WHEN 'US' THEN b.state <> 'unbinding'
-        WHEN 'PC' THEN p.state <> 'awaiting_code'
-        WHEN 'DB' THEN p.state <> 'ready'
-        WHEN 'RF' THEN r.state <> 'ready'
-        WHEN 'LR' THEN p.state <> 'late_refunding'
-        ELSE true END;
-    IF wrong_state THEN
-        RETURN jsonb_build_object('ok', false, 'error', 'state_conflict', 'state', coalesce(r.state, p.state, b.state));
+    -- From here on it is to be sent: for the first time, or again on the bank's word that it never got the first. What
+    -- stands in the way stands in the way of both; `sent_before` tells a refusal of the second from one of the first.
+    again := prior.request_number IS NOT NULL;
+    refusal := CASE
+        WHEN again AND step IN ('DB', 'RF', 'LR') AND prior.claimed_at <= (i->>'remembered_since')::timestamptz
+            THEN 'resend_window_over'
+        WHEN NOT on_ THEN 'partner_not_available'
+        -- Money that is on its way back is never held up by what the user may still do.
+        WHEN standing <> 'active' AND step IN ('SG', 'PC', 'DB') THEN 'user_not_active'
+        WHEN step IN ('PC', 'DB') AND p.order_expires_at <= instant THEN 'order_expired'
+        WHEN NOT coalesce(r.state, p.state, b.state) = ANY (CASE step
+            WHEN 'SG' THEN CASE WHEN again THEN ARRAY['applying', 'awaiting_code'] ELSE ARRAY['accepted', 'awaiting_code'] END
+            WHEN 'US' THEN ARRAY['unbinding']
+            WHEN 'PC' THEN ARRAY['awaiting_code']
+            WHEN 'DB' THEN CASE WHEN again THEN ARRAY['sending', 'unknown'] ELSE ARRAY['ready'] END
+            WHEN 'RF' THEN CASE WHEN again THEN ARRAY['sending', 'unknown'] ELSE ARRAY['ready'] END
+            WHEN 'LR' THEN ARRAY['late_refunding']
+            ELSE ARRAY[]::text[] END) THEN 'state_conflict' END;
+    IF refusal IS NOT NULL THEN
+        RETURN jsonb_build_object('ok', false, 'error', refusal, 'state', coalesce(r.state, p.state, b.state),
+            'sent_before', again);
     END IF;
 
     opened := app.sealed_for_step(step, b, instant);
-    IF NOT (opened->>'ok')::boolean THEN RETURN '{"ok": false, "error": "personal_data_erased"}'; END IF;
-    out := out || jsonb_build_object('sealed', opened->'items');
+    IF NOT (opened->>'ok')::boolean THEN 
+        RETURN jsonb_build_object('ok', false, 'error', 'personal_data_erased', 'sent_before', again);
+    END IF;
+    out := out || jsonb_build_object('sealed', opened->'items', 'state', coalesce(r.state, p.state, b.state));
+    IF again THEN
+        INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id, partner, partner_role, request_number)
+            VALUES (instant, 'process', 'send_again_' || lower(step), 'received', i->>'id', whose, b.bank_code, role,
+                    prior.request_number);
+        RETURN out;
+    END IF;
 
     IF step = 'SG' THEN
         UPDATE app.binding SET state = CASE state WHEN 'accepted' THEN 'applying' ELSE state END,
@@ -121,11 +124,20 @@ CREATE FUNCTION app.claim_effects(items jsonb) RETURNS TABLE (item int, result j
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     i jsonb;
+    ids text[];
 BEGIN
-    PERFORM 1 FROM app.payment WHERE id IN (
-            SELECT value->>'id' FROM jsonb_array_elements(items) WHERE value->>'kind' = 'payment'
-            UNION SELECT r.payment_id FROM app.refund r JOIN jsonb_array_elements(items) e ON r.id = e.value->>'id')
-        ORDER BY id FOR NO KEY UPDATE;
+    -- One order of locks for everyone: payments, users, refunds, bindings; each by id.
+    SELECT coalesce(array_agg(value->>'id'), '{}') INTO ids FROM jsonb_array_elements(items);
+    PERFORM 1 FROM app.payment p WHERE p.id = ANY (ids) OR p.id IN (
+            SELECT r.payment_id FROM app.refund r WHERE r.id = ANY (ids))
+        ORDER BY p.id FOR NO KEY UPDATE;
+    PERFORM 1 FROM app.end_user u WHERE u.id IN (
+            SELECT p.user_id FROM app.payment p WHERE p.id = ANY (ids)
+            UNION SELECT p.user_id FROM app.refund r JOIN app.payment p ON p.id = r.payment_id WHERE r.id = ANY (ids)
+            UNION SELECT b.user_id FROM app.binding b WHERE b.id = ANY (ids))
+        ORDER BY u.id FOR SHARE;
+    PERFORM 1 FROM app.refund r WHERE r.id = ANY (ids) ORDER BY r.id FOR NO KEY UPDATE;
+    PERFORM 1 FROM app.binding b WHERE b.id = ANY (ids) ORDER BY b.id FOR NO KEY UPDATE;
     FOR i IN SELECT value FROM jsonb_array_elements(items) LOOP
         item := (i->>'item')::int;
         result := app.claim_one_effect(i);

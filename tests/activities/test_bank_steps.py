@@ -177,11 +177,22 @@ async def test_a_step_that_was_claimed_before_is_not_sent_again_unasked(
 async def test_a_step_is_sent_again_only_well_inside_the_banks_memory(
     *, steps: BankSteps, book: FakeBook, bank: JournalBank, remembers_seconds: int, age: timedelta, sent: bool
 ) -> None:
+    """The books refuse what was claimed before the instant that they are told."""
     bank.capabilities = bank.capabilities.model_copy(update={"remembers_request_numbers_seconds": remembers_seconds})
     book.claimed = book.claimed.model_copy(update={"already": True})
-    result = await run(steps, names.DEBIT, request(BankStep.DEBIT, now=NOW + age, resend=True))
-    assert len(bank.asked("debit")) == sent
-    assert result.outcome is (BankOutcome.SUCCEEDED if sent else BankOutcome.UNKNOWN)
+    await run(steps, names.DEBIT, request(BankStep.DEBIT, now=NOW + age, resend=True))
+    [claim] = book.claims
+    assert claim.remembered_since is not None
+    assert (book.claimed.claimed_at > claim.remembered_since) == sent
+
+
+async def test_a_second_sending_that_is_refused_leaves_the_first_unknown(
+    steps: BankSteps, book: FakeBook, bank: JournalBank
+) -> None:
+    book.refusal = EffectRefusedError("user_not_active", "sending", sent_before=True)
+    result = await run(steps, names.DEBIT, request(BankStep.DEBIT, resend=True))
+    assert (result.outcome, result.blocked, result.reason) == (BankOutcome.UNKNOWN, None, "user_not_active")
+    assert bank.asked("debit") == []
 
 
 async def test_a_worker_that_was_stopped_after_its_claim_sends_nothing_any_more(

@@ -64,7 +64,8 @@ class Books:
         limits = changes.pop("limit_set", LIMITS)
         values = {
             "request": self.context(), "now": now, "id": self.new_id("pay"), "user_id": self.user_id,
-            "binding_id": self.binding_id, "order_number": self.ids.ulid(), "order_expires_at": now + timedelta(minutes=15),
+            "binding_id": self.binding_id, "order_number": self.ids.ulid(),
+            "order_expires_at": now + timedelta(minutes=15),
             "amount_minor": amount_minor, "currency": "CNY", "payee_kind": "merchant", "payee_name": "示例商户",
             "fee_minor": amount_minor * 6 // 1000, "fee_rule": "2026.1/quick_pay", "confirmation_hash": "0" * 64,
             "agreement_version": "1.0", "blocked_regions": ("KP",), "waiver_cap_minor": 20_000,
@@ -98,7 +99,8 @@ class Books:
         """Merchant applied, institution approved, user authorised, notice shown."""
         waiver_id = self.new_id("wvr")
         await self.run(
-            "INSERT INTO app.waiver_application VALUES (:id, :m, :limit, 'CNY', 'approved', :at, 'key_test', :at, 'approver')",
+            "INSERT INTO app.waiver_application"
+            " VALUES (:id, :m, :limit, 'CNY', 'approved', :at, 'key_test', :at, 'approver')",
             id=waiver_id, m=self.merchant_id, limit=limit_minor, at=NOW,
         )  # fmt: skip
         await self.run("INSERT INTO app.user_waiver VALUES (:u, :v, :v, NULL)", u=self.user_id, v=waiver_id)
@@ -171,7 +173,9 @@ async def _register(books: Books) -> None:
     agreement = tokens.pop("agreement_number")
     await books.run(
         "INSERT INTO app.binding (id, user_id, merchant_id, bank_code, card_index, card_last4, card_type, person_index,"
-        " element_tokens, agreement_token, state, state_since, accepted_at) VALUES (:b, :u, :m, :c, 'card-1', '0018', 'debit',"
-        " 'person-1', CAST(:tokens AS jsonb), :agreement, 'open', :at, :at)",
-        b=books.binding_id, u=books.user_id, m=books.merchant_id, c=BANK, tokens=json.dumps(tokens), agreement=agreement, at=NOW,
+        " element_tokens, agreement_token, state, state_since, accepted_at)"
+        " VALUES (:b, :u, :m, :c, 'card-1', '0018', 'debit', 'person-1', CAST(:tokens AS jsonb), :agreement,"
+        " 'open', :at, :at)",
+        b=books.binding_id, u=books.user_id, m=books.merchant_id, c=BANK, tokens=json.dumps(tokens),
+        agreement=agreement, at=NOW,
     )  # fmt: skip

@@ -134,8 +134,9 @@ async def test_one_hundred_payments_at_once_stay_within_the_day_limit(books: Boo
 async def test_a_failed_payment_gives_its_limit_back_once(books: Books) -> None:
     payment = await books.instructions.accept_payment(books.payment(10_000))
     failed = Settlement(
-        key=f"{payment['id']}:failed", kind="payment", id=payment["id"], expect=("awaiting_code",), state="failed", at=NOW,
-        action="collect_payment", outcome="failed", reason="code_declined", release_limits=True, event_type="payment.failed",
+        key=f"{payment['id']}:failed", kind="payment", id=payment["id"], expect=("awaiting_code",), state="failed",
+        at=NOW, action="collect_payment", outcome="failed", reason="code_declined", release_limits=True,
+        event_type="payment.failed",
     )  # fmt: skip
     await books.instructions.settle(failed)
     await books.instructions.settle(failed)
@@ -311,7 +312,7 @@ async def test_the_app_role_cannot_write_past_the_functions(books: Books) -> Non
     assert len(tables) > 10
     for table in tables:
         for statement in (
-            f"DELETE FROM app.{table}",
+            f"DELETE FROM app.{table}",  # noqa: S608 - a table's name
             f"TRUNCATE app.{table}",
             f"INSERT INTO app.{table} DEFAULT VALUES",
         ):

@@ -16,6 +16,7 @@ from tests.workflows.conftest import House
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from workflows import names
 from workflows.messages import CodeResendMessage
+from workflows.starting import binding_order
 
 Binding = dict[str, Any]
 ISSUERS_NO = (
@@ -305,3 +306,12 @@ async def test_a_second_start_of_the_same_application_finds_the_first(house: Hou
     assert await end_of(house, binding) == ("open", None)
     await house.begin_to_bind(binding)
     assert len(house.bank.asked("apply_to_sign")) == 1
+
+
+async def test_an_application_that_is_found_after_its_deadline_discloses_nothing(house: House) -> None:
+    binding = await house.accept_binding()
+    order = binding_order(binding, house.books.merchant_id, await house.now() - timedelta(seconds=1))
+    await house.processes.bind_card(order)
+    assert await end_of(house, binding) == ("expired", "not_started_in_time")
+    assert house.bank.calls == []
+    assert await house.books.value("SELECT count(*) FROM vault.disclosure") == 0

@@ -324,6 +324,33 @@ async def test_a_second_start_of_the_same_payment_finds_the_first(house: House) 
     assert len(house.bank.asked("debit")) == 1
 
 
+async def test_a_not_found_beyond_the_banks_memory_is_neither_a_no_nor_sent_again(house: House) -> None:
+    house.bank.capabilities = house.bank.capabilities.model_copy(update={"remembers_request_numbers_seconds": 7200})
+    house.bank.script("debit", UNKNOWN)
+    # Silent for longer than it remembers; then it finds nothing, although it had booked.
+    house.bank.script("query", *[UNKNOWN] * 150, *[NOT_FOUND] * 5, SUCCEEDED)
+    payment = await house.accept_waived()
+    assert (await house.collect(payment)).state == "late_refunded"
+    assert len(house.bank.asked("debit")) == 1
+    told = await house.books.value(
+        "SELECT body->'waiting_for'->>'reason' FROM app.event WHERE type = 'payment.waits_for_operator'"
+    )
+    assert told == "operator"
+
+
+async def test_a_suspension_stops_the_second_sending_and_the_payment_ends_by_the_banks_word(house: House) -> None:
+    house.bank.script("debit", UNKNOWN)
+    house.bank.script("query", *[UNKNOWN] * 3, NOT_FOUND)
+    payment = await house.accept_waived()
+    await house.processes.collect_payment(house.order(payment))
+    await house.until("SELECT state FROM app.payment", "sending")
+    await house.books.run("UPDATE app.end_user SET state = 'suspended'")
+    result = await house.end_of(names.Process.COLLECT_PAYMENT, payment["id"])
+    assert (result.state, result.reason) == ("failed", "not_received_by_bank")
+    assert len(house.bank.asked("debit")) == 1
+    assert await limits_taken(house) == 0
+
+
 def test_outcomes_known_to_the_process_are_all_outcomes() -> None:
     assert {o.value for o in BankOutcome} == {"succeeded", "declined", "processing", "unknown", "not_found"}
     assert CodeVerdictMessage(attempt_id="a").verdict is None
