@@ -67,6 +67,9 @@ BEGIN
     SELECT * INTO a FROM app.code_attempt WHERE id = i->>'attempt_id';
     IF NOT FOUND THEN RETURN '{"ok": false, "error": "not_found"}'; END IF;
     SELECT * INTO p FROM app.payment WHERE id = a.subject_id FOR NO KEY UPDATE;
+    -- Opening a binding writes to its user, and users come before bindings in everybody's order of locks.
+    PERFORM 1 FROM app.end_user u WHERE u.id = (SELECT x.user_id FROM app.binding x WHERE x.id = a.subject_id)
+        FOR NO KEY UPDATE;
     SELECT * INTO b FROM app.binding WHERE id = a.subject_id FOR NO KEY UPDATE;
     SELECT * INTO a FROM app.code_attempt WHERE id = i->>'attempt_id' FOR UPDATE;
     IF a.verdict IS NOT NULL THEN
