@@ -18,6 +18,8 @@ with workflow.unsafe.imports_passed_through():
 
 # How soon the bank is asked again about an attempt whose verdict got lost.
 FIRST_PAUSE_BETWEEN_QUESTIONS = timedelta(seconds=5)
+# Longer than a bank takes to be sure that it never got a request (request_validity_seconds).
+PAYER_WAITS_FOR = timedelta(seconds=120)
 
 
 class CodeOutcome(StrEnum):
@@ -84,12 +86,15 @@ class CodeEntry:
         return CodeOutcome.DECLINED if found.declined else CodeOutcome.DEADLINE
 
     async def _ask_until_judged(self) -> AttemptVerdicts:
-        """More and more slowly, so that a bank that is away for weeks does not overfill the history."""
-        pause = FIRST_PAUSE_BETWEEN_QUESTIONS
+        """Promptly while the payer stands there; then more and more slowly, so that a bank that is away for weeks does
+        not overfill the history.
+        """
+        pause, begun = FIRST_PAUSE_BETWEEN_QUESTIONS, workflow.now()
         found = await self._ask_once()
         while found.open_attempts:
             await workflow.sleep(pause, summary="Ask the bank again about the code")
-            pause = min(pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
+            if workflow.now() - begun > PAYER_WAITS_FOR:
+                pause = min(pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
             found = await self._ask_once()
         return found
 

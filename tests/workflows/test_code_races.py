@@ -68,6 +68,15 @@ async def test_an_issuers_final_no_that_was_lost_in_a_crash_fails_the_payment_on
     assert await house.ended_after("payment", payment["id"]) < timedelta(minutes=5)
 
 
+async def test_while_the_payer_stands_there_the_bank_is_asked_promptly_about_a_code(house: House) -> None:
+    payment = await awaiting_code(house)
+    attempt = await house.type_code("payment", payment["id"], None)
+    house.bank.script("query", *[UNKNOWN] * 12, SUCCEEDED.model_copy(update={"authorisation": "AUTH-4"}))
+    await house.tell("payment", payment["id"], attempt, None)
+    assert await end_of(house, payment) == ("succeeded", None)
+    assert await house.ended_after("payment", payment["id"]) < timedelta(seconds=75)
+
+
 async def test_a_forged_no_ends_nothing(house: House) -> None:
     payment = await awaiting_code(house)
     await house.tell("payment", payment["id"], "att_forged", "declined")
