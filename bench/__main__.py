@@ -61,7 +61,8 @@ async def measure_payments(stack: LocalStack, in_flight: Sequence[int], rounds: 
 
 async def _set_the_scene(stack: LocalStack, opened: AsyncExitStack) -> Drivers:
     settings, addresses = load(WorkerSettings), stack.addresses
-    limits = httpx.Limits(max_connections=128, max_keepalive_connections=128)
+    # The API closes a connection that has been idle for five seconds, as between two rounds.
+    limits = httpx.Limits(max_connections=128, max_keepalive_connections=128, keepalive_expiry=3)
     http = httpx.AsyncClient(base_url=addresses["api"], timeout=30, limits=limits, trust_env=False)
     await opened.enter_async_context(http)
     banks = open_banks(settings)
@@ -141,7 +142,7 @@ def _print_ledger(rows: Sequence[ledger.Row]) -> None:
 def main() -> None:
     """Ends by itself; leaves no process and no folder behind."""
     reader = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    reader.add_argument("--rounds", type=int, default=5, help="how often the kinds take turns at each concurrency")
+    reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
     reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
     reader.add_argument("--in-flight", type=int, nargs="+", default=IN_FLIGHT)
     reader.add_argument("--without-ledger", action="store_true")
