@@ -15,7 +15,7 @@ up: environment ## Runs everything on this machine until Ctrl-C and prints the a
 	@exec $(PYTHON) -m cli up
 
 test: environment ## Runs the tests that take minutes
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+	@$(PYTHON) -m pytest -n 2 -p tests.scheduling
 
 check: environment ## Formats, lints, types, import rules: changes nothing, says what is wrong
 	@$(PYTHON) -m ruff format --check --quiet --output-format concise . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""One running stack for all of these tests, which the marker keeps on one test process."""
+"""One running stack for all of these tests, which `tests/scheduling.py` keeps on one test process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ import pytest
 from runtime.stack import LocalStack
 from tests.end_to_end.play import Merchant, Payer
 from tests.end_to_end.world import World, running_stack, world_on
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` hands a group to one process as a whole, so that there is one stack."""
-    for item in items:
-        if item.path.parent.name == "end_to_end":
-            item.add_marker(pytest.mark.xdist_group("whole_stack"))
 
 
 @dataclass(frozen=True)
