@@ -1,4 +1,5 @@
-"""Looks after what a crash left unattended: accepted and not started, judged and not told, asked and not answered.
+"""Looks after what a crash left unattended: accepted and not started, judged and not told, asked and not answered; and
+after what has not ended and has no process any more.
 
 Everything it does is idempotent, so that any number of workers may sweep at once.
 """
@@ -11,9 +12,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.unattended import Unattended, find_unattended, record_abandoned
+from storage.unattended import Unattended, find_unattended, find_unfinished, record_abandoned, record_revival
+from workflows import names
 from workflows.messages import BindingOrder, CodeVerdictMessage
 from workflows.starting import Processes, binding_order, payment_order, refund_order
 
@@ -22,6 +25,9 @@ log = logging.getLogger(__name__)
 # Long enough that a request under way is never overtaken, short enough that nobody waits long after a crash.
 OLDER_THAN = timedelta(seconds=8)
 PAUSE_SECONDS = 4.0
+# What has not moved for so long is seen to: whether its process still runs is asked in Temporal, some in each round.
+UNFINISHED_AFTER = timedelta(minutes=10)
+UNFINISHED_A_ROUND = 25
 
 
 class Sweeper:
@@ -34,6 +40,7 @@ class Sweeper:
         self._processes = processes
         self._clock = clock
         self._binding_deadline = binding_deadline
+        self._seen_to = ""
 
     async def run(self) -> None:
         """Never ends by itself; a round that fails is logged and the next one tries again."""
@@ -52,7 +59,24 @@ class Sweeper:
         done = await asyncio.gather(*(self._hand_on(item) for item in found))
         if found or abandoned:
             log.info("swept", extra={"found": len(found), "handed_on": sum(done), "abandoned_requests": abandoned})
-        return sum(done)
+        return sum(done) + await self._revive(now)
+
+    async def _revive(self, now: datetime) -> int:
+        """Runs the processes that are gone of a few instructions, and of the next few in the next round."""
+        found = await find_unfinished(self._engine, now, UNFINISHED_AFTER, self._seen_to, UNFINISHED_A_ROUND)
+        self._seen_to = found[-1].id if len(found) == UNFINISHED_A_ROUND else ""
+        revived = [item for item in found if await self._is_revived(item)]
+        for item in revived:
+            log.warning("its process was gone and runs again", extra={"subject_id": item.id})
+            await record_revival(self._engine, now, item.id)
+        return len(revived)
+
+    async def _is_revived(self, item: Unattended) -> bool:
+        try:
+            return await self._processes.revive(names.Process(item.kind.replace("_", "-")), item.id, self._order(item))
+        except Exception as error:
+            log.warning("not revived", extra={"subject_id": item.id, "reason": type(error).__name__})
+            return False
 
     async def _hand_on(self, item: Unattended) -> bool:
         """A defect of ours with one thing must not keep the others from their turn."""
@@ -66,18 +90,25 @@ class Sweeper:
         match item.kind:
             case "collect_payment":
                 return await self._processes.collect_payment(payment_order(item.resource, item.merchant_id))
+            case "correct_payment":
+                return await self._processes.correct_payment(payment_order(item.resource, item.merchant_id))
             case "bind_card":
                 return await self._processes.bind_card(self._binding(item))
             case "unbind_card":
                 return await self._processes.unbind_card(self._binding(item))
             case "refund_payment":
                 return await self._processes.refund_payment(refund_order(item.resource, item.merchant_id))
-            case "code_attempt":
+            case "code_attempt" | "confirmed_payment":
                 kind: Literal["payment", "binding"] = "payment" if item.id.startswith("pay_") else "binding"
-                message = CodeVerdictMessage(attempt_id=str(item.attempt_id))
+                message = CodeVerdictMessage(attempt_id=item.attempt_id or "swept")
                 return await self._processes.tell_verdict(kind, item.id, message)
-            case "confirmed_payment":
-                return await self._processes.tell_verdict("payment", item.id, CodeVerdictMessage(attempt_id="swept"))
+
+    def _order(self, item: Unattended) -> BaseModel:
+        if item.kind in ("collect_payment", "correct_payment"):
+            return payment_order(item.resource, item.merchant_id)
+        if item.kind == "refund_payment":
+            return refund_order(item.resource, item.merchant_id)
+        return self._binding(item)
 
     def _binding(self, item: Unattended) -> BindingOrder:
         accepted = datetime.fromisoformat(item.resource["accepted_at"])

@@ -11,7 +11,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 UnattendedKind = Literal[
-    "collect_payment", "bind_card", "unbind_card", "refund_payment", "code_attempt", "confirmed_payment"
+    "collect_payment",
+    "correct_payment",
+    "bind_card",
+    "unbind_card",
+    "refund_payment",
+    "code_attempt",
+    "confirmed_payment",
 ]
 
 
@@ -27,15 +33,23 @@ class Unattended(BaseModel):
     resource: dict[str, Any]
 
 
-_FIND = sa.text("""
+_WITH_RESOURCE = """
     SELECT f.kind, f.id, f.attempt_id, coalesce(p.merchant_id, b.merchant_id, r.merchant_id) AS merchant_id,
         CASE WHEN p.id IS NOT NULL THEN app.payment_view(p) WHEN b.id IS NOT NULL THEN app.binding_view(b)
              ELSE app.refund_view(r) END AS resource
-    FROM app.unattended(:at, :older_than, :most) f
+    FROM found f
     LEFT JOIN app.payment p ON p.id = f.id
     LEFT JOIN app.binding b ON b.id = f.id
     LEFT JOIN app.refund r ON r.id = f.id
-""").columns(resource=JSONB)
+    ORDER BY f.id
+"""
+_UNATTENDED = "SELECT kind, id, attempt_id FROM app.unattended(:at, :older_than, :most)"
+_UNFINISHED = "SELECT kind, id, CAST(NULL AS text) AS attempt_id FROM app.unfinished(:at, :older_than, :after, :most)"
+_FIND = sa.text(f"WITH found AS ({_UNATTENDED}) {_WITH_RESOURCE}").columns(resource=JSONB)
+_FIND_UNFINISHED = sa.text(f"WITH found AS ({_UNFINISHED}) {_WITH_RESOURCE}").columns(resource=JSONB)
+_RECORD_REVIVAL = sa.text(
+    "SELECT app.record_operation(:at, 'sweeper', 'revive_process', 'done', 'process_was_gone', :id, NULL)"
+)
 
 
 async def find_unattended(
@@ -45,6 +59,22 @@ async def find_unattended(
     async with engine.connect() as connection:
         rows = await connection.execute(_FIND, {"at": now, "older_than": older_than, "most": most})
         return [Unattended.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def find_unfinished(
+    engine: AsyncEngine, now: datetime, older_than: timedelta, after: str, most: int
+) -> list[Unattended]:
+    """What has not come to an end and has not moved for `older_than`: at most `most`, by id, from `after` on."""
+    parameters = {"at": now, "older_than": older_than, "after": after, "most": most}
+    async with engine.connect() as connection:
+        rows = await connection.execute(_FIND_UNFINISHED, parameters)
+        return [Unattended.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def record_revival(engine: AsyncEngine, now: datetime, subject_id: str) -> None:
+    """Records that the process of an instruction was gone and runs again."""
+    async with engine.begin() as connection:
+        await connection.execute(_RECORD_REVIVAL, {"at": now, "id": subject_id})
 
 
 async def record_abandoned(engine: AsyncEngine, now: datetime) -> int:

@@ -34,7 +34,9 @@ class BindCard:
     async def run(self, order: BindingOrder) -> ProcessResult:
         if workflow.now() >= order.deadline:
             # Found by the sweeper too late: nothing is disclosed and no code is texted for an application that is over.
-            return await self._end_as(BindingState.EXPIRED, "not_started_in_time", None)
+            ended = await self._end_as(BindingState.EXPIRED, "not_started_in_time", None)
+            # A code that was typed to an earlier run has to be judged first: it may have opened the agreement.
+            return await self._await_code() if ended.state == BindingState.AWAITING_CODE else ended
         result = await self._apply(0)
         if result.blocked in ("state_conflict", "not_found"):
             return ProcessResult(state=result.blocked_state or "unknown")

@@ -39,7 +39,9 @@ class CollectPayment:
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> ProcessResult:
-        if order.verification == "code" and not order.resumed:
+        if order.state == PaymentState.LATE_REFUNDING:
+            return await self._go_on_giving_back()
+        if order.verification == "code" and order.state in (None, PaymentState.AWAITING_CODE) and not order.resumed:
             ended = await self._confirm_by_code()
             if ended is not None:
                 return ended
@@ -204,7 +206,10 @@ class CollectPayment:
         if settled.refused:
             # It had ended before, and this is a second run of the process: what holds, holds.
             return self._end(settled.state or "unknown")
-        return await give_back_late_success(order, self._use, self._tell, self._renew)
+        return await self._go_on_giving_back()
+
+    async def _go_on_giving_back(self) -> ProcessResult:
+        return await give_back_late_success(self._order, self._use, self._tell, self._renew_giving_back)
 
     async def _fail(self, result: EffectResult) -> ProcessResult:
         """The bank's definite no, or a request that it never got and no longer can get."""
@@ -247,6 +252,10 @@ class CollectPayment:
     def _renew(self) -> None:
         """A long wait goes on in a fresh history: the send claim tells the next run that it was sent already."""
         workflow.continue_as_new(self._order.model_copy(update={"resumed": True}))
+
+    def _renew_giving_back(self) -> None:
+        """The debit is known: by now its bank may have forgotten it, and is not asked about it again."""
+        workflow.continue_as_new(self._order.model_copy(update={"state": PaymentState.LATE_REFUNDING}))
 
     @property
     def _debit_number(self) -> str:

@@ -32,6 +32,8 @@ class CorrectPayment:
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> ProcessResult:
+        if order.state == PaymentState.LATE_REFUNDING:
+            return await self._give_back()
         request = EffectRequest(
             kind="payment",
             subject_id=order.payment_id,
@@ -66,7 +68,12 @@ class CorrectPayment:
         )
         if settled.refused:
             return ProcessResult(state=settled.state or "unknown", reason=settled.refused)
-        return await give_back_late_success(order, self._use, workflow.set_current_details, self._renew)
+        return await self._give_back()
+
+    async def _give_back(self) -> ProcessResult:
+        return await give_back_late_success(
+            self._order, self._use, workflow.set_current_details, self._renew_giving_back
+        )
 
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:
@@ -86,6 +93,10 @@ class CorrectPayment:
     def _renew(self) -> None:
         """Every step is known by its key, so a fresh history walks through what is done and goes on."""
         workflow.continue_as_new(self._order)
+
+    def _renew_giving_back(self) -> None:
+        """The debit is known: by now its bank may have forgotten it, and is not asked about it again."""
+        workflow.continue_as_new(self._order.model_copy(update={"state": PaymentState.LATE_REFUNDING}))
 
     def _use(self, step: BankStep) -> BankStep:
         self._step = step

@@ -20,7 +20,10 @@ class Message(BaseModel):
 
 
 class PaymentOrder(Message):
-    """Starts `collect-payment` and `correct-payment`. `resumed`: an earlier run has sent it already."""
+    """Starts `collect-payment` and `correct-payment`. `resumed`: an earlier run has sent it already.
+
+    `state`: where the payment stood when this run was started, so that what is done is not asked for again.
+    """
 
     payment_id: str
     merchant_id: str
@@ -34,6 +37,7 @@ class PaymentOrder(Message):
     verification: Literal["code", "waived"]
     order_expires_at: datetime
     resumed: bool = False
+    state: str | None = None
 
 
 class RefundOrder(Message):

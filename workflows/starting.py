@@ -18,6 +18,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from domain.money import format_amount
+from domain.states import PaymentState, RefundState
 from workflows import names
 from workflows.messages import BindingOrder, CodeResendMessage, CodeVerdictMessage, PaymentOrder, RefundOrder
 
@@ -68,6 +69,23 @@ class Processes:
             names.Process.UNBIND_CARD, order.binding_id, order, f"Unbind a card at {order.bank_code}"
         )
 
+    async def revive(self, process: names.Process, subject_id: str, order: BaseModel) -> bool:
+        """Runs the process of something that has not ended, if none runs; True if there was none.
+
+        Also after one that ended well: what it left behind unfinished is finished by another.
+        """
+        return (
+            await self._try_to_start(
+                process,
+                subject_id,
+                order,
+                f"Go on with {subject_id}",
+                order_number=order.order_number if isinstance(order, PaymentOrder) else None,
+                reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            )
+            == "started"
+        )
+
     async def tell_verdict(
         self, kind: Literal["payment", "binding"], subject_id: str, message: CodeVerdictMessage
     ) -> bool:
@@ -102,6 +120,22 @@ class Processes:
         reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
         signal: str | None = None,
     ) -> bool:
+        started = await self._try_to_start(
+            process, subject_id, order, summary, order_number=order_number, reuse=reuse, signal=signal
+        )
+        return started != "no_answer"
+
+    async def _try_to_start(
+        self,
+        process: names.Process,
+        subject_id: str,
+        order: BaseModel,
+        summary: str,
+        *,
+        order_number: str | None,
+        reuse: WorkflowIDReusePolicy,
+        signal: str | None = None,
+    ) -> Literal["started", "known", "no_answer"]:
         try:
             await asyncio.wait_for(
                 self._client.start_workflow(
@@ -117,11 +151,11 @@ class Processes:
                 self._patience_seconds,
             )
         except WorkflowAlreadyStartedError:
-            return True
+            return "known"
         except (RPCError, TimeoutError) as error:
             log.warning("process not started yet", extra={"subject_id": subject_id, "reason": type(error).__name__})
-            return False
-        return True
+            return "no_answer"
+        return "started"
 
     async def _update(
         self, kind: Literal["payment", "binding"], subject_id: str, update: str, message: BaseModel, update_id: str
@@ -171,6 +205,8 @@ def payment_order(payment: Resource, merchant_id: str) -> PaymentOrder:
         payee_account=account,
         verification=payment["verification"],
         order_expires_at=payment["order_expires_at"],
+        resumed=payment["state"] == PaymentState.UNKNOWN,
+        state=payment["state"],
     )
 
 
@@ -184,6 +220,7 @@ def refund_order(refund: Resource, merchant_id: str) -> RefundOrder:
         amount_minor=refund["amount_minor"],
         fee_back_minor=refund["fee_back_minor"],
         currency=refund["currency"],
+        resumed=refund["state"] == RefundState.UNKNOWN,
     )
 
 

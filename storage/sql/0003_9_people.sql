@@ -290,6 +290,25 @@ CREATE FUNCTION app.unattended(at timestamptz, older_than interval, most int)
             AND p.state_since < at - older_than ORDER BY p.state_since LIMIT most);
     END;
 
+-- What has not come to an end for a long time. Its process should run; one that was cancelled, terminated or lost with
+-- Temporal's own data does not, and nobody else would ever notice. In pages, because what runs well is among it.
+CREATE FUNCTION app.unfinished(at timestamptz, older_than interval, after text, most int)
+    RETURNS TABLE (kind text, id text) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    BEGIN ATOMIC
+        SELECT x.kind, x.id FROM (
+            SELECT CASE WHEN p.corrected_at IS NULL THEN 'collect_payment' ELSE 'correct_payment' END AS kind, p.id
+                FROM app.payment p WHERE p.state IN ('awaiting_code', 'ready', 'sending', 'unknown', 'late_refunding')
+                AND p.state_since < at - older_than
+            UNION ALL
+            SELECT 'refund_payment', r.id FROM app.refund r WHERE r.state IN ('ready', 'sending', 'unknown')
+                AND r.state_since < at - older_than
+            UNION ALL
+            SELECT CASE b.state WHEN 'unbinding' THEN 'unbind_card' ELSE 'bind_card' END, b.id FROM app.binding b
+                WHERE b.state IN ('accepted', 'applying', 'awaiting_code', 'unbinding')
+                AND b.state_since < at - older_than) x
+        WHERE x.id > after ORDER BY x.id LIMIT most;
+    END;
+
 -- A request that was never answered: its lease ended and nobody came back for it (A4.1a: crashed operations too).
 CREATE FUNCTION app.record_abandoned(at timestamptz) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

@@ -16,5 +16,6 @@ GRANT EXECUTE ON FUNCTION
     app.accept_user(jsonb), app.record_consent(jsonb), app.accept_binding(jsonb), app.accept_unbinding(jsonb),
     app.apply_for_waiver(jsonb), app.waiver_application_view(app.waiver_application), app.record_callback(jsonb),
     app.record_operation(timestamptz, text, text, text, text, text, text, text),
-    app.unattended(timestamptz, interval, int), app.record_abandoned(timestamptz)
+    app.unattended(timestamptz, interval, int), app.unfinished(timestamptz, interval, text, int),
+    app.record_abandoned(timestamptz)
     TO {app};
