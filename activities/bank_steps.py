@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -43,7 +43,8 @@ RESEND_MARGIN = timedelta(hours=1)
 # (checked in wiring.py) it stays under the activity's start-to-close time-out of 20 s.
 _LONGEST_WAIT_BEFORE_SENDING_SECONDS = 4.0
 T = TypeVar("T")
-Send = Callable[[BankConnector, ClaimedEffect], Awaitable[BankAnswer]]
+Opened = Mapping[PersonalField, str]
+Send = Callable[[BankConnector, ClaimedEffect, Opened], Awaitable[BankAnswer]]
 
 
 class BankSteps:
@@ -58,8 +59,7 @@ class BankSteps:
     async def apply_to_sign(self, request: EffectRequest) -> EffectResult:
         """The issuer verifies the four elements and texts a code (A2.1a)."""
 
-        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
-            opened = await self._vault.open_elements(claimed.user_id, claimed.sealed)
+        async def send(bank: BankConnector, _: ClaimedEffect, opened: Opened) -> BankAnswer:
             elements = FourElements(
                 name=opened[PersonalField.NAME],
                 id_number=opened[PersonalField.ID_NUMBER],
@@ -74,9 +74,12 @@ class BankSteps:
     async def unsign(self, request: EffectRequest) -> EffectResult:
         """The agreement ends at the bank."""
 
-        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
-            agreement = await self._vault.open_agreement(claimed.user_id, claimed.sealed)
-            return await bank.unsign(UnsignRequest(request_number=request.request_number, agreement_number=agreement))
+        async def send(bank: BankConnector, _: ClaimedEffect, opened: Opened) -> BankAnswer:
+            return await bank.unsign(
+                UnsignRequest(
+                    request_number=request.request_number, agreement_number=opened[PersonalField.AGREEMENT_NUMBER]
+                )
+            )
 
         return await self._perform(request, BankStep.UNSIGN, send)
 
@@ -84,12 +87,12 @@ class BankSteps:
     async def send_payment_code(self, request: EffectRequest) -> EffectResult:
         """The issuer texts a code that is bound to this debit's number, amount and payee (A3.7b)."""
 
-        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+        async def send(bank: BankConnector, claimed: ClaimedEffect, opened: Opened) -> BankAnswer:
             return await bank.send_payment_code(
                 PaymentCodeRequest(
                     request_number=request.request_number,
                     debit_request_number=request_number(BankStep.DEBIT, request.subject_id),
-                    agreement_number=await self._vault.open_agreement(claimed.user_id, claimed.sealed),
+                    agreement_number=opened[PersonalField.AGREEMENT_NUMBER],
                     amount_minor=_known(claimed.amount_minor),
                     currency=_known(claimed.currency),
                     payee=_known(claimed.payee),
@@ -102,11 +105,11 @@ class BankSteps:
     async def debit(self, request: EffectRequest) -> EffectResult:
         """The payer's account is debited, once (A2.1d)."""
 
-        async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+        async def send(bank: BankConnector, claimed: ClaimedEffect, opened: Opened) -> BankAnswer:
             return await bank.debit(
                 DebitRequest(
                     request_number=request.request_number,
-                    agreement_number=await self._vault.open_agreement(claimed.user_id, claimed.sealed),
+                    agreement_number=opened[PersonalField.AGREEMENT_NUMBER],
                     amount_minor=_known(claimed.amount_minor),
                     currency=_known(claimed.currency),
                     payee=_known(claimed.payee),
@@ -158,11 +161,20 @@ class BankSteps:
             return _blocked(refused)
         if claimed.already and not request.resend:
             return _unsent(claimed)
+        opened = await self._opened(step, claimed)
         if time.monotonic() - began > _LONGEST_WAIT_BEFORE_SENDING_SECONDS:
             # The process has given this attempt up, or is about to: what it sent now, nobody would expect.
             return _unsent(claimed)
-        answer = await send(bank, claimed)
+        answer = await send(bank, claimed, opened)
         return _result(answer, bank).model_copy(update={"claimed_at": claimed.claimed_at})
+
+    async def _opened(self, step: BankStep, claimed: ClaimedEffect) -> Opened:
+        """What of the payer's data a step sends, in the clear."""
+        if step is BankStep.SIGN:
+            return await self._vault.open_elements(claimed.user_id, claimed.sealed)
+        if step in (BankStep.REFUND, BankStep.LATE_REFUND):
+            return {}
+        return {PersonalField.AGREEMENT_NUMBER: await self._vault.open_agreement(claimed.user_id, claimed.sealed)}
 
     def _claim(self, request: EffectRequest, step: BankStep, bank: BankConnector) -> ClaimEffect:
         disclosures = None
@@ -226,7 +238,7 @@ def _blocked(refused: EffectRefusedError) -> EffectResult:
 
 
 def _refund_of(request: EffectRequest) -> Send:
-    async def send(bank: BankConnector, claimed: ClaimedEffect) -> BankAnswer:
+    async def send(bank: BankConnector, claimed: ClaimedEffect, _: Opened) -> BankAnswer:
         return await bank.refund(
             RefundRequest(
                 request_number=request.request_number,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from api.calls import Call, Done
@@ -99,10 +100,11 @@ async def _judged(
     """The verdict that now stands, if there is one, and how many attempts the bank leaves."""
     verdict, left = None, None
     try:
-        answer = await judge.ask(connector, attempt)
-        left, given = answer.attempts_left, verdict_of(answer)
-        if given is not None:
-            verdict = await _resolve(call, judge, attempt, answer, given)
+        if _may_still_be_sent(call, connector):
+            answer = await judge.ask(connector, attempt)
+            left, given = answer.attempts_left, verdict_of(answer)
+            if given is not None:
+                verdict = await _resolve(call, judge, attempt, answer, given)
     except Exception as error:
         # By its type only: what went wrong may hold what was sent.
         log.error(
@@ -112,6 +114,15 @@ async def _judged(
     message = CodeVerdictMessage(attempt_id=attempt.attempt_id, verdict=verdict)
     await call.services.processes.tell_verdict(judge.kind, judge.subject_id, message)
     return verdict, left
+
+
+def _may_still_be_sent(call: Call, connector: BankConnector) -> bool:
+    """Whether it arrives before anybody can give the attempt up as lost, which is after twice the validity.
+
+    A process that was stopped since the claim would else open an agreement of which nobody knows any more.
+    """
+    since_claim = call.services.clock.now() - call.now
+    return since_claim < timedelta(seconds=connector.capabilities.request_validity_seconds)
 
 
 async def _resolve(

@@ -204,6 +204,23 @@ async def test_a_worker_that_was_stopped_after_its_claim_sends_nothing_any_more(
     assert bank.asked("debit") == []
 
 
+async def test_a_worker_that_waited_long_for_the_vault_sends_nothing_any_more(
+    bank: JournalBank, book: FakeBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("activities.bank_steps.time", SimpleNamespace(monotonic=lambda: now))
+
+    class SlowVault(FakeVault):
+        async def open_agreement(self, user_id: str, rows: Sequence[Mapping[str, Any]]) -> str:
+            nonlocal now
+            now += 4.5
+            return await super().open_agreement(user_id, rows)
+
+    steps = BankSteps(book, SlowVault(), bank)
+    assert (await steps.debit(request(BankStep.DEBIT))).outcome is BankOutcome.UNKNOWN
+    assert bank.asked("debit") == []
+
+
 async def test_a_debit_carries_the_payers_authorisation_and_what_was_confirmed(
     steps: BankSteps, bank: JournalBank
 ) -> None:

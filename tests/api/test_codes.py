@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from domain.banking import BankAnswer, BankOutcome
+from domain.instructions import ClaimCodeAttempt, CodeAttempt
 from tests.api.conftest import FakeBank, Merchant, Stage
 
 CANARY = "83917264"
@@ -69,6 +70,26 @@ async def test_while_the_bank_has_not_said_the_answer_is_202_and_the_process_ask
     answer = await merchant.post(f"{path}/code", {"code": FakeBank.right_code})
     assert answer.status_code == 202
     assert answer.json()["waiting_for"]["reason"] == "payer_code"
+    [(_, _, message)] = stage.processes.told
+    assert message.verdict is None
+
+
+async def test_a_code_whose_request_was_held_up_too_long_is_not_sent_any_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant, path = await waiting_payment(stage)
+    bank, claim = stage.banks["HBRB"], stage.instructions.claim_code_attempt
+    bank.asked.clear()
+
+    async def stopped_after(command: ClaimCodeAttempt) -> CodeAttempt:
+        claimed = await claim(command)
+        stage.clock.advance(seconds=bank.capabilities.request_validity_seconds)
+        return claimed
+
+    monkeypatch.setattr(stage.instructions, "claim_code_attempt", stopped_after)
+    answer = await merchant.post(f"{path}/code", {"code": FakeBank.right_code})
+    assert (answer.status_code, answer.json()["state"]) == (202, "awaiting_code")
+    assert bank.asked == []
     [(_, _, message)] = stage.processes.told
     assert message.verdict is None
 
