@@ -134,6 +134,9 @@ class BankSteps:
         """What the bank knows of a request number. No answer is retried for as long as the process wants to know."""
         bank = self._banks.connector_for_sent(query.bank_code)
         answer = await bank.query(query.request_number)
+        if answer.outcome is BankOutcome.SUCCEEDED and _is_other_amount(answer, query):
+            # Neither success nor failure of what was asked for: it stays pending, for a person to see.
+            raise ApplicationError(f"{query.bank_code} booked another amount", type="BANK_AMOUNT_DIFFERS")
         if answer.outcome is BankOutcome.UNKNOWN:
             raise ApplicationError(
                 f"{query.bank_code} did not answer",
@@ -154,6 +157,7 @@ class BankSteps:
 
     async def _perform(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
         bank = self._banks.connector_for_sent(request.bank_code)
+        request = request.model_copy(update={"now": request.now + _waited_for_a_worker()})
         began = time.monotonic()
         try:
             claimed = await self._book.claim_effect(self._claim(request, step, bank))
@@ -218,6 +222,18 @@ class BankSteps:
                 reason=answer.reason,
             )
         )
+
+
+def _is_other_amount(answer: BankAnswer, query: EffectQuery) -> bool:
+    return None not in (answer.amount_minor, query.amount_minor) and answer.amount_minor != query.amount_minor
+
+
+def _waited_for_a_worker() -> timedelta:
+    """By Temporal's clock: while no worker ran, the order may have expired, and then nothing is sent for it."""
+    if not activity.in_activity():
+        return timedelta(0)
+    info = activity.info()
+    return max(info.started_time - info.current_attempt_scheduled_time, timedelta(0))
 
 
 def _surely_remembered(bank: BankConnector) -> timedelta:

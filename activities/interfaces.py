@@ -54,10 +54,11 @@ class EffectResult(Message):
 
 
 class EffectQuery(Message):
-    """Ask a bank what became of a request number."""
+    """Ask a bank what became of a request number. `amount_minor`: what a success must be about, where money moves."""
 
     bank_code: str
     request_number: str
+    amount_minor: int | None = None
 
 
 class AttemptQuestion(Message):

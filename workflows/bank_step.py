@@ -31,10 +31,11 @@ class BankStep:
     `notice` is called by the process when the bank has spoken up, so that the next question is not waited for.
     """
 
-    def __init__(self, activity: str, request: EffectRequest, summary: str) -> None:
+    def __init__(self, activity: str, request: EffectRequest, summary: str, *, amount_minor: int | None = None) -> None:
         self._activity = activity
         self._request = request
         self._summary = summary
+        self._amount_minor = amount_minor
         self._noticed = False
         # Nothing of an earlier run is later than this run's first moment.
         self._sent_at = request.now
@@ -114,7 +115,11 @@ class BankStep:
         try:
             result: EffectResult = await workflow.execute_activity(
                 names.ASK_BANK,
-                EffectQuery(bank_code=self._request.bank_code, request_number=self._request.request_number),
+                EffectQuery(
+                    bank_code=self._request.bank_code,
+                    request_number=self._request.request_number,
+                    amount_minor=self._amount_minor,
+                ),
                 result_type=EffectResult,
                 start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
                 schedule_to_close_timeout=left,

@@ -266,7 +266,8 @@ class CollectPayment:
             kind="payment", subject_id=self._order.payment_id, bank_code=self._order.bank_code,
             request_number=number, now=workflow.now(), attempt=attempt,
         )  # fmt: skip
-        return self._use(BankStep(activity, request, summary))
+        amount_minor = self._order.amount_minor if activity == activity_names.DEBIT else None
+        return self._use(BankStep(activity, request, summary, amount_minor=amount_minor))
 
     def _use(self, step: BankStep) -> BankStep:
         """The step that a notice of the bank is about from now on."""

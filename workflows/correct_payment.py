@@ -42,7 +42,8 @@ class CorrectPayment:
             now=workflow.now(),
         )
         # Only asked about, never sent: the debit's one attempt was long ago.
-        result = await self._ask(self._use(BankStep(activity_names.DEBIT, request, "Ask about the debit again")))
+        step = BankStep(activity_names.DEBIT, request, "Ask about the debit again", amount_minor=order.amount_minor)
+        result = await self._ask(self._use(step))
         if result.outcome is not BankOutcome.SUCCEEDED:
             return ProcessResult(state=PaymentState.FAILED, reason="bank_confirms_failure")
         settled = await settle(

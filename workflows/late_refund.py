@@ -73,7 +73,8 @@ def _giving_back(order: PaymentOrder, number: str, amount: str) -> BankStep:
         request_number=number,
         now=workflow.now(),
     )
-    return BankStep(activity_names.REFUND_LATE_SUCCESS, request, f"Give {amount} back at {order.bank_code}")
+    summary = f"Give {amount} back at {order.bank_code}"
+    return BankStep(activity_names.REFUND_LATE_SUCCESS, request, summary, amount_minor=order.amount_minor)
 
 
 def _given_back(order: PaymentOrder, number: str, result: EffectResult) -> Settlement:

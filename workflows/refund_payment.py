@@ -55,7 +55,8 @@ class RefundPayment:
             kind="refund", subject_id=order.refund_id, bank_code=order.bank_code, request_number=self._number,
             now=workflow.now(),
         )  # fmt: skip
-        self._step = BankStep(activity_names.REFUND, request, f"Refund {amount} at {order.bank_code}")
+        summary = f"Refund {amount} at {order.bank_code}"
+        self._step = BankStep(activity_names.REFUND, request, summary, amount_minor=order.amount_minor)
         result = await self._step.send()
         if is_known(result):
             return result

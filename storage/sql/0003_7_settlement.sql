@@ -43,7 +43,9 @@ BEGIN
             WHEN EXISTS (SELECT 1 FROM app.operation o WHERE o.key = s.key) THEN 'replayed'
             WHEN c.state IS NULL THEN 'not_found'
             WHEN NOT c.state = ANY (s.expect) THEN 'state_conflict'
-            WHEN s.state IN ('closed', 'expired', 'declined') AND EXISTS (
+            -- A payment that fails while its code is awaited fails by a resent code; the first may be right all the same.
+            WHEN (s.state IN ('closed', 'expired', 'declined') OR s.state = 'failed' AND c.state = 'awaiting_code')
+                AND EXISTS (
                 SELECT 1 FROM app.code_attempt a WHERE a.subject_id = s.id AND a.verdict IS NULL) THEN 'code_attempt_open'
             WHEN row_number() OVER (PARTITION BY s.id ORDER BY s.item) > 1 THEN 'try_again'
             ELSE 'go' END AS verdict

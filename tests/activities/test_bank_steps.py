@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -202,6 +203,19 @@ async def test_a_worker_that_was_stopped_after_its_claim_sends_nothing_any_more(
     monkeypatch.setattr("activities.bank_steps.time", SimpleNamespace(monotonic=lambda: next(instants)))
     assert (await steps.debit(request(BankStep.DEBIT))).outcome is BankOutcome.UNKNOWN
     assert bank.asked("debit") == []
+
+
+async def test_the_time_for_which_no_worker_ran_counts_when_it_is_looked_whether_the_order_is_over(
+    steps: BankSteps, book: FakeBook
+) -> None:
+    environment = ActivityEnvironment()
+    environment.info = replace(
+        ActivityEnvironment.default_info(),
+        current_attempt_scheduled_time=NOW,
+        started_time=NOW + timedelta(hours=2),
+    )
+    await environment.run(steps.debit, request(BankStep.DEBIT))
+    assert book.claims[0].now == request(BankStep.DEBIT).now + timedelta(hours=2)
 
 
 async def test_a_worker_that_waited_long_for_the_vault_sends_nothing_any_more(

@@ -77,6 +77,18 @@ async def test_while_the_payer_stands_there_the_bank_is_asked_promptly_about_a_c
     assert await house.ended_after("payment", payment["id"]) < timedelta(seconds=75)
 
 
+async def test_a_code_that_is_being_judged_counts_although_the_issuer_refuses_to_send_another(house: House) -> None:
+    payment = await awaiting_code(house)
+    attempt = await house.type_code("payment", payment["id"], None)
+    house.bank.script("send_payment_code", declined(DeclineReason.OTHER))
+    assert await house.processes.tell_resend("payment", payment["id"], CodeResendMessage(attempt=1))
+    await house.until("SELECT count(*) FROM app.effect WHERE step = 'PC'", 2)
+    house.bank.script("query", SUCCEEDED.model_copy(update={"authorisation": "AUTH-6"}))
+    await house.tell("payment", payment["id"], attempt, None)
+    assert await end_of(house, payment) == ("succeeded", None)
+    assert [debit.authorisation for debit in house.bank.asked("debit")] == ["AUTH-6"]
+
+
 async def test_a_forged_no_ends_nothing(house: House) -> None:
     payment = await awaiting_code(house)
     await house.tell("payment", payment["id"], "att_forged", "declined")

@@ -355,3 +355,17 @@ def test_outcomes_known_to_the_process_are_all_outcomes() -> None:
     assert {o.value for o in BankOutcome} == {"succeeded", "declined", "processing", "unknown", "not_found"}
     assert CodeVerdictMessage(attempt_id="a").verdict is None
     assert timedelta(seconds=60) > timedelta(0)
+
+
+async def test_a_bank_that_booked_another_amount_than_was_asked_for_ends_nothing(house: House) -> None:
+    house.bank.script("debit", UNKNOWN)
+    house.bank.script("query", SUCCEEDED.model_copy(update={"amount_minor": 9_999}))
+    payment = await house.accept_waived()
+    await house.processes.collect_payment(house.order(payment))
+    await house.bank.was_asked("query")
+    await asyncio.sleep(0.5)
+    assert (await house.payment(payment["id"]))["state"] == "sending"
+    assert await booked(house) == (0, 0, 0)
+    house.bank.script("query", SUCCEEDED.model_copy(update={"amount_minor": 10_000}))
+    assert (await house.end_of(names.Process.COLLECT_PAYMENT, payment["id"])).state == "succeeded"
+    assert await booked(house) == (10_000, 9_940, 0)
