@@ -116,6 +116,7 @@ def _body(model: type[Body]) -> dict[str, Any]:
 
 def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     """Adds what no single route knows: the key, the problem's shape, and what is answered where there is no address."""
+    _without_the_frameworks_refusals(openapi)
     components = openapi.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema(
         ref_template="#/components/schemas/{model}"
@@ -131,6 +132,17 @@ def complete(openapi: dict[str, Any]) -> dict[str, Any]:
     openapi["x-error-codes"] = {code.value: problem_example(code) for code in ERROR_TEXTS}
     openapi["x-answered-at-unknown-addresses"] = [code.value for code in NOWHERE]
     return openapi
+
+
+def _without_the_frameworks_refusals(openapi: dict[str, Any]) -> None:
+    """FastAPI promises a 422 of its own shape wherever there is a parameter; every refusal here is a problem."""
+    for methods in openapi["paths"].values():
+        for operation in methods.values():
+            refused = operation["responses"].get("422")
+            if refused is not None and MEDIA_TYPE not in refused["content"]:
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        openapi.get("components", {}).get("schemas", {}).pop(name, None)
 
 
 router = APIRouter(include_in_schema=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from domain.error_codes import ERROR_TEXTS, ErrorCode, ErrorKind
@@ -51,6 +52,9 @@ def error_of(error: Exception) -> DomainError:
         return error
     if isinstance(error, HTTPException):
         return DomainError(_HTTP_ERRORS.get(error.status_code, ErrorCode.REQUEST_INVALID))
+    if isinstance(error, ClientDisconnect):
+        # The caller hung up in the middle of its body: nobody reads the answer, and nothing of ours has failed.
+        return DomainError(ErrorCode.REQUEST_INVALID)
     expected = isinstance(error, _OUTAGES)
     log.log(logging.WARNING if expected else logging.ERROR, "request failed", extra={"reason": type(error).__name__})
     return UnavailableError(ErrorCode.SERVICE_UNAVAILABLE)

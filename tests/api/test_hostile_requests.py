@@ -221,3 +221,23 @@ async def test_forbidden_card_data_is_refused_wherever_it_is_sent(hostile: Stage
         assert (answer.status_code, answer.json()["code"]) == (422, "FORBIDDEN_CARD_DATA")
     for row in await hostile.rows("SELECT d::text AS text FROM app.idempotency d"):
         assert "9901010000000000018" not in json.dumps(row)
+
+
+async def test_a_caller_that_hangs_up_in_its_body_is_no_failure_of_ours(
+    hostile: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    merchant = await hostile.merchant()
+    headers = [(name.lower().encode(), value.encode()) for name, value in merchant.headers("").items()]
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    scope = {"type": "http", "method": "POST", "path": "/v1/users", "raw_path": b"/v1/users", "query_string": b""}
+
+    async def receive() -> dict[str, object]:
+        return next(messages)
+
+    async def send(_: object) -> None:
+        """Nobody reads it."""
+
+    app = hostile.http._transport.app  # type: ignore[attr-defined]
+    await app({**scope, "headers": headers, "app": app}, receive, send)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert len(await hostile.records(outcome="refused", reason="request_invalid")) == 1

@@ -58,6 +58,18 @@ def test_codes_that_no_address_answers_with_are_known(stage: Stage) -> None:
     assert set(ErrorCode) - _documented_anywhere(stage) == {C.BANK_NO_ANSWER, C.WAIVER_NOT_AUTHORISED}
 
 
+def test_every_refusal_that_the_api_documents_is_a_problem_with_codes(stage: Stage) -> None:
+    refusals = [
+        (path, status, list(response["content"]))
+        for path, methods in stage.openapi()["paths"].items()
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if status >= "400"
+    ]
+    assert [wrong for wrong in refusals if wrong[2] != ["application/problem+json"]] == []
+    assert "HTTPValidationError" not in stage.openapi()["components"]["schemas"]
+
+
 async def test_the_scopes_that_routes_ask_for_are_those_that_can_be_issued(stage: Stage) -> None:
     openapi = (await stage.http.get("/openapi.json")).json()
     asked = {
