@@ -71,6 +71,9 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], datetime] = lamb
         version="1",
         description="Signed both ways; see docs/bank_protocol.md. `/control` and the page are for the simulator only.",
         lifespan=lifespan,
+        # FastAPI's page runs a script from elsewhere, on the same origin as `/control`.
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(_protocol_router())
     app.include_router(control_router)

@@ -18,10 +18,14 @@ from banks.simulator.gateway import Gateway
 from banks.simulator.settings import Behaviour
 from banks.simulator.tables import accounts, messages
 
+_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
 
 def only_loopback(request: Request) -> None:
-    """Refuses callers from other machines, and pages of other sites that a browser on this machine has
-    open.
+    """Refuses callers from other machines, and pages of other sites that a browser on this machine has open.
+
+    A name that is no loopback one is refused too: whoever owns it can let it point here, and is then the same
+    site for the browser.
     """
     host = request.client.host if request.client is not None else ""
     try:
@@ -29,7 +33,11 @@ def only_loopback(request: Request) -> None:
     except ValueError:
         local = False
     origin = request.headers.get("origin")
-    if not local or (origin is not None and origin.split("//")[-1] != request.headers.get("host")):
+    if (
+        not local
+        or request.url.hostname not in _NAMES
+        or (origin is not None and origin.split("//")[-1] != request.headers.get("host"))
+    ):
         raise HTTPException(403, "control is for this machine only")
 
 

@@ -19,9 +19,7 @@ from banks.simulator.tables import accounts, messages, movements
 router = APIRouter(include_in_schema=False)
 _templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _templates.filters["instant"] = lambda value: shown_instant(value)[:19].replace("T", " ")
-_templates.filters["yuan"] = lambda value: (
-    f"{value // 100:,}.{value % 100:02d}" if value >= 0 else f"-{-value / 100:,.2f}"
-)
+_templates.filters["yuan"] = lambda value: f"{'-' if value < 0 else ''}{abs(value) // 100:,}.{abs(value) % 100:02d}"
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "Cache-Control": "no-store",

@@ -73,7 +73,16 @@ async def test_pages_of_other_sites_reach_no_control(simulator: SimulatorProcess
     async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
         foreign = await client.get(path, headers={"Origin": "https://evil.example"})
         own = await client.get(path, headers={"Origin": simulator.url})
+        named = await client.get(path, headers={"Host": "evil.example"})
+        pointed_here = await client.get(path, headers={"Host": "evil.example", "Origin": "http://evil.example"})
     assert (foreign.status_code, own.status_code) == (403, 200)
+    assert (named.status_code, pointed_here.status_code) == (403, 403)
+
+
+async def test_its_pages_load_nothing_from_elsewhere(simulator: SimulatorProcess) -> None:
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+        assert "://" not in (await client.get("/")).text
+        assert [(await client.get(path)).status_code for path in ("/docs", "/redoc")] == [404, 404]
 
 
 @pytest.mark.parametrize(
