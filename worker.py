@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,7 +17,7 @@ from activities.bank_steps import BankSteps
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
 from activities.settling import Settling
 from config.policy import read_policy
-from config.settings import SettingsError, WorkerSettings, load
+from config.settings import WorkerSettings, load_or_exit
 from domain.policy import Policy
 from runtime.clock import SystemClock
 from runtime.health import serve_health
@@ -98,7 +97,7 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
 
 async def main() -> None:
     """Runs until SIGTERM or SIGINT."""
-    settings = load(WorkerSettings)
+    settings = load_or_exit(WorkerSettings)
     configure_logging("worker", settings.log_level)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,7 +107,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except SettingsError as error:
-        sys.exit(str(error))
+    asyncio.run(main())

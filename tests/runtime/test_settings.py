@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,7 @@ from config.settings import (
     load_or_exit,
 )
 
+PROJECT = Path(__file__).resolve().parents[2]
 KEY = base64.b64encode(bytes(range(32))).decode()
 GOOD = {
     "LIUSHUI_ENVIRONMENT": "local",
@@ -160,3 +165,20 @@ def test_an_entry_point_ends_with_plain_sentences_and_code_2(
         "LIUSHUI_MASTER_KEY is not set; the process cannot start without it.",
         "LIUSHUI_INDEX_KEY is not set; the process cannot start without it.",
     ]
+
+
+@pytest.mark.parametrize("command", [["worker.py"], ["-m", "uvicorn", "api.app:create_app", "--factory"]])
+def test_a_process_without_its_settings_says_so_and_ends_with_code_2(command: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LIUSHUI_")}
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env={**environment, "LIUSHUI_ENVIRONMENT": "production"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "LIUSHUI_MASTER_KEY is not set; the process cannot start without it." in ended.stderr
+    assert "Traceback" not in ended.stderr
