@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,3 +77,17 @@ def test_clean_never_follows_a_data_folder_to_a_strange_place(checkout: Path, tm
     (checkout / "var" / "postgres" / "moved_to").write_text(place.format(outside=outside))
     assert run(checkout, "make", "clean").returncode == 0
     assert outside.exists()
+
+
+def test_an_interruption_while_the_commands_load_shows_no_traceback() -> None:
+    program = """
+import os, runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("cli", run_name="__main__")
+"""
+    ended = run(PROJECT, sys.executable, "-c", program)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
