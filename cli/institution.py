@@ -90,7 +90,8 @@ async def register(owner_url: str, now: datetime) -> None:
 
 def show(rows: Sequence[Mapping[str, Any]], nothing: str) -> None:
     """A table of what was found, or a sentence."""
-    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    # Names and labels are shown as they are: "[/b]" in one must not end the list.
+    screen = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
     if not rows:
         screen.print(nothing)
         return

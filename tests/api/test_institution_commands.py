@@ -41,6 +41,13 @@ async def test_an_operator_makes_a_merchant_whose_key_works_until_it_is_revoked(
     assert "海棠书店" in (await run("merchants", "list")).output
 
 
+async def test_brackets_in_a_name_or_label_are_shown_as_they_are(stage: Stage, run) -> None:  # type: ignore[no-untyped-def]
+    merchant_id = (await run("merchants", "create", "书店[/b] [red]")).output.strip()
+    await run("keys", "issue", merchant_id, "--scopes", "users:read", "--label", "till[/1]")
+    assert "书店[/b] [red]" in (await run("merchants", "list")).output
+    assert "till[/1]" in (await run("keys", "list", merchant_id)).output
+
+
 async def test_an_approval_names_who_gave_it_and_cannot_be_given_twice(stage: Stage, run) -> None:  # type: ignore[no-untyped-def]
     merchant = await stage.merchant()
     applied = await merchant.post("/v1/waiver/applications", {"limit_minor": 10_000, "currency": "CNY"})
