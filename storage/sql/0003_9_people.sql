@@ -136,7 +136,10 @@ BEGIN
         WHEN NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = i->>'bank_code' AND t.enabled)
             THEN 'partner_not_available'
         WHEN other.state = 'open' THEN 'binding_exists'
-        WHEN other.id IS NOT NULL THEN 'binding_in_progress' END;
+        WHEN other.id IS NOT NULL THEN 'binding_in_progress'
+        -- The user is nobody's yet, and two people may apply at once: the first one's application has to end before.
+        WHEN EXISTS (SELECT 1 FROM app.binding o WHERE o.user_id = u.id AND o.person_index <> i->>'person_index'
+            AND o.state IN ('accepted', 'applying', 'awaiting_code', 'open', 'unbinding')) THEN 'person_differs' END;
     IF error IS NOT NULL THEN
         answer := jsonb_build_object('ok', false, 'error', error, 'subject_id', other.id);
     ELSE
@@ -238,7 +241,8 @@ BEGIN
         coalesce(i->'request'->>'key_id', 'unknown'), i->>'action', (i->>'now')::timestamptz, i->>'subject_id', i->'answer');
 END $$;
 
--- A callback of a bank: kept once, and known by its number. item: {now, bank_code, notice_id, request_number}
+-- A callback of a bank: kept once, and known by its number. One that contradicts what ended for good, and that no
+-- process corrects, is a case for an operator. item: {now, bank_code, notice_id, request_number, announces}
 CREATE FUNCTION app.record_callback(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -255,6 +259,13 @@ BEGIN
             CASE WHEN fresh AND e.request_number IS NOT NULL THEN 'done' ELSE 'refused' END,
             CASE WHEN NOT fresh THEN 'duplicate' WHEN e.request_number IS NULL THEN 'request_number_unknown' END,
             e.subject_id, i->>'bank_code', CASE WHEN e.request_number IS NOT NULL THEN e.request_number END);
+    IF fresh AND (e.step IN ('RF', 'LR') AND e.outcome = 'declined' AND i->>'announces' = 'succeeded'
+                  OR e.step IN ('DB', 'RF', 'LR') AND e.outcome = 'succeeded' AND i->>'announces' = 'declined') THEN
+        INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
+            SELECT 'case_' || e.request_number, 'operator_needed', e.subject_id, x.merchant_id, (i->>'now')::timestamptz
+            FROM (SELECT p.id, p.merchant_id FROM app.payment p UNION ALL SELECT r.id, r.merchant_id FROM app.refund r) x
+            WHERE x.id = e.subject_id ON CONFLICT DO NOTHING;
+    END IF;
     RETURN jsonb_build_object('fresh', fresh, 'subject_id', e.subject_id, 'step', e.step, 'outcome', e.outcome,
         'state', (SELECT p.state FROM app.payment p WHERE p.id = e.subject_id
                   UNION ALL SELECT r.state FROM app.refund r WHERE r.id = e.subject_id));
