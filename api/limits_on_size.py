@@ -1,7 +1,10 @@
-"""Bodies of up to 64 KiB and headers of up to 16 KiB, also when the length is not announced; pure ASGI."""
+"""Bodies of up to 64 KiB and headers of up to 16 KiB, also when the length is not announced, and no endless trickle of
+them; pure ASGI.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +14,8 @@ from domain.errors import DomainError, ErrorCode
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 MAX_ADDRESS_BYTES = 2 * 1024
+# Long enough for 64 KiB over a bad line; without an end, idle senders would use up the connections.
+MAX_BODY_SECONDS = 20.0
 
 
 class RequestTooLargeError(DomainError):
@@ -21,7 +26,10 @@ class RequestTooLargeError(DomainError):
 
 
 class SizeLimits:
-    """Raises RequestTooLargeError into whoever reads the body, as soon as it is too long."""
+    """Raises RequestTooLargeError into whoever reads the body, as soon as it is too long.
+
+    A caller whose body does not end in time is taken for one that hung up.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,11 +40,17 @@ class SizeLimits:
             return
         if _head_is_too_large(scope):
             raise RequestTooLargeError
-        taken = 0
+        taken, is_complete = 0, False
+        deadline = asyncio.get_running_loop().time() + MAX_BODY_SECONDS
 
         async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, is_complete
+            try:
+                async with asyncio.timeout_at(None if is_complete else deadline):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            is_complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > MAX_BODY_BYTES:
                 raise RequestTooLargeError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 
+from api import limits_on_size
 from tests.api.conftest import ELEMENTS, Stage
 
 DEEP = b'{"a":' * 5_000 + b"1" + b"}" * 5_000
@@ -223,21 +225,29 @@ async def test_forbidden_card_data_is_refused_wherever_it_is_sent(hostile: Stage
         assert "9901010000000000018" not in json.dumps(row)
 
 
-async def test_a_caller_that_hangs_up_in_its_body_is_no_failure_of_ours(
-    hostile: Stage, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ending", ["hangs up", "goes silent"])
+async def test_a_caller_that_never_ends_its_body_is_let_go_and_is_no_failure_of_ours(
+    hostile: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
+    monkeypatch.setattr(limits_on_size, "MAX_BODY_SECONDS", 0.02)
     merchant = await hostile.merchant()
     headers = [(name.lower().encode(), value.encode()) for name, value in merchant.headers("").items()]
-    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
-    scope = {"type": "http", "method": "POST", "path": "/v1/users", "raw_path": b"/v1/users", "query_string": b""}
+    begun = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+    answers: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
-        return next(messages)
+        for message in begun:
+            return message
+        if ending == "goes silent":
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
-    async def send(_: object) -> None:
-        """Nobody reads it."""
+    async def send(message: dict[str, object]) -> None:
+        answers.append(message)
 
     app = hostile.http._transport.app  # type: ignore[attr-defined]
+    scope = {"type": "http", "method": "POST", "path": "/v1/users", "raw_path": b"/v1/users", "query_string": b""}
     await app({**scope, "headers": headers, "app": app}, receive, send)
+    assert answers[0]["status"] == 400
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
     assert len(await hostile.records(outcome="refused", reason="request_invalid")) == 1
