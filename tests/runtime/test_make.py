@@ -30,9 +30,10 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, env=variables and dict(variables), capture_output=True, text=True, check=False
-    )
+    # The make that runs these tests tells its children that they are such; a person's make has no such parent.
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    environment = own if variables is None else dict(variables)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_make_alone_lists_every_target(checkout: Path) -> None:
