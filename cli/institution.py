@@ -6,15 +6,18 @@ import asyncio
 import getpass
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from asyncpg.exceptions import PostgresError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.policy import read_policy
@@ -69,12 +72,21 @@ def as_owner(work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
             await engine.dispose()
 
     try:
-        return asyncio.run(run())
+        with database_or_exit():
+            return asyncio.run(run())
     except AdministrationError as error:
         Console(stderr=True).print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None
-    except OSError:
-        Console(stderr=True).print("The database cannot be reached.", style="red")
+
+
+@contextmanager
+def database_or_exit() -> Iterator[None]:
+    """A database that is not there, or does not let us in, is one sentence and exit code 1."""
+    try:
+        yield
+    except (OSError, PostgresError, DBAPIError) as error:
+        kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+        typer.echo(f"The database cannot be used ({kind}). Does the stack run here (make up)?", err=True)
         raise typer.Exit(1) from None
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.institution import database_or_exit
 from cli.stack import use_local_stack
 from config.settings import DatabaseUrl, ProcessSettings, load_or_exit
 from domain.money import format_amount
@@ -112,7 +113,8 @@ def _with_engine(read: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
         finally:
             await engine.dispose()
 
-    return asyncio.run(run())
+    with database_or_exit():
+        return asyncio.run(run())
 
 
 async def _trial_balance(engine: AsyncEngine) -> list[TrialBalance]:

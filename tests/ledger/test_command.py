@@ -71,3 +71,16 @@ async def test_a_wrong_question_gets_a_sentence_and_no_stack_trace(
     result = await run(*arguments)
     assert result.exit_code == code
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("changed", [{"port": 1}, {"password": "wrong"}, {"database": "no_such_books"}])
+@pytest.mark.usefixtures("filled")
+async def test_books_that_cannot_be_reached_are_one_sentence(
+    database: Database, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
+) -> None:
+    url = sa.make_url(database.app_url).set(**changed)  # type: ignore[arg-type]
+    monkeypatch.setenv("LIUSHUI_DATABASE_URL", url.render_as_string(hide_password=False))
+    result = await run("verify")
+    assert result.exit_code == 1
+    [sentence] = result.output.splitlines()
+    assert sentence.startswith("The database cannot be used (")
