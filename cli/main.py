@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from cli import approvals, keys, ledger, merchants, partners
+from cli import approvals, keys, ledger, matters, merchants, partners
 from cli.demo import demo
 from cli.stack import up, use_local_stack
 
@@ -25,6 +25,7 @@ app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(partners.app, name="partners")
+app.add_typer(matters.app, name="matters")
 
 
 # They bring a stack of their own; every other command works on one that is there.

@@ -87,7 +87,6 @@ class ErrorCode(StrEnum):
     WAIVER_VERSION_UNKNOWN = "WAIVER_VERSION_UNKNOWN"
     WAIVER_NOTICE_REQUIRED = "WAIVER_NOTICE_REQUIRED"
     WAIVER_APPLICATION_EXISTS = "WAIVER_APPLICATION_EXISTS"
-    WAIVER_NOT_AUTHORISED = "WAIVER_NOT_AUTHORISED"
     # Refunds
     PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
     REFUND_EXCEEDS_PAYMENT = "REFUND_EXCEEDS_PAYMENT"
@@ -469,13 +468,6 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "申请审批中",
         "Wait for the decision.",
         "请等待审批。",
-    ),
-    C.WAIVER_NOT_AUTHORISED: ErrorText(
-        K.CONFLICT,
-        "The user has given no authorisation to object to",
-        "用户未授权免验证",
-        "Nothing needs to be done; a code is asked for every payment.",
-        "无需操作，每笔支付均需验证。",
     ),
     C.PAYMENT_NOT_REFUNDABLE: ErrorText(
         K.CONFLICT,

@@ -8,13 +8,8 @@ LiabilityStandard = Literal["negligence", "gross_negligence"]
 
 
 def waiver_cap_minor(issuer_limit_minor: int, law_limit_minor: int) -> int:
-    """The cap that stands beside the merchant's own: the lower of the issuer's and the law's (A3.11c, L6, Q7)."""
+    """The cap that stands beside the merchant's own limit: the lower of the issuer's and the law's (L6, Q7)."""
     return min(issuer_limit_minor, law_limit_minor)
-
-
-def code_needed(amount_minor: int, merchant_limit_minor: int, cap_minor: int) -> bool:
-    """Equal to the limit is free of a code, one minor unit more is not (A3.11c)."""
-    return amount_minor > min(merchant_limit_minor, cap_minor)
 
 
 def liability_standard(verification: str) -> LiabilityStandard:

@@ -224,6 +224,21 @@ async def list_waiver_applications(engine: AsyncEngine) -> list[dict[str, Any]]:
     )
 
 
+async def list_matters(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """What only a person can bring on: open cases, and instructions that wait for an operator; oldest first."""
+    return await _rows(
+        engine,
+        "SELECT c.id AS matter, c.kind AS why, c.subject_id AS subject, c.merchant_id, c.opened_at AS since"
+        " FROM app.case_record c WHERE c.state = 'open'"
+        " UNION ALL SELECT p.id, coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
+        " FROM app.payment p WHERE p.wait_reason = 'operator'"
+        " UNION ALL SELECT r.id, coalesce(r.reason, r.state), r.id, r.merchant_id, r.state_since"
+        " FROM app.refund r WHERE r.wait_reason = 'operator'"
+        " UNION ALL SELECT b.id, coalesce(b.reason, b.state), b.id, b.merchant_id, b.state_since"
+        " FROM app.binding b WHERE b.wait_reason = 'operator' ORDER BY since",
+    )
+
+
 async def list_partners(engine: AsyncEngine) -> list[dict[str, Any]]:
     return await _rows(
         engine, "SELECT code, role, name_en, name_zh, enabled, changed_at FROM app.partner ORDER BY code"

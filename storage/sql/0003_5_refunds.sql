@@ -33,7 +33,7 @@ BEGIN
     PERFORM 1 FROM app.partner WHERE code = p.bank_code AND enabled;
     IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'partner_not_available'; END IF;
     -- The fee goes back in proportion. Should rounding ever want more than is left of it, the payee gives the fen.
-    fee_back := greatest(0, least(p.fee_minor * (given + amount) / p.amount_minor
+    fee_back := greatest(0, least(div(p.fee_minor::numeric * (given + amount), p.amount_minor)::bigint
         - p.fee_refunded_minor - p.fee_refunding_minor, amount, p.fee_minor - p.fee_refunded_minor - p.fee_refunding_minor));
     IF amount > fee_back THEN
         holds := holds || jsonb_build_object('action', 'hold', 'key', p.id || ':' || (i->>'id') || ':payee', 'kind', 'refund',

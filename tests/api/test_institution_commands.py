@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from cli.main import app
@@ -70,6 +71,22 @@ async def test_a_partner_is_switched_off_and_on_and_registration_leaves_it_off(s
     assert [row["code"] for row in off] == ["HBRB"]
     assert (await run("partners", "enable", "HBRB")).exit_code == 0
     assert (await run("partners", "enable", "NONE")).exit_code == 1
+
+
+async def test_what_waits_for_a_person_is_listed_with_its_reason(stage: Stage, run) -> None:  # type: ignore[no-untyped-def]
+    assert "Nothing waits for a person." in (await run("matters", "list")).output
+    merchant = await stage.merchant()
+    async with stage.database.owner_engine.begin() as connection:
+        await connection.execute(
+            sa.text(
+                "INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)"
+                " VALUES ('case_1', 'operator_needed', 'rfd_1', :merchant, now())"
+            ),
+            {"merchant": merchant.id},
+        )
+    listed = (await run("matters", "list")).output
+    assert "case_1" in listed
+    assert "operator_needed" in listed
 
 
 async def test_registering_the_institution_again_changes_nothing(stage: Stage) -> None:

@@ -55,7 +55,7 @@ def test_every_code_that_the_api_documents_is_tried_here(stage: Stage) -> None:
 
 
 def test_codes_that_no_address_answers_with_are_known(stage: Stage) -> None:
-    assert set(ErrorCode) - _documented_anywhere(stage) == {C.BANK_NO_ANSWER, C.WAIVER_NOT_AUTHORISED}
+    assert set(ErrorCode) - _documented_anywhere(stage) == {C.BANK_NO_ANSWER}
 
 
 def test_every_refusal_that_the_api_documents_is_a_problem_with_codes(stage: Stage) -> None:
