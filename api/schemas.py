@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.strict_json import field_name
 from domain.banking import FourElements
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
+from domain.identity import holds_id_number
 from domain.instructions import Channel, ConsentKind
 from domain.money import AmountMinor, Currency
 
@@ -29,11 +31,22 @@ Instant = Annotated[
     BeforeValidator(_read_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "description": "RFC 3339 with a zone."}),
 ]
+
+
+def _read_reference(value: str) -> str:
+    """References reach operators, records and Temporal in plain, so a valid ID number is no reference."""
+    if holds_id_number(value):
+        raise PydanticCustomError("personal_data", "holds personal data")
+    return value
+
+
+NoPersonalData = AfterValidator(_read_reference)
 UserId = Annotated[str, Field(pattern=r"^usr_[0-9A-HJKMNP-TV-Z]{26}$")]
 BindingId = Annotated[str, Field(pattern=r"^bnd_[0-9A-HJKMNP-TV-Z]{26}$")]
 Reference = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="An opaque reference of yours; never personal data."),
+    NoPersonalData,
 ]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in lower-case hex.")]
 
@@ -62,7 +75,7 @@ class NewConsent(Body):
     content_hash: Hash | None = Field(default=None, description="Needed for `agreement`.")
     channel: Channel = Field(examples=["app"])
     acted_at: Instant = Field(examples=["2026-11-22T08:00:00Z"])
-    evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$")] | None = Field(
+    evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] | None = Field(
         default=None, examples=["click-log:991"]
     )
 
@@ -87,7 +100,7 @@ class OrderToPay(Body):
 
     user_id: UserId = Field(examples=["usr_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"])
     binding_id: BindingId = Field(examples=["bnd_01KB5N3E4H6Q8Z2T7V9W0X1Y2S"])
-    order_number: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/#-]{1,64}$")] = Field(
+    order_number: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/#-]{1,64}$"), NoPersonalData] = Field(
         description="Yours; one order is paid once. No personal data.", examples=["order-20261122-0001"]
     )
     amount_minor: AmountMinor = Field(description="In minor units: 100 is 1.00 CNY.", examples=[12800])
@@ -148,6 +161,7 @@ _FAULTS = {
     "less_than_equal": "out_of_range",
     "string_pattern_mismatch": "wrong_format",
     "value_error": "wrong_format",
+    "personal_data": "personal_data",
 }
 ELEMENTS = tuple(FourElements.model_fields)
 

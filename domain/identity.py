@@ -226,6 +226,22 @@ _CHINESE_NAME = re.compile(f"[{_HAN}]+(?:·[{_HAN}]+)*")
 _LATIN_NAME = re.compile(f"[{_LATIN}]+(?:[ '’.,-]{{1,2}}[{_LATIN}]+)*\\.?")
 
 
+_ID_NUMBER_SHAPE = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])", re.ASCII)
+
+
+def holds_id_number(text: str) -> bool:
+    """Whether a valid mainland ID number stands in a text that should be an opaque reference (birth from 1900 to 2099)."""
+    return any(_is_id_number(found.upper()) for found in _ID_NUMBER_SHAPE.findall(text))
+
+
+def _is_id_number(text: str) -> bool:
+    try:
+        birth = birth_date(text)
+    except ValueError:
+        return False
+    return 1900 <= birth.year <= 2099 and _check_digit(text[:17]) == text[17]
+
+
 # The ranges that the numbering plan gives to mobiles; a test compares them with `phonenumbers`.
 _MAINLAND_MOBILE = re.compile(
     r"1(?:610\d|740[0-5])\d{6}|1(?:[38]\d|4[57]|[59][0-35-9]|6[25-7]|7[0-35-8])\d{8}", re.ASCII

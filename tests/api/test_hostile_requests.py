@@ -251,3 +251,13 @@ async def test_a_caller_that_never_ends_its_body_is_let_go_and_is_no_failure_of_
     assert answers[0]["status"] == 400
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
     assert len(await hostile.records(outcome="refused", reason="request_invalid")) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "user-"])
+async def test_an_id_number_is_no_reference(stage: Stage, prefix: str) -> None:
+    merchant = await stage.merchant()
+    body = {"merchant_user_ref": f"{prefix}{ELEMENTS['id_number']}", "type": "individual", "region": "CN"}
+    answer = await merchant.post("/v1/users", body)
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"field": "merchant_user_ref", "code": "personal_data"}]
+    assert ELEMENTS["id_number"] not in answer.text

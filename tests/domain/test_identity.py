@@ -22,6 +22,7 @@ from domain.identity import (
     capacity_on,
     card_number_warnings,
     check_elements,
+    holds_id_number,
     normalise,
 )
 from domain.personal_data import PersonalField
@@ -282,3 +283,18 @@ def test_age_grows_by_one_and_never_shrinks(birth: date, days: int) -> None:
 def test_nobody_has_an_age_before_birth() -> None:
     with pytest.raises(ValueError, match="not born yet"):
         age_on(TODAY, TODAY - timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("reference", "held"),
+    [
+        ("110105199003077657", True),
+        ("user-11010119900307803x", True),
+        ("11010519900307765X", False),
+        ("order-20261122-000001", False),
+        ("2026112217350000123456", False),
+        ("customer-8812", False),
+    ],
+)
+def test_a_valid_id_number_in_a_reference_is_noticed(reference: str, *, held: bool) -> None:
+    assert holds_id_number(reference) is held
