@@ -230,7 +230,7 @@ _ID_NUMBER_SHAPE = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])", re.AS
 
 
 def holds_id_number(text: str) -> bool:
-    """Whether a valid mainland ID number stands in a text that should be an opaque reference (birth from 1900 to 2099)."""
+    """Whether a valid mainland ID number (birth from 1900 on) stands in a text that should be an opaque reference."""
     return any(_is_id_number(found.upper()) for found in _ID_NUMBER_SHAPE.findall(text))
 
 
