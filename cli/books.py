@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain import chart
 from domain.identifiers import BankStep, IdPrefix, request_number
 from domain.money import format_amount
-from ledger import chart
 from ledger.reading import read_balance
 from ledger.tables import account, transfer
 

@@ -7,22 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from domain.settlement import Transfer, TransferKind
-
-
-def reserve_account(bank_code: str, currency: str) -> str:
-    """The institution's client-money account at a bank."""
-    return f"reserve:{bank_code}:{currency}"
-
-
-def suspense_account(currency: str) -> str:
-    """Money that is here and is nobody's yet."""
-    return f"suspense:{currency}"
-
-
-def fee_income_account(currency: str) -> str:
-    """What the institution earned."""
-    return f"fee_income:{currency}"
+from domain import chart
+from domain.transfers import Direction, Post, PostHold, ReleaseHold, Transfer, TransferKind
 
 
 def collection(  # noqa: PLR0917 - an entry reads as who, where, to whom, how much
@@ -36,14 +22,14 @@ def collection(  # noqa: PLR0917 - an entry reads as who, where, to whom, how mu
 ) -> tuple[Transfer, ...]:
     """A bank has debited the payer: the reserve grows, the payee is owed the amount and pays the fee out of it."""
     received = _post(
-        f"{payment_id}:collection", "collection", payment_id, at,
-        debit=reserve_account(bank_code, currency), credit=payee_account, currency=currency, amount=amount_minor,
+        f"{payment_id}:collection", TransferKind.COLLECTION, payment_id, at,
+        debit=chart.reserve(bank_code, currency), credit=payee_account, currency=currency, amount=amount_minor,
     )  # fmt: skip
     if not fee_minor:
         return (received,)
     charged = _post(
-        f"{payment_id}:fee", "fee", payment_id, at,
-        debit=payee_account, credit=fee_income_account(currency), currency=currency, amount=fee_minor,
+        f"{payment_id}:fee", TransferKind.FEE, payment_id, at,
+        debit=payee_account, credit=chart.fee_income(currency), currency=currency, amount=fee_minor,
     )  # fmt: skip
     return received, charged
 
@@ -54,8 +40,8 @@ def late_collection(
     """A debit succeeded after its order was over: the money is here, is the payer's, and goes back."""
     return (
         _post(
-            f"{payment_id}:late-collection", "collection", payment_id, at,
-            debit=reserve_account(bank_code, currency), credit=suspense_account(currency),
+            f"{payment_id}:late-collection", TransferKind.COLLECTION, payment_id, at,
+            debit=chart.reserve(bank_code, currency), credit=chart.suspense(currency),
             currency=currency, amount=amount_minor,
         ),
     )  # fmt: skip
@@ -67,8 +53,8 @@ def late_refund(
     """The bank has given a late success back to the payer."""
     return (
         _post(
-            f"{payment_id}:late-refund", "late_refund", payment_id, at,
-            debit=suspense_account(currency), credit=reserve_account(bank_code, currency),
+            f"{payment_id}:late-refund", TransferKind.LATE_REFUND, payment_id, at,
+            debit=chart.suspense(currency), credit=chart.reserve(bank_code, currency),
             currency=currency, amount=amount_minor,
         ),
     )  # fmt: skip
@@ -82,35 +68,29 @@ def refund_holds(payment_id: str, refund_id: str, amount_minor: int, fee_back_mi
 
 def refund_done(payment_id: str, holds: list[str], at: datetime) -> tuple[Transfer, ...]:
     """The bank has paid the refund: what was held leaves."""
-    return tuple(
-        Transfer(action="post_hold", key=f"{hold}:post", hold=hold, instruction=payment_id, booked_at=at)
-        for hold in holds
-    )
+    return tuple(PostHold(key=f"{hold}:post", hold=hold, instruction=payment_id, booked_at=at) for hold in holds)
 
 
 def refund_failed(payment_id: str, holds: list[str], at: datetime) -> tuple[Transfer, ...]:
     """The bank has definitely not paid: what was held is free again."""
-    return tuple(
-        Transfer(action="release_hold", key=f"{hold}:release", hold=hold, instruction=payment_id, booked_at=at)
-        for hold in holds
-    )
+    return tuple(ReleaseHold(key=f"{hold}:release", hold=hold, instruction=payment_id, booked_at=at) for hold in holds)
+
+
+_DIRECTIONS = {TransferKind.COLLECTION: Direction.IN, TransferKind.LATE_REFUND: Direction.OUT}
 
 
 def _post(
-    key: str,
-    kind: TransferKind,
-    payment_id: str,
-    at: datetime,
-    *,
-    debit: str,
-    credit: str,
-    currency: str,
-    amount: int,
-) -> Transfer:
-    direction = {"collection": "in", "late_refund": "out"}.get(kind, "internal")
-    return Transfer.model_validate(
-        {
-            "action": "post", "key": key, "kind": kind, "instruction": payment_id, "booked_at": at, "reference": key,
-            "direction": direction, "debit": debit, "credit": credit, "currency": currency, "amount": amount,
-        }
-    )  # fmt: skip
+    key: str, kind: TransferKind, payment_id: str, at: datetime, *, debit: str, credit: str, currency: str, amount: int
+) -> Post:
+    return Post(
+        key=key,
+        kind=kind,
+        direction=_DIRECTIONS.get(kind, Direction.INTERNAL),
+        debit=debit,
+        credit=credit,
+        currency=currency,
+        amount=amount,
+        instruction=payment_id,
+        reference=key,
+        booked_at=at,
+    )

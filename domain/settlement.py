@@ -7,28 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.money import AmountMinor, Currency
-
-TransferKind = Literal["collection", "fee", "refund", "fee_refund", "late_refund"]
-
-
-class Transfer(BaseModel):
-    """One double entry, or the end of a hold; account codes as in `ledger/chart.py`, amounts in minor units."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: Literal["post", "hold", "post_hold", "release_hold"]
-    key: str
-    instruction: str
-    booked_at: datetime
-    kind: TransferKind | None = None
-    direction: Literal["in", "out", "internal"] | None = None
-    debit: str | None = None
-    credit: str | None = None
-    currency: Currency | None = None
-    amount: AmountMinor | None = None
-    reference: str | None = None
-    hold: str | None = None
+from domain.transfers import Transfer
 
 
 class Settlement(BaseModel):

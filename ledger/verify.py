@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncResult
 
-from ledger.chart import NORMAL_SIDE, AccountKind
+from domain.chart import NORMAL_SIDE, AccountKind
 from ledger.tables import account, balance, transfer
 
 MAX_FINDINGS = 1000

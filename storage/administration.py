@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from domain import chart
 from domain.identifiers import IdPrefix, identifier
 from domain.policy import Policy
-from ledger import chart
 
 CURRENCY = "CNY"
 SECRET_BYTES = 32

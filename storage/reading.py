@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain import chart
 from domain.limits import LimitWindow
-from ledger import chart
 from ledger.reading import AccountNotFoundError, Balance, StatementEntry, read_balance, read_statement
 
 Resource = dict[str, Any]

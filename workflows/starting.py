@@ -17,6 +17,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from domain import chart
 from domain.money import format_amount
 from domain.states import PaymentState, RefundState
 from workflows import names
@@ -188,11 +189,8 @@ def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearc
 
 def payment_order(payment: Resource, merchant_id: str) -> PaymentOrder:
     """The order of a payment's process from its resource (`app.payment_view`)."""
-    account = (
-        f"merchant_pending:{merchant_id}:{payment['currency']}"
-        if payment["payee_kind"] == "merchant"
-        else f"user:{payment['user_id']}:{payment['currency']}"
-    )
+    owed = chart.merchant_pending(merchant_id, payment["currency"])
+    account = owed if payment["payee_kind"] == "merchant" else chart.user(payment["user_id"], payment["currency"])
     return PaymentOrder(
         payment_id=payment["id"],
         merchant_id=merchant_id,

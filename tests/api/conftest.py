@@ -22,6 +22,7 @@ from api.services import Services
 from banks.card_prefixes import read_card_prefixes
 from banks.directory import BankDirectory, BankRegister
 from config.policy import read_agreement, read_policy
+from domain import chart
 from domain.banking import (
     BankAnswer,
     BankCapabilities,
@@ -35,7 +36,6 @@ from domain.identifiers import BankStep, request_number
 from domain.instructions import ClaimEffect
 from domain.policy import Policy
 from domain.settlement import Settlement
-from ledger import chart
 from runtime.id_source import UlidSource
 from storage.administration import SCOPES, Act, create_merchant, issue_key, register_institution
 from storage.batcher import Batcher

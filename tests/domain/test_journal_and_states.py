@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.journal import collection, late_collection, late_refund, refund_done, refund_failed, refund_holds
-from domain.settlement import Transfer
 from domain.states import (
     BINDING_FINAL_STATES,
     BINDING_LIVE_STATES,
@@ -23,6 +22,7 @@ from domain.states import (
     BindingState,
     PaymentState,
 )
+from domain.transfers import Transfer
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 PAYEE = "merchant_pending:mch_1:CNY"

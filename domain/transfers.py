@@ -1,4 +1,4 @@
-"""What can be asked of the ledger: the transfers that a settlement hands to `ledger.apply`, and its refusals.
+"""What can be asked of the ledger: the transfers that a settlement hands to `ledger.apply`.
 
 A transfer is idempotent by `key` (up to 100 of `A-Z a-z 0-9 _ . : / -`, like `instruction` and `reference`): the same
 key with the same content changes nothing, with other content it is refused. The moment of booking is not content.
@@ -6,10 +6,8 @@ key with the same content changes nothing, with other content it is refused. The
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -55,23 +53,6 @@ class Direction(StrEnum):
     IN = "in"
     OUT = "out"
     INTERNAL = "internal"
-
-
-class LedgerErrorCode(StrEnum):
-    """Why an item was refused; nothing of it was written."""
-
-    INVALID_TRANSFER = "invalid_transfer"
-    INVALID_AMOUNT = "invalid_amount"
-    TOO_MANY_TRANSFERS = "too_many_transfers"
-    KEY_REUSED = "key_reused"
-    ACCOUNT_NOT_FOUND = "account_not_found"
-    ACCOUNT_CLOSED = "account_closed"
-    CURRENCY_MISMATCH = "currency_mismatch"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    HOLD_NOT_FOUND = "hold_not_found"
-    HOLD_ALREADY_ENDED = "hold_already_ended"
-    AMOUNT_EXCEEDS_HOLD = "amount_exceeds_hold"
-    BALANCE_OUT_OF_RANGE = "balance_out_of_range"
 
 
 class _Transfer(BaseModel):
@@ -121,15 +102,4 @@ class ReleaseHold(_Transfer):
     instruction: Reference | None = None
 
 
-Transfer = Post | Hold | PostHold | ReleaseHold
-
-
-def as_json(transfers: Sequence[Transfer]) -> list[dict[str, Any]]:
-    """The `transfers` of an item for `ledger.apply`; its parts happen all or not at all."""
-    return [transfer.model_dump(mode="json", exclude_none=True) for transfer in transfers]
-
-
-def reversal_of(posted: Post, *, key: str, reference: str, booked_at: datetime) -> Post:
-    """The transfer that undoes another one; corrections are always new transfers."""
-    opposite = {"debit": posted.credit, "credit": posted.debit, "kind": TransferKind.REVERSAL}
-    return Post(**{**posted.model_dump(), **opposite, "key": key, "reference": reference, "booked_at": booked_at})
+Transfer = Annotated[Post | Hold | PostHold | ReleaseHold, Field(discriminator="action")]
