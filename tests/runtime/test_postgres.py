@@ -146,6 +146,7 @@ def test_programs_that_the_servers_account_cannot_read_are_copied_with_their_lib
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = postgres._wheel_folder()
+    folder.chmod(0o755)  # or the data would move to the machine's own place for them, and stay there
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     shutil.copytree(package / "pginstall", closed / package.name / "pginstall")
