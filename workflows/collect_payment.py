@@ -163,8 +163,9 @@ class CollectPayment:
 
     async def _succeed(self, result: EffectResult) -> ProcessResult:
         """In time it is the payee's; after the order was over it is booked and goes back (A4.1c)."""
-        order = self._order
-        now = workflow.now()
+        order, now = self._order, workflow.now()
+        if self._is_late(now):
+            return await self._give_back(result)
         transfers = collection(
             order.payment_id,
             order.bank_code,
@@ -174,8 +175,6 @@ class CollectPayment:
             order.currency,
             now,
         )
-        if self._is_late(now):
-            return await self._give_back(result)
         settled = await settle(
             self._settlement(
                 "succeeded", PaymentState.SUCCEEDED, "debit", "done",
@@ -187,7 +186,7 @@ class CollectPayment:
 
     def _is_late(self, now: datetime) -> bool:
         """An answer on its way when the order expires is in time; one the merchant had to do without is not."""
-        shown_unknown = self._shown_unknown or self._order.resumed
+        shown_unknown = self._shown_unknown or self._order.resumed or self._order.state == PaymentState.UNKNOWN
         grace = timedelta(0) if shown_unknown else policies.GRACE_FOR_ANSWER_UNDER_WAY
         return now > self._order.order_expires_at + grace
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from tests.storage.books import BANK
 from tests.workflows.conftest import BINDING_LIFE, House
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from workflows import names
+from workflows.collect_payment import CollectPayment
+from workflows.messages import PaymentOrder
 from workflows.names import Process
 
 End = Callable[[House, Process, str], Awaitable[None]]
@@ -238,3 +240,15 @@ async def test_what_runs_well_keeps_no_lost_process_from_its_turn(
     later: datetime = await house.now() + UNFINISHED_AFTER * 2
     sweeper = Sweeper(house.books.app, house.processes, lambda: later, BINDING_LIFE)
     assert [await sweeper.sweep() for _ in range(4)] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("state", "late"), [("unknown", True), ("sending", False), (None, False)])
+def test_a_revived_process_knows_that_its_payment_had_been_shown_as_unknown(state: str | None, *, late: bool) -> None:
+    """What the merchant was told before the process was lost decides, not what the new process remembers."""
+    expiry = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
+    order = PaymentOrder(
+        payment_id="pay_1", merchant_id="mch_1", user_id="usr_1", order_number="1", bank_code="HBRB", amount_minor=100,
+        fee_minor=0, currency="CNY", payee_account="merchant_pending:mch_1:CNY", verification="waived",
+        order_expires_at=expiry, state=state,
+    )  # fmt: skip
+    assert CollectPayment(order)._is_late(expiry + timedelta(seconds=5)) is late
