@@ -38,7 +38,7 @@ _ROWS = (
 
 
 async def provision_local(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Prepares both databases of the local stack and registers the institution; answers the URLs of the four roles."""
+    """Prepares both databases of the local stack and registers the institution; answers the URLs of the roles."""
     urls = await provision(admin_url, DATABASE, KEY_DATABASE, Passwords(**passwords))
     await register(urls.owner, SystemClock().now())
     return urls.model_dump()

@@ -187,16 +187,37 @@ class ApplicationSettings(ProcessSettings):
 
 
 class ApiSettings(ApplicationSettings):
-    """The merchant API."""
+    """The merchant API; `webhook_key` seals the secrets by which webhooks are signed."""
 
+    webhook_key: Key
     api_host: BindHost = "127.0.0.1"
     api_port: Port
+    webhook_private_networks: bool = False
 
 
 class WorkerSettings(ApplicationSettings):
     """The worker."""
 
     worker_health_port: Port
+
+
+class OpsSettings(ApplicationSettings):
+    """The operators' API: `database_url` is that of the ops role; `operator_key` seals second-factor secrets."""
+
+    operator_key: Key
+    ops_port: Port
+
+
+class WebhookSettings(ProcessSettings):
+    """The webhook sender: `database_url` is that of the webhooks role; no key of the vault or of a bank.
+
+    `webhook_private_networks` lets it call loopback and private addresses; for local stacks and closed networks only.
+    """
+
+    database_url: DatabaseUrl
+    webhook_key: Key
+    webhook_health_port: Port
+    webhook_private_networks: bool = False
 
 
 class MigrationSettings(ProcessSettings):

@@ -26,6 +26,8 @@ PORT_NAMES = (
     "simulator",
     "api",
     "worker_health",
+    "ops",
+    "webhook_health",
 )
 # Above the longest time-out of a bank, so that a worker that is told to stop finishes the call it is in.
 WORKER_GRACE_SECONDS = 45.0
@@ -63,7 +65,7 @@ class StackLayout:
     def addresses(self) -> dict[str, str]:
         """By name; a Temporal server of somebody else is shown where its profile says."""
         http = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
-        found = {name: http[name] for name in ("api", "codec", "simulator", "worker_health", "temporal_ui")}
+        found = {name: http[name] for name in ("api", "codec", "ops", "simulator", "worker_health", "temporal_ui")}
         found |= {"api_docs": f"{http['api']}/docs", "temporal": f"127.0.0.1:{self.ports['temporal']}"}
         if not self.own_temporal:
             found["temporal"] = connection(self.variables)["target_host"]
@@ -91,6 +93,8 @@ class StackLayout:
             "simulator": self._simulator_variables,
             "api": self._api_variables,
             "worker": self._worker_variables,
+            "ops": self._ops_variables,
+            "webhooks": self._webhook_variables,
             "migrations": self._migration_variables,
         }
         own = special[name]() if name in special else {}
@@ -241,13 +245,39 @@ class StackLayout:
 
     def _api_variables(self) -> dict[str, str]:
         port = str(self.ports["api"])
-        return {**self._application_variables(), "LIUSHUI_API_HOST": "127.0.0.1", "LIUSHUI_API_PORT": port}
+        return {
+            **self._application_variables(),
+            **self._webhook_rules(),
+            "LIUSHUI_API_HOST": "127.0.0.1",
+            "LIUSHUI_API_PORT": port,
+        }
 
     def _worker_variables(self) -> dict[str, str]:
         return {
             **self._application_variables(),
             "LIUSHUI_WORKER_HEALTH_PORT": str(self.ports["worker_health"]),
         }
+
+    def _ops_variables(self) -> dict[str, str]:
+        return {
+            **self._application_variables(),
+            "LIUSHUI_DATABASE_URL": self._database_url("ops"),
+            "LIUSHUI_OPERATOR_KEY": self.secrets.operator_key,
+            "LIUSHUI_OPS_PORT": str(self.ports["ops"]),
+        }
+
+    def _webhook_variables(self) -> dict[str, str]:
+        return {
+            "LIUSHUI_ENVIRONMENT": "local",
+            "LIUSHUI_LOG_LEVEL": self.variables.get("LIUSHUI_LOG_LEVEL", "INFO"),
+            "LIUSHUI_DATABASE_URL": self._database_url("webhooks"),
+            "LIUSHUI_WEBHOOK_HEALTH_PORT": str(self.ports["webhook_health"]),
+            **self._webhook_rules(),
+        }
+
+    def _webhook_rules(self) -> dict[str, str]:
+        # On a developer's machine the merchant's endpoint is on the same machine.
+        return {"LIUSHUI_WEBHOOK_KEY": self.secrets.webhook_key, "LIUSHUI_WEBHOOK_PRIVATE_NETWORKS": "true"}
 
     def _migration_variables(self) -> dict[str, str]:
         return {

@@ -29,8 +29,8 @@ _MAX_LOG_BYTES = 50 * 1024 * 1024
 
 Environment = Callable[[], Mapping[str, str]]
 Probe = Callable[[], None]
-# Takes the admin URL and the passwords of the roles `owner, app, key_owner, key_app`; creates roles and
-# databases, migrates, and answers the URLs of the four.
+# Takes the admin URL and the passwords of the roles by name; creates roles and
+# databases, migrates, and answers their URLs.
 Provision = Callable[[str, Mapping[str, str]], Awaitable[Mapping[str, str]]]
 
 

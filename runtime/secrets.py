@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _PASSWORD_BYTES = 24
 _KEY_BYTES = 32
+_ADDED_LATER = frozenset({"operator_key", "webhook_key", "ops_password", "webhooks_password"})
 
 
 class LocalSecretsError(Exception):
@@ -32,7 +33,7 @@ def _password() -> str:
 
 
 class LocalSecrets(BaseModel):
-    """Keys are base64 of 32 bytes; passwords are those of the four database roles."""
+    """Keys are base64 of 32 bytes; passwords are those of the database roles."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -40,9 +41,13 @@ class LocalSecrets(BaseModel):
     index_key: str = Field(repr=False, default_factory=_key)
     payload_keys: str = Field(repr=False, default_factory=lambda: f"local-1:{_key()}")
     bank_signing_key: str = Field(repr=False, default_factory=_key)
+    operator_key: str = Field(repr=False, default_factory=_key)
+    webhook_key: str = Field(repr=False, default_factory=_key)
     simulator_signing_key: str = Field(repr=False, default_factory=_key)
     owner_password: str = Field(repr=False, default_factory=_password)
     app_password: str = Field(repr=False, default_factory=_password)
+    ops_password: str = Field(repr=False, default_factory=_password)
+    webhooks_password: str = Field(repr=False, default_factory=_password)
     key_owner_password: str = Field(repr=False, default_factory=_password)
     key_app_password: str = Field(repr=False, default_factory=_password)
 
@@ -52,6 +57,8 @@ class LocalSecrets(BaseModel):
         return {
             "owner": self.owner_password,
             "app": self.app_password,
+            "ops": self.ops_password,
+            "webhooks": self.webhooks_password,
             "key_owner": self.key_owner_password,
             "key_app": self.key_app_password,
         }
@@ -96,8 +103,12 @@ def _read(path: Path) -> LocalSecrets:
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     try:
-        # A file of an older version lacks what was added since; what it lacks is not made up silently.
-        needed = dict.fromkeys(LocalSecrets.model_fields)
-        return LocalSecrets.model_validate({**needed, **json.loads(path.read_text())})
+        stored = json.loads(path.read_text())
+        # What a release added encrypts nothing yet in the data of an older one. Anything else is not made up silently.
+        needed = dict.fromkeys(LocalSecrets.model_fields.keys() - _ADDED_LATER)
+        found = LocalSecrets.model_validate({**needed, **stored})
     except (ValueError, TypeError):
         raise LocalSecretsError(f"{path} cannot be read as the secrets of a local stack") from None
+    if not stored.keys() >= _ADDED_LATER:
+        write_private(path, found.model_dump_json(indent=2) + "\n")
+    return found

@@ -64,14 +64,15 @@ def _run_migrations(connection: sa.Connection) -> None:
 
 
 def execute_sql_file(path: Path) -> None:
-    """Runs a file of statements inside a migration, with `{owner}` and `{app}` replaced by the database's role names.
+    """Runs a file of statements inside a migration; `{owner}`, `{app}`, `{ops}`, `{webhooks}` become role names.
 
-    The names follow from the database's own: `liushui` has `liushui_owner` and `liushui_app`.
+    Their names follow from the database's own: `liushui` has `liushui_owner`, `liushui_app` and so on.
     """
     bind = op.get_bind()
     database = bind.execute(sa.text("SELECT current_database()")).scalar_one()
     text = path.read_text(encoding="utf-8")
-    text = text.replace("{owner}", f'"{database}_owner"').replace("{app}", f'"{database}_app"')
+    for role in ("owner", "app", "ops", "webhooks"):
+        text = text.replace(f"{{{role}}}", f'"{database}_{role}"')
     adapted = bind.connection.dbapi_connection
     assert adapted is not None  # noqa: S101
     adapted.run_async(lambda driver: driver.execute(text))

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable, Mapping
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,29 +27,37 @@ class ProvisioningError(Exception):
     """The server cannot be prepared; the message says what the admin account lacks."""
 
 
+# Besides its owner the main database has one role a process: what each may do is granted by the migrations.
+_ROLES_OF_MAIN = ("app", "ops", "webhooks")
+
+
 class Passwords(BaseModel):
-    """Passwords of the four roles, printable ASCII; the server only ever sees their SCRAM verifiers."""
+    """Passwords of the roles, printable ASCII; the server only ever sees their SCRAM verifiers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    ops: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    webhooks: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
 
     @classmethod
     def generate(cls) -> Passwords:
-        """Four random passwords; keep them, or the next `provision` sets others."""
+        """Random passwords; keep them, or the next `provision` sets others."""
         return cls(**{name: secrets.token_urlsafe(24) for name in cls.model_fields})
 
 
 class Urls(BaseModel):
-    """`postgresql+asyncpg://` URLs of the four roles; they hold passwords."""
+    """`postgresql+asyncpg://` URLs of the roles; they hold passwords."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     owner: str = Field(repr=False)
     app: str = Field(repr=False)
+    ops: str = Field(repr=False)
+    webhooks: str = Field(repr=False)
     key_owner: str = Field(repr=False)
     key_app: str = Field(repr=False)
 
@@ -62,8 +71,9 @@ async def provision(admin_url: str, database: str, key_database: str, passwords:
     admin = await _connect(admin_url)
     try:
         await admin.execute("SELECT pg_advisory_lock($1)", _PROVISION_LOCK)
-        await _prepare(admin, database, passwords.owner, passwords.app)
-        await _prepare(admin, key_database, passwords.key_owner, passwords.key_app)
+        of_main = {name: getattr(passwords, name) for name in _ROLES_OF_MAIN}
+        await _prepare(admin, database, passwords.owner, of_main)
+        await _prepare(admin, key_database, passwords.key_owner, {"app": passwords.key_app})
         await _close_public_schema(urls.owner)
         await _close_public_schema(urls.key_owner)
         await upgrade(urls.owner, Tree.MAIN)
@@ -86,23 +96,25 @@ async def _connect(admin_url: str) -> asyncpg.Connection:
     return admin
 
 
-async def _prepare(admin: asyncpg.Connection, database: str, owner_password: str, app_password: str) -> None:
-    owner, app = f"{database}_owner", f"{database}_app"
+async def _prepare(admin: asyncpg.Connection, database: str, owner_password: str, passwords: Mapping[str, str]) -> None:
+    owner = f"{database}_owner"
     await _ensure_role(admin, owner, owner_password)
-    await _ensure_role(admin, app, app_password)
+    for suffix, password in passwords.items():
+        await _ensure_role(admin, f"{database}_{suffix}", password)
     if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
         await _become_able_to_give_to(admin, owner)
         # The locale that every server has; nothing here is sorted for a human eye.
         template = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
         await admin.execute(f'CREATE DATABASE "{database}" OWNER "{owner}" {template}')
-    await restrict_access(admin, database, owner, app)
+    await restrict_access(admin, database, owner, [f"{database}_{suffix}" for suffix in passwords])
 
 
-async def restrict_access(admin: asyncpg.Connection, database: str, owner: str, app: str) -> None:
-    """Only the owner and the app role may connect, and the app role may not make temporary tables."""
+async def restrict_access(admin: asyncpg.Connection, database: str, owner: str, others: Iterable[str]) -> None:
+    """Only the owner and the named roles may connect, and those may not make temporary tables."""
     await _become_able_to_give_to(admin, owner)
     await admin.execute(f'REVOKE ALL ON DATABASE "{database}" FROM PUBLIC')
-    await admin.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{app}"')
+    for role in others:
+        await admin.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{role}"')
 
 
 async def _ensure_role(admin: asyncpg.Connection, role: str, password: str) -> None:
@@ -148,6 +160,8 @@ def _urls(admin_url: str, database: str, key_database: str, passwords: Passwords
     return Urls(
         owner=_role_url(base, database, "owner", passwords.owner),
         app=_role_url(base, database, "app", passwords.app),
+        ops=_role_url(base, database, "ops", passwords.ops),
+        webhooks=_role_url(base, database, "webhooks", passwords.webhooks),
         key_owner=_role_url(base, key_database, "owner", passwords.key_owner),
         key_app=_role_url(base, key_database, "app", passwords.key_app),
     )

@@ -32,12 +32,16 @@ class Database:
     name: str
     app_url: str
     owner_url: str
+    ops_url: str
+    webhooks_url: str
     key_name: str
     key_app_url: str
     key_owner_url: str
     admin_url: str
     app_engine: AsyncEngine
     owner_engine: AsyncEngine
+    ops_engine: AsyncEngine
+    webhooks_engine: AsyncEngine
     key_app_engine: AsyncEngine
     key_owner_engine: AsyncEngine
 
@@ -104,17 +108,22 @@ class _Clone:
         await self._create()
         main, keys = self._name, self._key_name
         app_url, owner_url = _on(self._urls.app, main), _on(self._urls.owner, main)
+        ops_url, webhooks_url = _on(self._urls.ops, main), _on(self._urls.webhooks, main)
         key_app_url, key_owner_url = _on(self._urls.key_app, keys), _on(self._urls.key_owner, keys)
         return Database(
             name=main,
             app_url=app_url,
             owner_url=owner_url,
+            ops_url=ops_url,
+            webhooks_url=webhooks_url,
             key_name=keys,
             key_app_url=key_app_url,
             key_owner_url=key_owner_url,
             admin_url=_on(self._admin_url, main),
             app_engine=self._engine(app_url),
             owner_engine=self._engine(owner_url),
+            ops_engine=self._engine(ops_url),
+            webhooks_engine=self._engine(webhooks_url),
             key_app_engine=self._engine(key_app_url),
             key_owner_engine=self._engine(key_owner_url),
         )
@@ -134,7 +143,8 @@ class _Clone:
         try:
             for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
                 await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"')
-                await restrict_access(admin, name, f"{template}_owner", f"{template}_app")
+                suffixes = ("app", "ops", "webhooks") if template == _TEMPLATE else ("app",)
+                await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
         finally:
             await admin.close()
 

@@ -281,7 +281,7 @@ def test_each_process_gets_only_the_secrets_it_needs(folder: Path) -> None:
             "codec": {"payload_keys"},
             "simulator": {"simulator_signing_key"},
             "temporal": set(),
-            "api": {"master_key", "index_key", "payload_keys", "bank_signing_key"},
+            "api": {"master_key", "index_key", "payload_keys", "bank_signing_key", "webhook_key"},
             "worker": {"master_key", "index_key", "payload_keys", "bank_signing_key"},
         }
         for part, names in allowed.items():

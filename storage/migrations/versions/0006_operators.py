@@ -1,0 +1,20 @@
+"""Operators, their roles, credentials and sessions, and what each of them read."""
+
+from pathlib import Path
+
+from storage.migrate import execute_sql_file
+
+revision = "0006_operators"
+down_revision = "0005_signatures"
+branch_labels = None
+depends_on = None
+
+_SQL = Path(__file__).resolve().parents[2] / "sql"
+
+
+def upgrade() -> None:
+    execute_sql_file(_SQL / "0006_operators.sql")
+
+
+def downgrade() -> None:
+    execute_sql_file(_SQL / "0006_down.sql")

@@ -1,0 +1,2 @@
+-- Decisions, restrictions and withdrawals, and the send claim that meets them.
+SELECT 1;
