@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from api.problems import MEDIA_TYPE, document, status_of
 from api.schemas import Body, Problem
-from domain.error_codes import ERROR_TEXTS, ErrorCode
+from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 
 C = ErrorCode
 # What any address of the API may answer.
@@ -129,7 +129,7 @@ def complete(openapi: dict[str, Any]) -> dict[str, Any]:
             "description": "`lsk_{ULID}_{secret}`, issued by the institution.",
         }
     }
-    openapi["x-error-codes"] = {code.value: problem_example(code) for code in ERROR_TEXTS}
+    openapi["x-error-codes"] = {c.value: problem_example(c) for c in ERROR_TEXTS if c not in OPERATOR_CODES}
     openapi["x-answered-at-unknown-addresses"] = [code.value for code in NOWHERE]
     return openapi
 

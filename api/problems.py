@@ -37,6 +37,7 @@ _RETRY_AFTER_SECONDS = {
     ErrorCode.IDEMPOTENCY_IN_PROGRESS: 1,
     ErrorCode.CODE_ATTEMPT_IN_PROGRESS: 2,
 }
+_WHAT_IS_NEEDED = {ErrorCode.SCOPE_MISSING: "scope", ErrorCode.PERMISSION_MISSING: "permission"}
 _HTTP_ERRORS = {404: ErrorCode.ROUTE_NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 _OUTAGES = (StorageUnavailableError, BatcherClosedError, SQLAlchemyError, OSError, TimeoutError)
 
@@ -98,7 +99,8 @@ def problem(answer: Mapping[str, Any], request_id: str, *, scope: str | None = N
 def document(code: ErrorCode, *, scope: str | None = None) -> dict[str, Any]:
     """What is the same in every problem of a code."""
     text = ERROR_TEXTS[code]
-    needed = f" The scope {scope} is needed." if scope and code is ErrorCode.SCOPE_MISSING else ""
+    word = _WHAT_IS_NEEDED.get(code)
+    needed = f" The {word} {scope} is needed." if scope and word else ""
     return {
         "type": f"/docs#{code.value}",
         "title": text.title_en,

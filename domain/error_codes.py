@@ -93,6 +93,34 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     # Bank callbacks
     CALLBACK_REJECTED = "CALLBACK_REJECTED"
+    # Operators: who asks
+    LOGIN_FAILED = "LOGIN_FAILED"
+    LOGIN_LOCKED = "LOGIN_LOCKED"
+    SESSION_MISSING = "SESSION_MISSING"
+    SESSION_INVALID = "SESSION_INVALID"
+    CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
+    PERMISSION_MISSING = "PERMISSION_MISSING"
+    TRAINING_EXPIRED = "TRAINING_EXPIRED"
+    # Operators: credentials and roles
+    PASSWORD_WRONG = "PASSWORD_WRONG"  # noqa: S105
+    PASSWORD_TOO_WEAK = "PASSWORD_TOO_WEAK"  # noqa: S105
+    ENROLMENT_INVALID = "ENROLMENT_INVALID"
+    OPERATOR_EXISTS = "OPERATOR_EXISTS"
+    OPERATOR_NOT_FOUND = "OPERATOR_NOT_FOUND"
+    OPERATOR_IS_ONESELF = "OPERATOR_IS_ONESELF"
+    OPERATOR_HAS_LEFT = "OPERATOR_HAS_LEFT"
+    OPERATOR_STATE_DIFFERS = "OPERATOR_STATE_DIFFERS"
+    ROLE_UNKNOWN = "ROLE_UNKNOWN"
+    ROLES_INCOMPATIBLE = "ROLES_INCOMPATIBLE"
+    TRAINING_END_INVALID = "TRAINING_END_INVALID"
+    # Operators: what they look at and do
+    INSTRUCTION_NOT_FOUND = "INSTRUCTION_NOT_FOUND"
+    MERCHANT_NOT_FOUND = "MERCHANT_NOT_FOUND"
+    KEY_NOT_FOUND = "KEY_NOT_FOUND"
+    CONTRACT_END_INVALID = "CONTRACT_END_INVALID"
+    BANK_NOT_TO_ASK = "BANK_NOT_TO_ASK"
+    REASON_HOLDS_PERSONAL_DATA = "REASON_HOLDS_PERSONAL_DATA"
+    PERSONAL_DATA_NOT_FOUND = "PERSONAL_DATA_NOT_FOUND"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BANK_NO_ANSWER = "BANK_NO_ANSWER"
@@ -497,6 +525,157 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "Sign it with the key registered for this bank.",
         "请使用登记的密钥签名。",
     ),
+    C.LOGIN_FAILED: ErrorText(
+        K.UNAUTHENTICATED,
+        "Login, password or code is wrong",
+        "登录名、密码或动态码有误",
+        "Check all three; each code of the second factor works once. After some failures there is a pause.",
+        "请检查三项内容；每个动态码仅可使用一次，多次失败后需等待。",
+    ),
+    C.LOGIN_LOCKED: ErrorText(
+        K.TOO_MANY,
+        "Too many failed attempts",
+        "失败次数过多",
+        "Wait Retry-After seconds. If it was not you, tell an administrator.",
+        "请稍后再试；如非本人操作，请联系系统管理员。",
+    ),
+    C.SESSION_MISSING: ErrorText(
+        K.UNAUTHENTICATED,
+        "No session token was sent",
+        "未提供会话令牌",
+        "Log in (POST /ops/v1/login) and send `Authorization: Bearer <token>`.",
+        "请先登录并在 Authorization 头中提供令牌。",
+    ),
+    C.SESSION_INVALID: ErrorText(
+        K.UNAUTHENTICATED,
+        "The session is over",
+        "会话已失效",
+        "Log in again. A session ends after 8 hours, after 30 idle minutes, and when your password or roles change.",
+        "请重新登录。",
+    ),
+    C.CREDENTIALS_EXPIRED: ErrorText(
+        K.FORBIDDEN,
+        "Your password has expired",
+        "密码已过期",
+        "Set a new one: POST /ops/v1/me/password, or liushui operators password.",
+        "请先修改密码。",
+    ),
+    C.PERMISSION_MISSING: ErrorText(
+        K.FORBIDDEN,
+        "Your roles do not allow this",
+        "当前角色无此权限",
+        "Ask a person whose role has the permission named in `detail`. The attempt is on record.",
+        "请由具备相应权限的人员操作；本次尝试已记录。",
+    ),
+    C.TRAINING_EXPIRED: ErrorText(
+        K.FORBIDDEN,
+        "Personal data needs a current privacy training",
+        "个人信息保护培训已过期",
+        "Take the training; an administrator then renews your mark. The attempt is on record.",
+        "请完成培训并由管理员更新记录。",
+    ),
+    C.PASSWORD_WRONG: ErrorText(
+        K.REFUSED, "The current password is wrong", "当前密码有误", "Check it and try again.", "请检查后重试。"
+    ),
+    C.PASSWORD_TOO_WEAK: ErrorText(
+        K.REFUSED,
+        "The new password is too weak",
+        "新密码强度不足",
+        "Use 12 to 128 characters, eight of them different, without your login, and not the current one.",
+        "请使用 12–128 位、至少 8 个不同字符、不含登录名且不同于当前的密码。",
+    ),
+    C.ENROLMENT_INVALID: ErrorText(
+        K.UNAUTHENTICATED,
+        "The enrolment token is not valid",
+        "注册令牌无效",
+        "It works once and for three days. Ask an administrator for another.",
+        "令牌三天内有效且仅可使用一次，请联系管理员。",
+    ),
+    C.OPERATOR_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This login is or was somebody's",
+        "该登录名已存在",
+        "Choose another; a login is never given twice.",
+        "请更换登录名，登录名不可重复使用。",
+    ),
+    C.OPERATOR_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such operator", "操作员不存在", "Check the id or login.", "请检查编号。"
+    ),
+    C.OPERATOR_IS_ONESELF: ErrorText(
+        K.FORBIDDEN,
+        "Nobody changes their own roles, state or training",
+        "不得变更本人的角色或状态",
+        "Ask another administrator.",
+        "请由其他管理员操作。",
+    ),
+    C.OPERATOR_HAS_LEFT: ErrorText(
+        K.CONFLICT, "This operator has left", "该操作员已离职", "Enrol the person anew.", "请重新登记。"
+    ),
+    C.OPERATOR_STATE_DIFFERS: ErrorText(
+        K.CONFLICT,
+        "The operator's state does not allow this",
+        "操作员当前状态不允许此操作",
+        "Read the operator: only an active one is suspended, only a suspended one resumed.",
+        "请查询操作员当前状态。",
+    ),
+    C.ROLE_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "One of the roles does not exist, or none is given",
+        "角色不存在或为空",
+        "Use the names in config/roles.toml.",
+        "请使用已配置的角色。",
+    ),
+    C.ROLES_INCOMPATIBLE: ErrorText(
+        K.REFUSED,
+        "No one person may have these roles together",
+        "角色不相容",
+        "Give them to different people.",
+        "请分配给不同人员。",
+    ),
+    C.TRAINING_END_INVALID: ErrorText(
+        K.REFUSED,
+        "The training mark ends in the past or more than two years from now",
+        "培训有效期无效",
+        "Send an instant within two years.",
+        "请提供两年内的时间。",
+    ),
+    C.INSTRUCTION_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such instruction", "指令不存在", "Check the id.", "请检查编号。"
+    ),
+    C.MERCHANT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such merchant", "商户不存在", "Check the merchant id.", "请检查商户编号。"
+    ),
+    C.KEY_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such key in use", "密钥不存在或已吊销", "Check the key id.", "请检查密钥编号。"
+    ),
+    C.CONTRACT_END_INVALID: ErrorText(
+        K.REFUSED,
+        "The contract must end in the future, within ten years",
+        "合同到期时间无效",
+        "Send a later instant.",
+        "请提供有效的到期时间。",
+    ),
+    C.BANK_NOT_TO_ASK: ErrorText(
+        K.CONFLICT,
+        "There is nothing to ask the bank about",
+        "无需向银行查询",
+        "Nothing was sent, or the bank's answer is final. Read the instruction.",
+        "请查询指令状态。",
+    ),
+    C.REASON_HOLDS_PERSONAL_DATA: ErrorText(
+        K.REFUSED,
+        "The reason holds what looks like an ID, card or mobile number",
+        "原因中含有疑似证件号、卡号或手机号",
+        "Name the case or the instruction instead; reasons stay on record.",
+        "请改为填写案件或指令编号。",
+    ),
+    C.PERSONAL_DATA_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "The user has no such data, or they are erased",
+        "无此个人信息或已删除",
+        "Look at the user's bindings first.",
+        "请先查看用户的绑卡。",
+    ),
     C.SERVICE_UNAVAILABLE: ErrorText(
         K.UNAVAILABLE,
         "A part of the service does not answer",
@@ -512,3 +691,7 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "请稍后查询结果。",
     ),
 }
+
+# Only the operators' API answers with these: merchants' documents leave them out.
+_ALL = list(ErrorCode)
+OPERATOR_CODES = frozenset(_ALL[_ALL.index(C.LOGIN_FAILED) : _ALL.index(C.SERVICE_UNAVAILABLE)])

@@ -27,6 +27,8 @@ class IdPrefix(StrEnum):
     REQUEST = "req"
     WAIVER = "wvr"
     APPROVAL = "apr"
+    OPERATOR = "opr"
+    SESSION = "ses"
 
 
 ULID_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
