@@ -106,6 +106,13 @@ def _check_origin(value: str) -> str:
     return value.rstrip("/")
 
 
+def _site(origin: str) -> tuple[str, str]:
+    """Scheme and the end of the host. Hosts that differ here are never of one site; not all that agree are."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    return parts.scheme, host if host in LOOPBACK_HOSTS else ".".join(host.split(".")[-2:])
+
+
 def _check_bind_host(value: str) -> str:
     if value not in LOOPBACK_HOSTS:
         raise _wrong("must be a loopback address: the server speaks plain HTTP and belongs behind a TLS terminator")
@@ -120,7 +127,7 @@ Origin = Annotated[str, AfterValidator(_check_origin)]
 BindHost = Annotated[str, AfterValidator(_check_bind_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-_NEEDS_TLS = ("simulator_url", "ui_origin")
+_NEEDS_TLS = ("simulator_url", "ui_origin", "codec_origin", "ops_url")
 _DATABASES = ("database_url", "key_database_url", "owner_database_url", "key_owner_database_url")
 
 
@@ -160,16 +167,25 @@ class ProcessSettings(BaseSettings):
 
 
 class CodecServerSettings(ProcessSettings):
-    """The codec server: payload keys and nothing else that is secret."""
+    """The codec server: payload keys and nothing else that is secret; operators are known to the ops API only.
+
+    `codec_origin` is where browsers find it, `ui_origin` where they find the Temporal UI, `ops_url` the operators' API.
+    """
 
     payload_keys: PayloadKeys
     codec_port: Port
+    codec_origin: Origin
     ui_origin: Origin
+    ops_url: Url
 
     @model_validator(mode="after")
-    def _runs_locally_only(self) -> CodecServerSettings:
-        if self.environment == "production":
-            raise _wrong(f"the codec server knows no operators yet and starts only with {PREFIX}ENVIRONMENT=local")
+    def _cookie_reaches_it(self) -> CodecServerSettings:
+        """Browsers send a SameSite cookie from the UI's page only if both are of one site."""
+        if _site(self.codec_origin) != _site(self.ui_origin):
+            raise _wrong(
+                f"{PREFIX}CODEC_ORIGIN and {PREFIX}UI_ORIGIN must be of one site, as in https://codec.ops.example and "
+                "https://temporal.ops.example, or browsers will not send the operator's session"
+            )
         return self
 
 

@@ -217,6 +217,8 @@ class StackLayout:
             **self._variables_of_all(),
             "LIUSHUI_PAYLOAD_KEYS": self.secrets.payload_keys,
             "LIUSHUI_CODEC_PORT": str(self.ports["codec"]),
+            "LIUSHUI_CODEC_ORIGIN": self.addresses["codec"],
+            "LIUSHUI_OPS_URL": self.addresses["ops"],
             "LIUSHUI_UI_ORIGIN": self.addresses["temporal_ui"],
         }
 

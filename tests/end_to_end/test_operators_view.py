@@ -7,10 +7,13 @@ import json
 
 import httpx
 from google.protobuf import json_format
+from temporalio.api.common.v1 import Payloads
 from temporalio.client import Client, WorkflowExecution
 from temporalio.common import TypedSearchAttributes
 
-from tests.end_to_end.operator import temporal_client
+from runtime.codec import EncryptionCodec, is_encrypted
+from runtime.temporal import DEFAULT_NAMESPACE
+from tests.end_to_end.operator import payload_keys, temporal_client
 from tests.end_to_end.play import Merchant
 from tests.end_to_end.world import World
 from workflows import names
@@ -37,7 +40,7 @@ async def test_a_payment_is_found_by_its_order_number_and_tells_its_story(world:
     assert result["state"] == "succeeded"
 
 
-async def test_a_history_is_ciphertext_on_the_server_and_readable_through_the_codec_server(
+async def test_a_history_is_ciphertext_on_the_server_and_readable_with_the_keys(
     world: World, merchant: Merchant
 ) -> None:
     payer = await merchant.payer(waiver=await world.waiver(merchant))
@@ -55,10 +58,12 @@ async def test_a_history_is_ciphertext_on_the_server_and_readable_through_the_co
     assert any(f'"Collect 128.00 CNY for {payment["order_number"]}"' in text for text in shown)
 
 
-async def test_the_codec_server_serves_no_other_page_than_the_ui(world: World) -> None:
+async def test_the_codec_server_serves_no_other_page_than_the_ui_and_nobody_who_has_not_logged_in(world: World) -> None:
+    ui = world.stack.addresses["temporal_ui"]
     async with httpx.AsyncClient(base_url=world.stack.addresses["codec"], trust_env=False) as client:
-        headers = {"Origin": "http://evil.example", "X-Namespace": "liushui"}
-        assert (await client.post("/decode", json={"payloads": []}, headers=headers)).status_code == 403
+        for origin, statuses in (("http://evil.example", {403}), (ui, {401, 503})):
+            headers = {"Origin": origin, "X-Namespace": "liushui"}
+            assert (await client.post("/decode", json={"payloads": []}, headers=headers)).status_code in statuses
 
 
 async def _listed(client: Client, query: str) -> WorkflowExecution:
@@ -89,10 +94,7 @@ def _encoding(payload: dict[str, object]) -> str:
 
 
 async def _decoded(world: World, payloads: list[dict[str, object]]) -> list[str]:
-    import base64
-
-    async with httpx.AsyncClient(base_url=world.stack.addresses["codec"], trust_env=False) as client:
-        headers = {"Origin": world.stack.addresses["temporal_ui"], "X-Namespace": "liushui"}
-        answer = await client.post("/decode", json={"payloads": payloads}, headers=headers)
-    answer.raise_for_status()
-    return [base64.b64decode(payload.get("data", "")).decode() for payload in answer.json()["payloads"]]
+    sealed = json_format.ParseDict({"payloads": payloads}, Payloads()).payloads
+    codec = EncryptionCodec(payload_keys(world), DEFAULT_NAMESPACE)
+    opened = [(await codec.decode([payload]))[0] if is_encrypted(payload) else payload for payload in sealed]
+    return [payload.data.decode() for payload in opened]

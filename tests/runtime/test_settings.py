@@ -38,7 +38,9 @@ GOOD = {
     "LIUSHUI_WORKER_HEALTH_PORT": "8001",
     "LIUSHUI_WEBHOOK_KEY": KEY,
     "LIUSHUI_CODEC_PORT": "8002",
+    "LIUSHUI_CODEC_ORIGIN": "http://127.0.0.1:8002",
     "LIUSHUI_UI_ORIGIN": "http://127.0.0.1:8233",
+    "LIUSHUI_OPS_URL": "http://127.0.0.1:8003",
 }
 
 
@@ -70,7 +72,9 @@ def test_production_does_not_start_without_each_required_variable(variables: pyt
     variables.delenv(name)
     asked: dict[str, type[ProcessSettings]] = {
         "LIUSHUI_CODEC_PORT": CodecServerSettings,
+        "LIUSHUI_CODEC_ORIGIN": CodecServerSettings,
         "LIUSHUI_UI_ORIGIN": CodecServerSettings,
+        "LIUSHUI_OPS_URL": CodecServerSettings,
         "LIUSHUI_WORKER_HEALTH_PORT": WorkerSettings,
     }
     with pytest.raises(SettingsError, match=f"{name} is not set; the process cannot start without it"):
@@ -133,12 +137,31 @@ def test_production_reaches_a_database_elsewhere_only_over_tls(
             load(MigrationSettings)
 
 
-def test_the_codec_server_does_not_start_in_production_while_it_knows_no_operators(
-    variables: pytest.MonkeyPatch,
+IN_PRODUCTION = {
+    "LIUSHUI_ENVIRONMENT": "production",
+    "LIUSHUI_CODEC_ORIGIN": "https://codec.ops.example",
+    "LIUSHUI_UI_ORIGIN": "https://temporal.ops.example",
+    "LIUSHUI_OPS_URL": "https://ops.ops.example",
+}
+
+
+def test_the_codec_server_starts_in_production_over_https_only(variables: pytest.MonkeyPatch) -> None:
+    for name, value in IN_PRODUCTION.items():
+        variables.setenv(name, value)
+    assert load(CodecServerSettings).ops_url == "https://ops.ops.example"
+    for name in set(IN_PRODUCTION) - {"LIUSHUI_ENVIRONMENT"}:
+        with variables.context() as changed:
+            changed.setenv(name, IN_PRODUCTION[name].replace("https", "http"))
+            with pytest.raises(SettingsError, match=f"{name} must be an https:// address in production"):
+                load(CodecServerSettings)
+
+
+@pytest.mark.parametrize("origin", ["https://codec.elsewhere.example", "http://localhost:8002", "https://127.0.0.1:1"])
+def test_a_codec_server_that_no_browser_would_send_a_cookie_to_does_not_start(
+    variables: pytest.MonkeyPatch, origin: str
 ) -> None:
-    variables.setenv("LIUSHUI_ENVIRONMENT", "production")
-    variables.setenv("LIUSHUI_UI_ORIGIN", "https://ui.example")
-    with pytest.raises(SettingsError, match="starts only with LIUSHUI_ENVIRONMENT=local"):
+    variables.setenv("LIUSHUI_CODEC_ORIGIN", origin)
+    with pytest.raises(SettingsError, match="must be of one site"):
         load(CodecServerSettings)
 
 
@@ -150,7 +173,9 @@ def test_each_process_knows_only_the_secrets_it_needs() -> None:
         "log_level",
         "payload_keys",
         "codec_port",
+        "codec_origin",
         "ui_origin",
+        "ops_url",
     }
 
 
