@@ -40,6 +40,19 @@ class ErrorCode(StrEnum):
     API_KEY_INVALID = "API_KEY_INVALID"
     SCOPE_MISSING = "SCOPE_MISSING"
     MERCHANT_SUSPENDED = "MERCHANT_SUSPENDED"
+    RATE_LIMITED = "RATE_LIMITED"
+    # Signed instructions
+    SIGNATURE_REQUIRED = "SIGNATURE_REQUIRED"
+    SIGNATURE_INVALID = "SIGNATURE_INVALID"
+    SIGNATURE_EXPIRED = "SIGNATURE_EXPIRED"
+    SIGNATURE_REPLAYED = "SIGNATURE_REPLAYED"
+    CONTENT_DIGEST_MISMATCH = "CONTENT_DIGEST_MISMATCH"
+    SIGNING_KEY_UNKNOWN = "SIGNING_KEY_UNKNOWN"
+    SIGNING_KEY_INVALID = "SIGNING_KEY_INVALID"
+    SIGNING_KEY_EXISTS = "SIGNING_KEY_EXISTS"
+    SIGNING_KEY_NOT_FOUND = "SIGNING_KEY_NOT_FOUND"
+    SIGNING_KEYS_EXHAUSTED = "SIGNING_KEYS_EXHAUSTED"
+    LAST_SIGNING_KEY = "LAST_SIGNING_KEY"
     # Not there
     USER_NOT_FOUND = "USER_NOT_FOUND"
     BINDING_NOT_FOUND = "BINDING_NOT_FOUND"
@@ -245,6 +258,86 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "商户已暂停服务",
         "New instructions are refused; existing ones are finished. Contact the institution.",
         "新指令不予受理，已受理的将继续处理，请联系本机构。",
+    ),
+    C.RATE_LIMITED: ErrorText(
+        K.TOO_MANY,
+        "Too many requests",
+        "请求过于频繁",
+        "Wait Retry-After seconds; the RateLimit headers say what is left.",
+        "请等待 Retry-After 秒；剩余额度见 RateLimit 头。",
+    ),
+    C.SIGNATURE_REQUIRED: ErrorText(
+        K.UNAUTHENTICATED,
+        "This instruction must be signed",
+        "该指令必须签名",
+        "Sign the request with a registered key (docs/merchants/signing.md).",
+        "请使用已登记的密钥签名（见 docs/merchants/signing.md）。",
+    ),
+    C.SIGNATURE_INVALID: ErrorText(
+        K.UNAUTHENTICATED,
+        "The signature does not fit the request",
+        "签名与请求不符",
+        "Sign exactly what is sent, with the components and parameters of the profile.",
+        "请按签名规范对实际发送的内容签名。",
+    ),
+    C.SIGNATURE_EXPIRED: ErrorText(
+        K.UNAUTHENTICATED,
+        "The signature was made too long ago or in the future",
+        "签名时间超出允许范围",
+        "Set your clock, and sign anew: `created` may differ by 300 seconds.",
+        "请校准时钟并重新签名，created 允许偏差 300 秒。",
+    ),
+    C.SIGNATURE_REPLAYED: ErrorText(
+        K.UNAUTHENTICATED,
+        "The nonce of this signature was used before",
+        "该签名的 nonce 已被使用",
+        "Sign each attempt anew, with a fresh nonce; a repetition keeps its Idempotency-Key.",
+        "每次发送请使用新的 nonce 重新签名；重试沿用原幂等键。",
+    ),
+    C.CONTENT_DIGEST_MISMATCH: ErrorText(
+        K.MALFORMED,
+        "Content-Digest is not that of the body",
+        "Content-Digest 与请求体不符",
+        "Compute it over the bytes that are sent.",
+        "请对实际发送的字节计算摘要。",
+    ),
+    C.SIGNING_KEY_UNKNOWN: ErrorText(
+        K.UNAUTHENTICATED,
+        "The signing key is not one of yours in use",
+        "签名密钥未登记或已停用",
+        "Use a key that GET /v1/signing_keys lists and that has not ended.",
+        "请使用 GET /v1/signing_keys 所列的有效密钥。",
+    ),
+    C.SIGNING_KEY_INVALID: ErrorText(
+        K.MALFORMED,
+        "The public key is not fit to sign with",
+        "公钥不符合要求",
+        "Register an Ed25519 key (PEM, or 32 bytes in base64) or a P-256 key (PEM). Never send the private key.",
+        "请登记 Ed25519（PEM 或 32 字节的 base64）或 P-256（PEM）公钥，切勿发送私钥。",
+    ),
+    C.SIGNING_KEY_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This public key was registered before",
+        "该公钥已登记",
+        "See the key named in `subject_id`; one that has ended does not come back.",
+        "请查看 subject_id 所示密钥；已停用的不可恢复。",
+    ),
+    C.SIGNING_KEY_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such signing key", "签名密钥不存在", "Check the key id.", "请检查密钥编号。"
+    ),
+    C.SIGNING_KEYS_EXHAUSTED: ErrorText(
+        K.CONFLICT,
+        "Five signing keys are registered already",
+        "签名密钥已达五个",
+        "Revoke one that is no longer used first.",
+        "请先停用不再使用的密钥。",
+    ),
+    C.LAST_SIGNING_KEY: ErrorText(
+        K.CONFLICT,
+        "It is the last signing key in use",
+        "这是最后一个有效的签名密钥",
+        "Register another one first; only the institution ends the last one.",
+        "请先登记新密钥；最后一个密钥仅可由本机构停用。",
     ),
     C.USER_NOT_FOUND: ErrorText(
         K.NOT_FOUND, "There is no such user", "用户不存在", "Check the user id.", "请检查用户编号。"

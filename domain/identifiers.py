@@ -27,6 +27,7 @@ class IdPrefix(StrEnum):
     REQUEST = "req"
     WAIVER = "wvr"
     APPROVAL = "apr"
+    SIGNING_KEY = "sgk"
     OPERATOR = "opr"
     SESSION = "ses"
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.limits import LimitWindow
 from domain.money import AmountMinor, Currency
+from domain.signing import SigningAlgorithm
 
 
 class _Value(BaseModel):
@@ -82,6 +83,9 @@ class AcceptUnbinding(_Value):
     user_id: str
 
 
+Origin = Literal["user_relayed", "standing_mandate"]
+
+
 class AcceptPayment(_Value):
     """Collect from a bound card to the merchant or into the user's own balance (A2.1d, A3.4, A3.5a)."""
 
@@ -103,7 +107,9 @@ class AcceptPayment(_Value):
     blocked_regions: tuple[str, ...]
     waiver_cap_minor: int
     limits: tuple[LimitWindow, ...]
-    origin: Literal["user_relayed", "standing_mandate"] = "user_relayed"
+    # Under which arrangement between merchant and user a standing instruction stands (A3.2b).
+    origin: Origin = "user_relayed"
+    mandate_reference: str | None = None
 
 
 class AcceptRefund(_Value):
@@ -125,6 +131,29 @@ class ApplyForWaiver(_Value):
     id: str
     limit_minor: AmountMinor
     currency: Currency
+
+
+class AcceptSigningKey(_Value):
+    """A merchant registers a public key; `public_key` is SubjectPublicKeyInfo in hex, checked before."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    merchant_id: str
+    algorithm: SigningAlgorithm
+    public_key: str
+    label: str
+    not_before: datetime
+    most: int
+
+
+class EndSigningKey(_Value):
+    """A merchant revokes a public key of its own; never its last one in use."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    merchant_id: str
 
 
 class ClaimCodeAttempt(_Value):

@@ -35,6 +35,12 @@ SCOPES = (
     "balances:read",
     "waiver:read",
     "waiver:write",
+    "signing_keys:read",
+    "signing_keys:write",
+    "events:read",
+    "webhooks:read",
+    "webhooks:write",
+    "reports:write",
 )
 
 

@@ -13,8 +13,12 @@ _SQL = Path(__file__).resolve().parents[2] / "sql"
 
 
 def upgrade() -> None:
-    execute_sql_file(_SQL / "0005_signatures.sql")
+    for part in sorted(_SQL.glob("0005_[0-9]_*.sql")):
+        execute_sql_file(part)
 
 
 def downgrade() -> None:
-    execute_sql_file(_SQL / "0005_down.sql")
+    execute_sql_file(_SQL / "0005_down_1_drop.sql")
+    # What this migration replaced comes back as it was.
+    execute_sql_file(_SQL / "0003_3_requests.sql")
+    execute_sql_file(_SQL / "0005_down_2_rights.sql")

@@ -1,0 +1,11 @@
+DROP FUNCTION app.begin_requests(jsonb);
+DROP FUNCTION app.finish_request(text, text, text, text, text, timestamptz, text, jsonb);
+DROP FUNCTION app.signature_fault(jsonb, text, timestamptz);
+DROP FUNCTION app.register_signing_key(jsonb);
+DROP FUNCTION app.revoke_signing_key(jsonb);
+DROP FUNCTION app.signing_key_view(app.signing_key);
+ALTER TABLE app.payment DROP CONSTRAINT mandate_of_standing_instructions, DROP COLUMN mandate_reference;
+DROP TABLE app.instruction_signature;
+DROP TABLE app.signature_nonce;
+DROP TABLE app.signing_key;
+DROP FUNCTION app.check_signing_key();

@@ -1,2 +1,0 @@
--- Signing keys of merchants, the signatures of their instructions, mandates.
-SELECT 1;
