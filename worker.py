@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank_steps import BankSteps
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
@@ -21,7 +21,9 @@ from config.settings import WorkerSettings, load_or_exit
 from domain.policy import Policy
 from runtime.clock import SystemClock
 from runtime.health import serve_health
+from runtime.interceptors import MessageGuard
 from runtime.logging import configure_logging
+from runtime.start_guard import GuardedRunner
 from runtime.temporal import connect
 from storage.instructions import Instructions
 from sweeper import Sweeper
@@ -66,9 +68,10 @@ def build_worker(
             steps.ask_about_code,
             settling.settle,
         ],
-        workflow_runner=SandboxedWorkflowRunner(
+        workflow_runner=GuardedRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
         ),
+        interceptors=[MessageGuard()],
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=200,
         max_concurrent_local_activities=200,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -19,6 +19,7 @@ from pythonjsonlogger.json import JsonFormatter
 from runtime.redaction import redact
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_subject: ContextVar[Mapping[str, str]] = ContextVar("subject", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -31,13 +32,24 @@ def request_id(value: str) -> Iterator[None]:
         _request_id.reset(token)
 
 
+def log_as(request_id: str | None, **subject: str) -> None:
+    """From here to its end the running task's lines carry these: for a task that serves one thing only.
+
+    Not undone on the way out, so that what the task's own library says of it at its end carries them too.
+    """
+    _request_id.set(request_id)
+    _subject.set(subject)
+
+
 def current_request_id() -> str | None:
     """The id of the request being served, if one is."""
     return _request_id.get()
 
 
 class RedactingFormatter(JsonFormatter):
-    """`at` (UTC), `level`, `logger`, `process`, `message`, `request_id`, what came as `extra`, `exc_info`."""
+    """`at` (UTC), `level`, `logger`, `process`, `message`, `request_id`, `workflow_id`, `subject_id`, what came as
+    `extra`, `exc_info`.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__("%(message)s", json_ensure_ascii=False)
@@ -51,6 +63,7 @@ class RedactingFormatter(JsonFormatter):
         log_data |= {"level": record.levelname, "logger": record.name, "process": self._process}
         if (current := current_request_id()) is not None:
             log_data["request_id"] = current
+        log_data |= _subject.get()
         super().add_fields(log_data, record, message_dict)
         log_data.pop("color_message", None)  # uvicorn repeats its message for terminals
 

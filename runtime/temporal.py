@@ -6,7 +6,6 @@ Also what a namespace needs before the first workflow: its retention and the typ
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -24,12 +23,13 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, Interceptor, Plugin
 from temporalio.common import SearchAttributeKey
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from runtime.codec import EncryptionCodec
+from runtime.codec import EncryptionCodec, RefusalListener, log_refusal
+from runtime.interceptors import RequestIds
+from runtime.payloads import SafePayloadConverter
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "liushui"
@@ -43,11 +43,13 @@ class TemporalUnavailableError(Exception):
     """No Temporal server answered in time, or the connection is not allowed; the message says where."""
 
 
-def data_converter(payload_keys: Sequence[tuple[str, SecretBytes]], namespace: str) -> DataConverter:
-    """pydantic models as JSON, encrypted; error messages and stack traces too."""
-    return dataclasses.replace(
-        pydantic_data_converter,
-        payload_codec=EncryptionCodec(payload_keys, namespace),
+def data_converter(
+    payload_keys: Sequence[tuple[str, SecretBytes]], namespace: str, on_refusal: RefusalListener = log_refusal
+) -> DataConverter:
+    """pydantic models as JSON, encrypted; error messages and stack traces too. Nothing else is read back."""
+    return DataConverter(
+        payload_converter_class=SafePayloadConverter,
+        payload_codec=EncryptionCodec(payload_keys, namespace, on_refusal),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
 
@@ -67,14 +69,18 @@ async def connect(
     patience_seconds: float = 60.0,
     interceptors: Sequence[Interceptor] = (),
     plugins: Sequence[Plugin] = (),
+    on_refusal: RefusalListener = log_refusal,
 ) -> Client:
-    """Waits for the server for `patience_seconds`, then raises TemporalUnavailableError."""
+    """Waits for the server for `patience_seconds`, then raises TemporalUnavailableError.
+
+    The id of the request being served goes along with whatever the client sends, and on into the worker's log lines.
+    """
     config = connection()
     address, namespace = config["target_host"], config["namespace"]
     if environment == "production" and not config.get("tls") and not address.startswith(_LOOPBACK):
         raise TemporalUnavailableError(f"Temporal at {address} must be reached over TLS in production; see the profile")
-    converter = data_converter(payload_keys, namespace)
-    return await _connect_patiently(config, converter, patience_seconds, interceptors, plugins)
+    converter = data_converter(payload_keys, namespace, on_refusal)
+    return await _connect_patiently(config, converter, patience_seconds, (RequestIds(), *interceptors), plugins)
 
 
 async def _connect_patiently(
