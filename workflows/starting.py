@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateStage
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -164,11 +164,8 @@ class Processes:
         process = names.Process.COLLECT_PAYMENT if kind == "payment" else names.Process.BIND_CARD
         handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
         try:
-            await asyncio.wait_for(
-                handle.start_update(update, message, wait_for_stage=WorkflowUpdateStage.COMPLETED, id=update_id),
-                self._patience_seconds,
-            )
-        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
+            await asyncio.wait_for(handle.execute_update(update, message, id=update_id), self._patience_seconds)
+        except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             log.warning("process not told yet", extra={"subject_id": subject_id, "reason": type(error).__name__})
             return False
         return True

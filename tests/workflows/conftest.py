@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -183,13 +184,13 @@ class House:
         )
 
 
-@pytest.fixture
-async def house(database: Database) -> AsyncIterator[House]:
+@asynccontextmanager
+async def open_house(database: Database, **client_options: Any) -> AsyncIterator[House]:
+    """A house of its own; `client_options` for another data converter, or for interceptors."""
+    options: dict[str, Any] = {"data_converter": pydantic_data_converter, **client_options}
     async with (
         open_books(database) as books,
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(TEST_SERVER), data_converter=pydantic_data_converter
-        ) as env,
+        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEST_SERVER), **options) as env,
     ):
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
@@ -202,3 +203,9 @@ async def house(database: Database) -> AsyncIterator[House]:
         bank = ScriptedBank()
         async with build_worker(env.client, books.instructions, books.bank_vault, bank):
             yield House(books, bank, env, Processes(env.client))
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    async with open_house(database) as opened:
+        yield opened

@@ -21,7 +21,7 @@ class ClientWithoutServer:
     def get_workflow_handle(self, _: str) -> ClientWithoutServer:
         return self
 
-    async def start_update(self, *_: Any, **__: Any) -> None:
+    async def execute_update(self, *_: Any, **__: Any) -> None:
         raise self._error
 
 
