@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretBytes
@@ -75,3 +78,32 @@ async def codec_client(
 async def logged_in(client: httpx.AsyncClient, **typed: str) -> httpx.Response:
     """The login form as the browser sends it."""
     return await client.post("/login", data={**TYPED, **typed}, headers={"Origin": str(client.base_url).rstrip("/")})
+
+
+@contextmanager
+def serving(stub: OperatorsStub, address: str) -> Iterator[None]:
+    """The stub as a server of its own, for a codec server in another process."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            answer = stub.answer(
+                httpx.Request("POST", f"{address}{self.path}", headers=dict(self.headers), content=content)
+            )
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on the screen of the tests."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", urlsplit(address).port or 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
