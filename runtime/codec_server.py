@@ -32,7 +32,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from config.settings import CodecServerSettings, load_or_exit
 from runtime.clock import SystemClock
-from runtime.codec import EncryptionCodec, PayloadRefusedError, is_encrypted
+from runtime.codec import MADE_FOR, EncryptionCodec, PayloadRefusedError, is_encrypted
 from runtime.codec_login import LoginPages, caller_of
 from runtime.codec_requests import RefusedError, read_body
 from runtime.codec_session import SessionCookie
@@ -71,7 +71,7 @@ class _Decoder:
             await self._ask(request, None, payloads, ())
             raise RefusedError(401, "login_required", self._where_to_log_in())
         shown = await self._opened(payloads)
-        await self._ask(request, token, payloads, _subjects(shown))
+        await self._ask(request, token, payloads, _subjects(payloads, shown))
         if isinstance(shown, PayloadRefusedError):
             raise shown
         return Response(
@@ -180,12 +180,12 @@ async def _payload_refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"code": "payload_refused", "message": str(error)}, 400)
 
 
-def _subjects(shown: list[Payload] | PayloadRefusedError) -> list[str]:
-    """What the payloads are about, each once, in the order in which they name it."""
+def _subjects(sealed: Sequence[Payload], shown: list[Payload] | PayloadRefusedError) -> list[str]:
+    """What the payloads were made for and are about, each once. The place a payload was made for is sealed with it."""
     if isinstance(shown, PayloadRefusedError):
         return []
-    named = (match.group().decode() for payload in shown for match in _SUBJECT.finditer(payload.data))
-    return list(dict.fromkeys(named))
+    texts = [payload.metadata.get(MADE_FOR, b"") for payload in sealed] + [payload.data for payload in shown]
+    return list(dict.fromkeys(match.group().decode() for text in texts for match in _SUBJECT.finditer(text)))
 
 
 def _parsed(body: bytes) -> Sequence[Payload]:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.converter import WorkflowSerializationContext
 
 from runtime.codec import EncryptionCodec
 from runtime.codec_server import MAX_BODY_BYTES, MAX_PAYLOADS
@@ -77,6 +78,16 @@ async def test_each_decode_is_put_on_record_with_how_much_was_shown_and_of_what(
     assert answer.status_code == 200
     assert operators.decodes() == [{"namespace": "liushui", "payloads": 2, "subjects": [PAYMENT, USER]}]
     assert operators.asked[0][2]["authorization"] == f"Bearer {TOKEN}"
+
+
+async def test_the_record_names_the_process_that_a_payload_was_made_for(
+    client: httpx.AsyncClient, operators: OperatorsStub
+) -> None:
+    context = WorkflowSerializationContext("liushui", f"collect-payment/{PAYMENT}")
+    sealed = await EncryptionCodec(KEYS, "liushui").with_context(context).encode([PLAIN])
+    answer = await client.post("/decode", content=body(*sealed), headers=HEADERS)
+    assert payloads_in(answer) == [PLAIN]
+    assert operators.decodes()[0]["subjects"] == [PAYMENT]
 
 
 async def test_nobody_who_is_not_logged_in_sees_anything_and_the_attempt_is_on_record(
