@@ -13,7 +13,8 @@ _SQL = Path(__file__).resolve().parents[2] / "sql"
 
 
 def upgrade() -> None:
-    execute_sql_file(_SQL / "0004_events.sql")
+    for part in sorted(_SQL.glob("0004_[0-9]_*.sql")):
+        execute_sql_file(part)
 
 
 def downgrade() -> None:

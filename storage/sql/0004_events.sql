@@ -1,2 +1,0 @@
--- Webhook endpoints, their secrets, deliveries, and the reading of events.
-SELECT 1;
