@@ -1,0 +1,68 @@
+"""A merchant's client of the Liushui API: sync and async, typed. Needs no other folder of this project.
+
+`Liushui` and `AsyncLiushui` talk to the API; `webhooks.verify` reads what the API sends to you.
+"""
+
+from . import webhooks
+from .errors import (
+    AuthenticationError,
+    ConflictError,
+    LiushuiError,
+    NoAnswerError,
+    NotAllowedError,
+    NotFoundError,
+    RefusedError,
+    RequestInvalidError,
+    StillWaitingError,
+    TooManyRequestsError,
+    UnexpectedAnswerError,
+    WebhookRejectedError,
+)
+from .events import Event
+from .liushui import AsyncLiushui, Liushui
+from .models import (
+    Agreement,
+    Binding,
+    Consent,
+    Limits,
+    Payment,
+    PaymentPreview,
+    Refund,
+    User,
+    WaiverApplication,
+)
+from .retries import Retries
+from .signing import SigningKey
+from .waiting import is_done, is_done_or_needs_code
+
+__all__ = [
+    "Agreement",
+    "AsyncLiushui",
+    "AuthenticationError",
+    "Binding",
+    "ConflictError",
+    "Consent",
+    "Event",
+    "Limits",
+    "Liushui",
+    "LiushuiError",
+    "NoAnswerError",
+    "NotAllowedError",
+    "NotFoundError",
+    "Payment",
+    "PaymentPreview",
+    "Refund",
+    "RefusedError",
+    "RequestInvalidError",
+    "Retries",
+    "SigningKey",
+    "StillWaitingError",
+    "TooManyRequestsError",
+    "UnexpectedAnswerError",
+    "User",
+    "WaiverApplication",
+    "WebhookRejectedError",
+    "is_done",
+    "is_done_or_needs_code",
+    "webhooks",
+]

@@ -1,0 +1,67 @@
+"""What happened, in order for each thing: as webhooks bring it, and as `client.events.list()` reads it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from .core import Ask
+from .models import Binding, Page, Payment, Refund, Resource, User, WaiverApplication
+from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
+
+_MODELS: dict[str, type[Resource]] = {
+    "payment": Payment,
+    "refund": Refund,
+    "binding": Binding,
+    "user": User,
+    "waiver_application": WaiverApplication,
+}
+
+
+class Event(Resource):
+    """One change of one thing. `sequence` counts from 1 for each `object_id`, without a gap; `data` is the thing then.
+
+    The same event may come more than once, and events may come out of order: keep `id`s, and act on the highest
+    `sequence`.
+    """
+
+    id: str
+    type: str
+    object_id: str
+    sequence: int
+    created_at: datetime
+    data: dict[str, Any]
+
+    @property
+    def resource(self) -> Resource | None:
+        """`data` as Payment, Refund, Binding …; None if this version has no model for it."""
+        model = _MODELS.get(str(self.data.get("object")))
+        try:
+            return model.model_validate(self.data) if model else None
+        except ValidationError:
+            return None
+
+
+class Events(Noun[Mode]):
+    """`client.events`"""
+
+    @lists
+    def list(self, *, type: str | None = None, object_id: str | None = None) -> Ask[Page[Event]]:
+        """Your events; of one type or one thing, if named."""
+        query = {"type": type, "object_id": object_id, "limit": PAGE_SIZE}
+        return Ask("GET", path("events"), Page[Event], query=query)
+
+    @asks
+    def page(
+        self,
+        *,
+        cursor: str | None = None,
+        type: str | None = None,
+        object_id: str | None = None,
+        limit: int = PAGE_SIZE,
+    ) -> Ask[Page[Event]]:
+        """One page from a cursor that you kept: for those who poll."""
+        query = {"cursor": cursor, "type": type, "object_id": object_id, "limit": limit}
+        return Ask("GET", path("events"), Page[Event], query=query)

@@ -1,0 +1,96 @@
+"""Words that resources use. A later version may add some: fields hold the plain string then, and nothing breaks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BindingState(StrEnum):
+    """A card: usable when `open`."""
+
+    ACCEPTED = "accepted"
+    APPLYING = "applying"
+    AWAITING_CODE = "awaiting_code"
+    OPEN = "open"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    UNBINDING = "unbinding"
+    UNBOUND = "unbound"
+
+
+class PaymentState(StrEnum):
+    """A payment: final when `succeeded`, `failed`, `closed` or `late_refunded`."""
+
+    AWAITING_CODE = "awaiting_code"
+    READY = "ready"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CLOSED = "closed"
+    LATE_REFUNDING = "late_refunding"
+    LATE_REFUNDED = "late_refunded"
+
+
+class RefundState(StrEnum):
+    """A refund: final when `succeeded` or `failed`."""
+
+    READY = "ready"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class WaitReason(StrEnum):
+    """What a resource that is not final waits for."""
+
+    PROCESS_START = "process_start"
+    ISSUER_ANSWER = "issuer_answer"
+    PAYER_CODE = "payer_code"
+    BANK_ANSWER = "bank_answer"
+    BANK_PROCESSING = "bank_processing"
+    BANK_REFUND = "bank_refund"
+    OPERATOR = "operator"
+
+
+class Verification(StrEnum):
+    """What a payment needs: a code, nothing, or first the notice of payment without a code."""
+
+    CODE = "code"
+    WAIVED = "waived"
+    NOTICE = "notice"
+
+
+class PayeeKind(StrEnum):
+    """Who gets the money: you, or the user's own balance."""
+
+    MERCHANT = "merchant"
+    USER = "user"
+
+
+class Origin(StrEnum):
+    """Where an instruction comes from: the user just now, or an arrangement that you have with the user."""
+
+    USER_RELAYED = "user_relayed"
+    STANDING_MANDATE = "standing_mandate"
+
+
+class ConsentKind(StrEnum):
+    """What a user did or was shown."""
+
+    AGREEMENT = "agreement"
+    CAPACITY_STATEMENT = "capacity_statement"
+    WAIVER_AUTHORISATION = "waiver_authorisation"
+    WAIVER_NOTICE = "waiver_notice"
+    WAIVER_OBJECTION = "waiver_objection"
+
+
+class RefundReason(StrEnum):
+    """Why money goes back."""
+
+    REQUESTED_BY_PAYER = "requested_by_payer"
+    DUPLICATE = "duplicate"
+    GOODS_NOT_DELIVERED = "goods_not_delivered"
+    ORDER_CHANGED = "order_changed"
+    OTHER = "other"

@@ -1,0 +1,79 @@
+"""Users: who they are at yours, what they agreed to, how much they may still pay, and their own balance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from .core import Ask
+from .models import AccountBalance, Agreement, Consent, Limits, Movement, Page, User
+from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
+
+
+class Users(Noun[Mode]):
+    """`client.users`"""
+
+    @asks
+    def create(
+        self,
+        merchant_user_ref: str,
+        *,
+        type: str = "individual",
+        region: str = "CN",
+        idempotency_key: str | None = None,
+    ) -> Ask[User]:
+        """Registers a user of yours under your own reference, which must not be personal data."""
+        body = {"merchant_user_ref": merchant_user_ref, "type": type, "region": region}
+        return Ask("POST", path("users"), User, body, is_command=True, idempotency_key=idempotency_key)
+
+    @asks
+    def get(self, user_id: str) -> Ask[User]:
+        """Reads a user."""
+        return Ask("GET", path("users", user_id), User)
+
+    @asks
+    def agreement(self) -> Ask[Agreement]:
+        """The agreement in force: show its text before the user accepts it."""
+        return Ask("GET", path("agreement"), Agreement)
+
+    @asks
+    def consent(
+        self,
+        user_id: str,
+        kind: str,
+        version: str,
+        *,
+        acted_at: datetime,
+        channel: str = "app",
+        content_hash: str | None = None,
+        evidence_ref: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Ask[Consent]:
+        """Records what the user did or was shown at `acted_at`; the agreement needs its `content_hash` too."""
+        body = {
+            "kind": kind,
+            "version": version,
+            "channel": channel,
+            "acted_at": acted_at.isoformat(),
+            **_given(content_hash=content_hash, evidence_ref=evidence_ref),
+        }
+        where = path("users", user_id, "consents")
+        return Ask("POST", where, Consent, body, is_command=True, idempotency_key=idempotency_key)
+
+    @asks
+    def limits(self, user_id: str) -> Ask[Limits]:
+        """Limits per payment, day and month, and what is left of them."""
+        return Ask("GET", path("users", user_id, "limits"), Limits)
+
+    @asks
+    def balance(self, user_id: str) -> Ask[AccountBalance]:
+        """The user's own balance."""
+        return Ask("GET", path("users", user_id, "balance"), AccountBalance)
+
+    @lists
+    def statement(self, user_id: str) -> Ask[Page[Movement]]:
+        """Movements of the user's own balance, newest first."""
+        return Ask("GET", path("users", user_id, "statement"), Page[Movement], query={"limit": PAGE_SIZE})
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,201 @@
+"""The async client against the real API: a whole journey, refusals, repeated calls, pages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from client import (
+    AsyncLiushui,
+    AuthenticationError,
+    ConflictError,
+    NotFoundError,
+    Payment,
+    RefusedError,
+    RequestInvalidError,
+    Retries,
+    StillWaitingError,
+    is_done_or_needs_code,
+)
+from client.states import PaymentState, Verification, WaitReason
+from tests.api.conftest import ELEMENTS, FakeBank, Merchant, Stage
+
+
+async def _binding(stage: Stage, liushui: AsyncLiushui) -> tuple[str, str]:
+    """A user with an open card, by the client's own methods."""
+    user = await liushui.users.create("customer-1")
+    agreement = await liushui.users.agreement()
+    await liushui.users.consent(
+        user.id,
+        "agreement",
+        agreement.version,
+        acted_at=stage.clock.now(),
+        content_hash=agreement.content_hash,
+        evidence_ref="click:1",
+    )
+    binding = await liushui.bindings.create(user.id, **ELEMENTS)
+    await stage.code_sent("binding", binding.id)
+    binding = await liushui.bindings.confirm(user.id, binding.id, FakeBank.right_code)
+    assert binding.state == "open"
+    return user.id, binding.id
+
+
+async def _payment(stage: Stage, liushui: AsyncLiushui, whose: tuple[str, str], **order: Any) -> Payment:
+    user_id, binding_id = whose
+    wanted: dict[str, Any] = {"order_number": "order-1", "amount_minor": 12_800} | order
+    preview = await liushui.payments.preview(user_id=user_id, binding_id=binding_id, **wanted)
+    expires_at = stage.clock.now() + timedelta(minutes=30)
+    return await liushui.payments.pay(preview, order_expires_at=expires_at)
+
+
+async def test_a_card_is_bound_and_a_payment_collected(stage: Stage, liushui: AsyncLiushui) -> None:
+    whose = await _binding(stage, liushui)
+    payment = await _payment(stage, liushui, whose)
+    assert payment.verification is Verification.CODE
+    assert payment.amount_minor == 12_800
+    assert payment.waiting_for is not None
+    await stage.code_sent("payment", payment.id)
+    payment = await liushui.payments.wait(payment.id, until=is_done_or_needs_code)
+    assert payment.needs_code
+    assert payment.waiting_for is not None
+    assert payment.waiting_for.reason is WaitReason.PAYER_CODE
+    payment = await liushui.payments.confirm(payment.id, FakeBank.right_code)
+    assert payment.state is PaymentState.READY
+    [binding] = [found async for found in liushui.bindings.list(whose[0])]
+    assert binding.card_last4 == ELEMENTS["card_number"][-4:]
+
+
+async def test_a_wrong_code_says_how_many_are_left(stage: Stage, liushui: AsyncLiushui) -> None:
+    payment = await _payment(stage, liushui, await _binding(stage, liushui))
+    await stage.code_sent("payment", payment.id)
+    with pytest.raises(RefusedError) as caught:
+        await liushui.payments.confirm(payment.id, "000000")
+    error = caught.value
+    assert (error.code, error.status, error.attempts_left) == ("CODE_WRONG", 422, 4)
+    assert error.title_zh == "验证码错误"
+    assert error.request_id is not None
+    assert error.request_id.startswith("req_")
+    assert error.subject_id == payment.id
+    assert "000000" not in f"{error!r} {error} {vars(error)}"
+
+
+async def test_a_refusal_names_the_field_and_what_to_do(liushui: AsyncLiushui) -> None:
+    with pytest.raises(RequestInvalidError) as caught:
+        await liushui.users.create("customer-1", type="company")
+    [fault] = caught.value.errors
+    assert (fault.field, fault.code) == ("type", "not_one_of_the_values")
+    assert caught.value.action
+
+
+async def test_the_same_key_is_the_same_instruction_and_another_key_is_not(stage: Stage, liushui: AsyncLiushui) -> None:
+    first = await liushui.users.create("customer-1", idempotency_key="key-00000001")
+    again = await liushui.users.create("customer-1", idempotency_key="key-00000001")
+    assert first == again
+    with pytest.raises(ConflictError) as caught:
+        await liushui.users.create("customer-1")
+    assert caught.value.code == "MERCHANT_USER_EXISTS"
+    assert caught.value.subject_id == first.id
+
+
+class _LosesAnswers(httpx.AsyncBaseTransport):
+    """Hands every request on, and loses the answers to the first few."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, losses: int) -> None:
+        self.inner, self.losses = inner, losses
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.inner.handle_async_request(request)
+        if self.losses == 0:
+            return response
+        self.losses -= 1
+        await response.aread()
+        raise httpx.ReadError("")
+
+
+async def test_a_payment_whose_answer_is_lost_twice_is_one_payment(stage: Stage, merchant: Merchant) -> None:
+    whose = await stage.payer(merchant)
+    transport = _LosesAnswers(stage.http._transport, 0)
+    async with httpx.AsyncClient(transport=transport) as http:
+        retries = Retries(first_pause_seconds=0.01)
+        liushui = AsyncLiushui("http://liushui.test", merchant.key, http=http, retries=retries)
+        preview = await liushui.payments.preview(
+            user_id=whose[0], binding_id=whose[1], order_number="order-1", amount_minor=500
+        )
+        transport.losses = 2
+        payment = await liushui.payments.pay(preview, order_expires_at=stage.clock.now() + timedelta(minutes=30))
+        assert transport.losses == 0
+        assert [found.id async for found in liushui.payments.list()] == [payment.id]
+
+
+async def test_all_pages_are_gone_through(stage: Stage, merchant: Merchant, liushui: AsyncLiushui) -> None:
+    whose = await stage.payer(merchant)
+    made = [(await stage.payment(merchant, *whose, amount_minor=100 + number))["id"] for number in range(5)]
+
+    asked: list[str] = []
+
+    async def two_a_page(request: httpx.Request) -> None:
+        asked.append(str(request.url))
+
+    small = liushui.core.request
+    liushui.core.request = lambda ask, key: small(_two_a_page(ask), key)  # type: ignore[method-assign]
+    stage.http.event_hooks["request"].append(two_a_page)
+    found = [payment.id async for payment in liushui.payments.list()]
+    assert found == made[::-1]
+    assert len(asked) == 3
+    only = [payment.order_number async for payment in liushui.payments.list(order_number="no such order")]
+    assert only == []
+
+
+def _two_a_page(ask: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(ask, query={**ask.query, "limit": 2})
+
+
+async def test_limits_balances_waiver_and_statements_are_read(
+    stage: Stage, merchant: Merchant, liushui: AsyncLiushui
+) -> None:
+    user_id, _ = await stage.payer(merchant)
+    limits = await liushui.users.limits(user_id)
+    assert {limit.window for limit in limits.limits} == {"transaction", "day", "month"}
+    assert all(limit.remaining_minor == limit.limit_minor for limit in limits.limits)
+    assert (await liushui.users.balance(user_id)).available_minor == 0
+    assert not (await liushui.waiver.get()).enabled
+    application = await liushui.waiver.apply(10_000)
+    waiting = (await liushui.waiver.get()).application
+    assert waiting is not None
+    assert waiting.id == application.id
+    balances = (await liushui.balances.get()).balances
+    assert {(one.account, one.available_minor) for one in balances} == {("pending", 0), ("available", 0)}
+    assert [movement async for movement in liushui.users.statement(user_id)] == []
+
+
+async def test_a_foreign_payment_does_not_exist_and_a_foreign_key_is_refused(
+    stage: Stage, merchant: Merchant, liushui: AsyncLiushui
+) -> None:
+    other = await stage.merchant("别家")
+    payment = await stage.payment(other, *await stage.payer(other))
+    with pytest.raises(NotFoundError):
+        await liushui.payments.get(payment["id"])
+    stranger = AsyncLiushui("http://liushui.test", "lsk_nonsense", http=stage.http)
+    with pytest.raises(AuthenticationError):
+        await stranger.payments.get(payment["id"])
+
+
+async def test_waiting_ends_in_time_and_tells_what_it_saw(
+    stage: Stage, merchant: Merchant, liushui: AsyncLiushui
+) -> None:
+    payment = await stage.payment(merchant, *await stage.payer(merchant))
+    with pytest.raises(StillWaitingError, match=r"awaiting_code after 0\.3 s, waiting for payer_code") as caught:
+        await liushui.payments.wait(payment["id"], within_seconds=0.3)
+    assert caught.value.resource.id == payment["id"]
+
+
+async def test_what_has_no_method_yet_can_still_be_asked(liushui: AsyncLiushui) -> None:
+    user = await liushui.request(
+        "POST", "/v1/users", {"merchant_user_ref": "c-1", "type": "individual", "region": "CN"}
+    )
+    assert (await liushui.request("GET", f"/v1/users/{user['id']}"))["merchant_user_ref"] == "c-1"

@@ -1,0 +1,70 @@
+"""The client's models say what the API's document says, and bear what a later version may add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from client import models, states
+from client.models import Payment, Resource
+from domain import states as rules
+from tests.api.conftest import Stage
+
+_SAME = (
+    "User",
+    "Consent",
+    "Binding",
+    "LimitLeft",
+    "Limits",
+    "PaymentPreview",
+    "Payment",
+    "Refund",
+    "AccountBalance",
+    "Balances",
+    "Movement",
+    "WaiverApplication",
+    "Waiver",
+    "WaitingFor",
+)
+
+
+@pytest.mark.parametrize("name", [*_SAME, "AgreementInForce"])
+def test_every_field_of_the_api_is_in_the_model(stage: Stage, name: str) -> None:
+    schemas = stage.openapi()["components"]["schemas"]
+    model: type[Resource] = getattr(models, {"AgreementInForce": "Agreement"}.get(name, name))
+    documented = {field: schema for field, schema in schemas[name]["properties"].items() if field != "object"}
+    assert {field for field in documented if field not in model.model_fields} == set()
+    nullable = {field for field, schema in documented.items() if _may_be_null(schema)}
+    assert {field for field in nullable if not _takes_null(model, field)} == set()
+
+
+def _may_be_null(schema: dict[str, Any]) -> bool:
+    return any(choice.get("type") == "null" for choice in schema.get("anyOf", ()))
+
+
+def _takes_null(model: type[Resource], field: str) -> bool:
+    return type(None) in getattr(model.model_fields[field].annotation, "__args__", ())
+
+
+@pytest.mark.parametrize("name", ["BindingState", "PaymentState", "RefundState", "WaitReason"])
+def test_the_words_of_the_client_are_those_of_the_rules(name: str) -> None:
+    assert {word.value for word in getattr(states, name)} == {word.value for word in getattr(rules, name)}
+
+
+def test_a_word_of_a_later_version_stays_a_string() -> None:
+    class Found(Resource):
+        state: models.AnyPaymentState
+
+    assert Found.model_validate({"state": "succeeded"}).state is states.PaymentState.SUCCEEDED
+    assert Found.model_validate({"state": "split"}).state == "split"
+    assert Found.model_validate_json('{"state": "split", "more": 1}').state == "split"
+
+
+def test_a_part_of_a_fen_is_no_amount() -> None:
+    class Found(Resource):
+        amount_minor: int
+
+    with pytest.raises(ValueError, match="amount_minor"):
+        Found.model_validate_json('{"amount_minor": 12.5}')
+    assert Payment.model_fields["amount_minor"].annotation is int
