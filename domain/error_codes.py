@@ -104,6 +104,13 @@ class ErrorCode(StrEnum):
     PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
     REFUND_EXCEEDS_PAYMENT = "REFUND_EXCEEDS_PAYMENT"
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    # What stands in the way
+    WITHDRAWN = "WITHDRAWN"
+    FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
+    FUNDS_FROZEN = "FUNDS_FROZEN"
+    AUTHORITY_HOLD = "AUTHORITY_HOLD"
+    # Reports of users
+    DISCOVERED_AT_INVALID = "DISCOVERED_AT_INVALID"
     # Bank callbacks
     CALLBACK_REJECTED = "CALLBACK_REJECTED"
     # Operators: who asks
@@ -114,7 +121,7 @@ class ErrorCode(StrEnum):
     CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
     PERMISSION_MISSING = "PERMISSION_MISSING"
     TRAINING_EXPIRED = "TRAINING_EXPIRED"
-    # Operators: credentials and roles
+    # Of operators, their credentials and roles
     PASSWORD_WRONG = "PASSWORD_WRONG"  # noqa: S105
     PASSWORD_TOO_WEAK = "PASSWORD_TOO_WEAK"  # noqa: S105
     ENROLMENT_INVALID = "ENROLMENT_INVALID"
@@ -134,6 +141,19 @@ class ErrorCode(StrEnum):
     BANK_NOT_TO_ASK = "BANK_NOT_TO_ASK"
     REASON_HOLDS_PERSONAL_DATA = "REASON_HOLDS_PERSONAL_DATA"
     PERSONAL_DATA_NOT_FOUND = "PERSONAL_DATA_NOT_FOUND"
+    # Operators: what they decide
+    DECISION_NOT_FOUND = "DECISION_NOT_FOUND"
+    DECISION_KIND_UNKNOWN = "DECISION_KIND_UNKNOWN"
+    GROUND_UNKNOWN = "GROUND_UNKNOWN"
+    SUBJECT_NOT_FOUND = "SUBJECT_NOT_FOUND"
+    DECISION_PENDING = "DECISION_PENDING"
+    DECISION_NOT_APPLICABLE = "DECISION_NOT_APPLICABLE"
+    DECISION_DATE_INVALID = "DECISION_DATE_INVALID"
+    DECISION_ENDED = "DECISION_ENDED"
+    DECISION_EXPIRED = "DECISION_EXPIRED"
+    SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
+    REQUESTER_NOT_PERMITTED = "REQUESTER_NOT_PERMITTED"
+    ALREADY_SENT = "ALREADY_SENT"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BANK_NO_ANSWER = "BANK_NO_ANSWER"
@@ -611,6 +631,41 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "Wait for more funds, then refund with a new key.",
         "请待余额充足后再退款。",
     ),
+    C.WITHDRAWN: ErrorText(
+        K.REFUSED,
+        "The institution has withdrawn this instruction",
+        "本机构已撤销该指令",
+        "It was not sent to the bank. Contact the institution before you send another.",
+        "该指令未发送至银行；如需重新发起，请先联系本机构。",
+    ),
+    C.FUNCTION_SUSPENDED: ErrorText(
+        K.REFUSED,
+        "This function is suspended for this user or merchant",
+        "该用户或商户的此项功能已暂停",
+        "Do not repeat it. Contact the institution.",
+        "请勿重复提交，请联系本机构。",
+    ),
+    C.FUNDS_FROZEN: ErrorText(
+        K.REFUSED,
+        "The funds that this would be paid from are frozen",
+        "相关资金已冻结",
+        "Contact the institution; what is frozen stays its owner's.",
+        "请联系本机构；被冻结资金仍归原所有人。",
+    ),
+    C.AUTHORITY_HOLD: ErrorText(
+        K.REFUSED,
+        "An order of a competent authority stands in the way",
+        "有权机关的指令限制了该操作",
+        "Contact the institution.",
+        "请联系本机构。",
+    ),
+    C.DISCOVERED_AT_INVALID: ErrorText(
+        K.REFUSED,
+        "The discovery lies in the future",
+        "发现时间晚于当前时间",
+        "Send when the user noticed it, or leave `discovered_at` out.",
+        "请填写用户发现的实际时间，或不填写该字段。",
+    ),
     C.CALLBACK_REJECTED: ErrorText(
         K.UNAUTHENTICATED,
         "The callback is not authentic",
@@ -768,6 +823,90 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "无此个人信息或已删除",
         "Look at the user's bindings first.",
         "请先查看用户的绑卡。",
+    ),
+    C.DECISION_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no such decision",
+        "决定不存在",
+        "Check the decision id.",
+        "请检查决定编号。",
+    ),
+    C.DECISION_KIND_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "There is no such kind of decision",
+        "决定类型不存在",
+        "Use a kind of config/decisions.toml; after a change there, register the institution again.",
+        "请使用已登记的决定类型。",
+    ),
+    C.GROUND_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "This kind of decision does not have this ground",
+        "该类决定不适用此理由代码",
+        "Use a ground that config/decisions.toml lists for the kind.",
+        "请使用该类决定所列的理由代码。",
+    ),
+    C.SUBJECT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is nothing of this kind under this id",
+        "决定对象不存在",
+        "Check `subject_id`: it names what the decision is about.",
+        "请检查 subject_id。",
+    ),
+    C.DECISION_PENDING: ErrorText(
+        K.CONFLICT,
+        "The same decision waits for approval already",
+        "同一决定已在等待复核",
+        "Approve or reject the one that `subject_id` names.",
+        "请先处理 subject_id 所示的待复核决定。",
+    ),
+    C.DECISION_NOT_APPLICABLE: ErrorText(
+        K.CONFLICT,
+        "As things stand this decision changes nothing, or cannot be made",
+        "当前状态不适用该决定",
+        "Read what the subject's state is now; it may have ended, or be so already.",
+        "请查看对象的当前状态。",
+    ),
+    C.DECISION_DATE_INVALID: ErrorText(
+        K.REFUSED,
+        "The review or expiry date is missing, over, or too far away",
+        "复核或到期日期缺失、已过或过远",
+        "Name a date in the future, within the days that config/decisions.toml allows.",
+        "请填写允许期限内的未来日期。",
+    ),
+    C.DECISION_ENDED: ErrorText(
+        K.CONFLICT,
+        "The decision is decided already",
+        "该决定已有结论",
+        "Read the decision; request another one if that is what you want.",
+        "请查看该决定；如有需要请重新提出。",
+    ),
+    C.DECISION_EXPIRED: ErrorText(
+        K.CONFLICT,
+        "Nobody approved the request in time",
+        "该决定申请已过期",
+        "Request it again.",
+        "请重新提出申请。",
+    ),
+    C.SECOND_PERSON_REQUIRED: ErrorText(
+        K.FORBIDDEN,
+        "A second person has to approve what you requested",
+        "须由另一人复核",
+        "Ask a colleague whose role may approve it.",
+        "请由具备复核权限的另一人操作。",
+    ),
+    C.REQUESTER_NOT_PERMITTED: ErrorText(
+        K.REFUSED,
+        "Who requested it may no longer request it",
+        "申请人已无此权限",
+        "Have it requested again by somebody who may.",
+        "请由具备权限的人员重新提出。",
+    ),
+    C.ALREADY_SENT: ErrorText(
+        K.CONFLICT,
+        "It was sent to the bank and can no longer be withdrawn",
+        "指令已发送至银行，不能撤销",
+        "Wait for the bank's answer; a payment that succeeds can be refunded.",
+        "请等待银行结果；支付成功后可办理退款。",
     ),
     C.SERVICE_UNAVAILABLE: ErrorText(
         K.UNAVAILABLE,

@@ -1,6 +1,7 @@
-"""What the institution does by its own commands, as the owner of the tables: merchants, keys, decisions, partners.
+"""What the institution does by its own commands: merchants, keys, partners, the agreement in force.
 
-Each writes an operation record with the person behind it in the same transaction. Never reachable from the API.
+Each writes an operation record with the person behind it in the same transaction. Merchants and keys are made with the
+rights of the operators' API or of the owner, the rest with the owner's. Never reachable from the merchants' API.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain import chart
+from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, identifier
 from domain.policy import Policy
+from domain.roles import RoleBook
+from storage.operators import register_roles
 
 CURRENCY = "CNY"
 SECRET_BYTES = 32
 SETUP = "setup"
+LONGEST_CONTRACT = timedelta(days=3660)
 
 SCOPES = (
     "users:read",
@@ -46,10 +52,11 @@ SCOPES = (
 
 @dataclass(frozen=True)
 class Act:
-    """Who gave a command, and when: what the record of it says."""
+    """Who gave a command, and when, and in which request: what the record of it says."""
 
     actor: str
     at: datetime
+    request_id: str | None = None
 
 
 class AdministrationError(Exception):
@@ -71,8 +78,10 @@ class Partner(Protocol):
     def enabled(self) -> bool: ...
 
 
-async def register_institution(engine: AsyncEngine, policy: Policy, partners: Iterable[Partner], now: datetime) -> None:
-    """Partners, the institution's accounts and the agreement in force. Again it changes only what differs.
+async def register_institution(
+    engine: AsyncEngine, policy: Policy, partners: Iterable[Partner], now: datetime, roles: RoleBook | None = None
+) -> None:
+    """Partners, the institution's accounts, the agreement in force, roles. Again it changes only what differs.
 
     A partner that an operator has switched off stays off. Raises AdministrationError for an agreement version that is
     there with another text.
@@ -84,14 +93,18 @@ async def register_institution(engine: AsyncEngine, policy: Policy, partners: It
         codes = chart.accounts_of_institution([partner.code for partner in listed], CURRENCY)
         await _open_accounts(connection, codes)
         await _publish_agreement(connection, policy, now)
+        if roles is not None and await register_roles(connection, roles):
+            await _record(connection, Act(SETUP, now), "register_roles", "roles")
 
 
 async def create_merchant(engine: AsyncEngine, act: Act, merchant_id: str, name: str, contract_until: datetime) -> None:
-    """A merchant with its ledger accounts (A0.3)."""
+    """A merchant with its ledger accounts (A0.3). Raises RefusedError(CONTRACT_END_INVALID), and
+    ValidationRefusedError for a name that is not 1 to 60 printable characters.
+    """
     if not 1 <= len(name) <= 60 or not name.isprintable() or name != name.strip():
-        raise AdministrationError("A merchant's name has 1 to 60 printable characters.")
-    if contract_until <= act.at:
-        raise AdministrationError("The contract must end in the future.")
+        raise ValidationRefusedError(ErrorCode.REQUEST_INVALID, fields=[FieldError("name", "wrong_format")])
+    if not act.at < contract_until <= act.at + LONGEST_CONTRACT:
+        raise RefusedError(ErrorCode.CONTRACT_END_INVALID, field="contract_until")
     async with engine.begin() as connection:
         await connection.execute(
             sa.text(
@@ -126,10 +139,12 @@ async def issue_key(
     label: str = "",
     expires_at: datetime | None = None,
 ) -> str:
-    """A new API key; answers the whole of it, which is stored nowhere (only its SHA-256 is)."""
-    unknown = sorted(set(scopes) - set(SCOPES))
-    if unknown or not scopes:
-        raise AdministrationError(f"Unknown or no scopes: {', '.join(unknown)}. Known: {', '.join(SCOPES)}.")
+    """A new API key; answers the whole of it, which is stored nowhere (only its SHA-256 is).
+
+    Raises ValidationRefusedError for scopes that there are not, NotFoundError(MERCHANT_NOT_FOUND).
+    """
+    if not scopes or set(scopes) - set(SCOPES):
+        raise ValidationRefusedError(ErrorCode.REQUEST_INVALID, fields=[FieldError("scopes", "not_one_of_the_values")])
     secret = secrets.token_urlsafe(SECRET_BYTES)
     key_id = identifier(IdPrefix.API_KEY, key_ulid)
     row: dict[str, Any] = {"id": key_id, "merchant": merchant_id, "hash": hashlib.sha256(secret.encode()).digest()}
@@ -144,13 +159,13 @@ async def issue_key(
             row,
         )
         if not made.rowcount:
-            raise AdministrationError(f"There is no merchant {merchant_id}.")
+            raise NotFoundError(ErrorCode.MERCHANT_NOT_FOUND)
         await _record(connection, act, "issue_key", key_id, merchant_id)
     return f"lsk_{key_ulid}_{secret}"
 
 
 async def revoke_key(engine: AsyncEngine, act: Act, key_id: str) -> None:
-    """From now on the key is refused."""
+    """From now on the key is refused. Raises NotFoundError(KEY_NOT_FOUND) unless it was in use."""
     async with engine.begin() as connection:
         merchant = await connection.scalar(
             sa.text(
@@ -159,7 +174,7 @@ async def revoke_key(engine: AsyncEngine, act: Act, key_id: str) -> None:
             {"id": key_id, "now": act.at},
         )
         if merchant is None:
-            raise AdministrationError(f"There is no key {key_id} that is in use.")
+            raise NotFoundError(ErrorCode.KEY_NOT_FOUND)
         await _record(connection, act, "revoke_key", key_id, merchant)
 
 
@@ -295,13 +310,9 @@ async def _open_accounts(connection: AsyncConnection, codes: Sequence[str]) -> N
 async def _record(
     connection: AsyncConnection, act: Act, action: str, subject: str, merchant_id: str | None = None
 ) -> None:
-    await connection.execute(
-        sa.text(
-            "INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id)"
-            " VALUES (:now, :actor, :action, 'done', :subject, :merchant)"
-        ),
-        {"now": act.at, "actor": act.actor, "action": action, "subject": subject, "merchant": merchant_id},
-    )
+    item = {"now": act.at.isoformat(), "actor": act.actor, "action": action, "outcome": "done", "subject_id": subject}
+    statement = sa.text("SELECT app.record_act(:item)").bindparams(sa.bindparam("item", type_=JSONB))
+    await connection.execute(statement, {"item": item | {"merchant_id": merchant_id, "request_id": act.request_id}})
 
 
 async def _rows(engine: AsyncEngine, statement: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -63,3 +63,8 @@ CREATE TABLE app.login_brake (
     blocked_until timestamptz
 ) WITH (fillfactor = 70);
 CREATE INDEX login_brake_age ON app.login_brake (last_attempt_at);
+
+-- What operators look things up by.
+CREATE INDEX payment_order ON app.payment (order_number);
+CREATE INDEX effect_bank_reference ON app.effect (bank_reference) WHERE bank_reference IS NOT NULL;
+CREATE INDEX operation_of_operator ON app.operation (actor, id) WHERE actor LIKE 'operator:%';

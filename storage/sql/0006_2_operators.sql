@@ -241,7 +241,7 @@ BEGIN
             sealed_totp = decode(i->>'sealed_totp', 'hex'), enrolment_hash = NULL, enrolment_expires_at = NULL,
             credentials_expire_at = (i->>'credentials_expire_at')::timestamptz
         WHERE id = i->>'operator_id' AND state = 'invited' AND enrolment_hash = decode(i->>'token_hash', 'hex')
-          AND enrolment_expires_at > instant RETURNING * INTO o;
+          AND enrolment_expires_at > instant AND i->>'password_phc' LIKE '$argon2id$%' RETURNING * INTO o;
     INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, request_id)
         VALUES (instant, CASE WHEN o.id IS NULL THEN 'unknown' ELSE 'operator:' || o.login END, 'redeem_enrolment',
             CASE WHEN o.id IS NULL THEN 'denied' ELSE 'done' END, CASE WHEN o.id IS NULL THEN 'enrolment_invalid' END,

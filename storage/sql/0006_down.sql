@@ -1,3 +1,4 @@
+DROP INDEX app.payment_order, app.effect_bank_reference, app.operation_of_operator;
 DROP FUNCTION app.open_case(jsonb), app.change_operator(jsonb), app.redeem_enrolment(jsonb),
     app.invited_login(text, bytea, timestamptz), app.enrol_operator(jsonb), app.change_password(jsonb),
     app.end_session(jsonb), app.finish_login(jsonb), app.begin_login(jsonb), app.return_attempt(jsonb),

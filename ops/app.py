@@ -1,0 +1,53 @@
+"""Entry point of the operators' API: `uvicorn ops.app:create_app --factory`. The only file of this room that wires."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from config.settings import OpsSettings, load_or_exit
+from ops.application import build
+from ops.credentials import Passwords, SecondFactors
+from ops.services import OpsServices, SessionRules
+from runtime import logging, temporal
+from runtime.clock import SystemClock
+from runtime.id_source import UlidSource
+from storage.operators import ActRecords, Operators
+from storage.ops_reading import OpsReading
+from wiring import open_adapters
+from workflows.starting import Processes
+
+
+def create_app() -> FastAPI:
+    """The application with settings from the environment; ends the process with code 2 if they are not fit."""
+    settings = load_or_exit(OpsSettings)
+    logging.configure_logging("ops", settings.log_level)
+
+    @asynccontextmanager
+    async def open_services() -> AsyncIterator[OpsServices]:
+        async with AsyncExitStack() as stack:
+            yield await _wire(settings, stack)
+
+    return build(open_services, needs_tls=settings.environment == "production", bind_request_id=logging.request_id)
+
+
+async def _wire(settings: OpsSettings, stack: AsyncExitStack) -> OpsServices:
+    adapters = await stack.enter_async_context(open_adapters(settings, ()))
+    client = await temporal.connect(settings.payload_keys, environment=settings.environment)
+    return OpsServices(
+        clock=SystemClock(),
+        ids=UlidSource(),
+        engine=adapters.engine,
+        operators=Operators(adapters.engine),
+        records=ActRecords(adapters.engine),
+        reading=OpsReading(adapters.engine),
+        vault=adapters.vault,
+        processes=Processes(client),
+        passwords=Passwords(),
+        second_factors=SecondFactors(settings.operator_key.get_secret_value()),
+        temporal_namespace=client.namespace,
+        ready={"database": adapters.database_answers, "temporal": client.service_client.check_health},
+        rules=SessionRules(address_is_forwarded=settings.environment == "production"),
+    )

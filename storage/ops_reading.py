@@ -1,0 +1,197 @@
+"""What operators may look at: instructions of every merchant with what lies behind them, matters, records, merchants.
+
+Never a name or a number of a person: users come with tokens, which the vault masks or opens.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+Resource = dict[str, Any]
+
+_VIEWS = {
+    "pay": "SELECT app.payment_view(x) FROM app.payment x WHERE x.id = :id",
+    "rfd": "SELECT app.refund_view(x) FROM app.refund x WHERE x.id = :id",
+    "bnd": "SELECT app.binding_view(x) FROM app.binding x WHERE x.id = :id",
+}
+_TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding"}
+# Of the row itself, beside what its merchant sees.
+_BEHIND = {
+    "pay": "merchant_id, raw_code, claimed_at, process_started_at, code_sends, code_attempts, corrected_at,"
+    " liability_standard, waiver_id",
+    "rfd": "merchant_id, raw_code, claimed_at, process_started_at",
+    "bnd": "merchant_id, raw_code, process_started_at, code_sends, code_attempts",
+}
+_EFFECTS = (
+    "SELECT request_number, step, bank_code, claimed_at, outcome, reason, raw_code, bank_reference, resolved_at"
+    " FROM app.effect WHERE subject_id = :id ORDER BY recorded_at, request_number"
+)
+_ATTEMPTS = (
+    "SELECT id, number, request_number, claimed_at, verdict, resolved_at FROM app.code_attempt WHERE subject_id = :id"
+    " ORDER BY number"
+)
+_EVENTS = "SELECT id, sequence, type, at FROM app.event WHERE object_id = :id ORDER BY sequence"
+_RECORD = "id, at, actor, action, outcome, reason, subject_id, merchant_id, request_id, partner, request_number, detail"
+_TIMELINE = f"SELECT {_RECORD} FROM app.operation WHERE subject_id = :id ORDER BY id LIMIT 500"  # noqa: S608
+_FIND = (
+    "SELECT p.id, p.merchant_id, p.order_number, p.amount_minor, p.currency, p.state, p.reason, p.wait_reason,"
+    " p.bank_reference, p.accepted_at FROM app.payment p WHERE {where} ORDER BY p.id DESC LIMIT :limit"
+)
+_OWNER_OF_NUMBER = "SELECT subject_id FROM app.effect WHERE request_number = :number"
+_REFERENCED = (
+    "SELECT DISTINCT e.subject_id AS id FROM app.effect e WHERE e.bank_reference = :reference ORDER BY 1 LIMIT 20"
+)
+_CASES = (
+    "SELECT id, kind, subject_id, merchant_id, opened_at, state, payments FROM app.case_record"
+    " WHERE (CAST(:state AS text) IS NULL OR state = :state) AND (CAST(:before AS text) IS NULL OR id < :before)"
+    " ORDER BY id DESC LIMIT :limit"
+)
+_MATTERS = (
+    "SELECT c.id AS matter_id, 'case' AS kind, c.kind AS why, c.subject_id, c.merchant_id, c.opened_at AS since"
+    " FROM app.case_record c WHERE c.state = 'open'"
+    " UNION ALL SELECT p.id, 'parked', coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
+    " FROM app.payment p WHERE p.wait_reason = 'operator'"
+    " UNION ALL SELECT r.id, 'parked', coalesce(r.reason, r.state), r.id, r.merchant_id, r.state_since"
+    " FROM app.refund r WHERE r.wait_reason = 'operator'"
+    " UNION ALL SELECT b.id, 'parked', coalesce(b.reason, b.state), b.id, b.merchant_id, b.state_since"
+    " FROM app.binding b WHERE b.wait_reason = 'operator'"
+    " UNION ALL SELECT w.id, 'application', 'waiver', w.id, w.merchant_id, w.applied_at"
+    " FROM app.waiver_application w WHERE w.state = 'pending' ORDER BY since, matter_id LIMIT 500"
+)
+# Each of these words has an index, or narrows down what an index found.
+_RECORD_CONDITIONS = {
+    "subject_id": "subject_id = :subject_id",
+    "actor": "actor = :actor AND actor LIKE 'operator:%'",
+    "outcome": "outcome = :outcome",
+    "since": "at >= :since",
+    "until": "at < :until",
+    "before": "id < :before",
+}
+_ACCESSES = (
+    "SELECT access_id, fields, purpose, actor, outcome, reason, at FROM vault.access WHERE user_id = :id"
+    " ORDER BY at DESC LIMIT :limit"
+)
+_USER = "SELECT app.user_view(u) AS view, u.merchant_id FROM app.end_user u WHERE u.id = :id"
+_CARDS = (
+    "SELECT id, bank_code, card_last4, card_type, state, reason, accepted_at, element_tokens FROM app.binding"
+    " WHERE user_id = :id ORDER BY id DESC LIMIT 50"
+)
+_MERCHANTS = "SELECT id, name, state, contract_until, created_at FROM app.merchant ORDER BY id"
+_KEYS = (
+    "SELECT id, merchant_id, label, scopes, created_at, expires_at, revoked_at FROM app.api_key"
+    " WHERE merchant_id = :id ORDER BY id"
+)
+_APPLICATIONS = (
+    "SELECT w.id, w.merchant_id, m.name AS merchant_name, w.limit_minor, w.currency, w.applied_at, w.applied_by"
+    " FROM app.waiver_application w JOIN app.merchant m ON m.id = w.merchant_id WHERE w.state = 'pending'"
+    " ORDER BY w.applied_at LIMIT 500"
+)
+_PARTNERS = "SELECT code, role, name_en, name_zh, enabled, changed_at FROM app.partner ORDER BY code"
+
+
+class OpsReading:
+    """Reads with the ops role; instants come as RFC 3339 text."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def instruction(self, instruction_id: str) -> Resource | None:
+        """A payment, refund or binding with everything that happened to it; None if there is none."""
+        kind = instruction_id[:3]
+        if kind not in _VIEWS:
+            return None
+        async with self._engine.connect() as connection:
+            view = sa.text(f"SELECT ({_VIEWS[kind]}) AS view").columns(view=JSONB)
+            found: Resource | None = await connection.scalar(view, {"id": instruction_id})
+        if found is None:
+            return None
+        behind = f"SELECT {_BEHIND[kind]} FROM {_TABLES[kind]} WHERE id = :id"  # noqa: S608
+        [row] = await self._rows(behind, id=instruction_id)
+        parts = {"effects": _EFFECTS, "code_attempts": _ATTEMPTS, "events": _EVENTS, "records": _TIMELINE}
+        return found | row | {name: await self._rows(text, id=instruction_id) for name, text in parts.items()}
+
+    async def resource(self, instruction_id: str) -> tuple[str, Resource] | None:
+        """Merchant and view of an instruction: what its process is started from."""
+        found = await self.instruction(instruction_id)
+        return None if found is None else (found["merchant_id"], found)
+
+    async def payments(self, merchant_id: str | None, order_number: str, limit: int) -> list[Resource]:
+        """Payments of an order, newest first; order numbers are the merchants' own, so there may be several."""
+        where = "p.order_number = :order" + (" AND p.merchant_id = :merchant" if merchant_id else "")
+        parameters = {"order": order_number, "limit": limit} | ({"merchant": merchant_id} if merchant_id else {})
+        return await self._rows(_FIND.format(where=where), **parameters)
+
+    async def owner_of_number(self, number: str) -> str | None:
+        """Which instruction a request number at a bank belongs to."""
+        rows = await self._rows(_OWNER_OF_NUMBER, number=number)
+        return rows[0]["subject_id"] if rows else None
+
+    async def referenced(self, reference: str) -> list[str]:
+        """Instructions under a bank's reference."""
+        return [row["id"] for row in await self._rows(_REFERENCED, reference=reference)]
+
+    async def matters(self) -> list[Resource]:
+        """What only a person can bring on, oldest first: cases, parked instructions, applications."""
+        return await self._rows(_MATTERS)
+
+    async def cases(self, state: str | None, before: str | None, limit: int) -> list[Resource]:
+        return await self._rows(_CASES, state=state, before=before, limit=limit + 1)
+
+    async def records(
+        self,
+        *,
+        subject_id: str | None,
+        actor: str | None,
+        outcome: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        before: int | None,
+        limit: int,
+    ) -> list[Resource]:
+        """Operation records, newest first, one more than asked for if there is another page."""
+        words: Resource = {"subject_id": subject_id, "actor": actor, "outcome": outcome, "before": before}
+        words |= {"since": since, "until": until}
+        given = {name: value for name, value in words.items() if value is not None}
+        where = " AND ".join(_RECORD_CONDITIONS[name] for name in given) or "true"
+        statement = f"SELECT {_RECORD} FROM app.operation WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+        return await self._rows(statement, limit=limit + 1, **given)
+
+    async def accesses(self, user_id: str, limit: int = 100) -> list[Resource]:
+        """Who read a user's personal data, or was refused it, newest first (A4.2b)."""
+        return await self._rows(_ACCESSES, id=user_id, limit=limit)
+
+    async def user(self, user_id: str) -> tuple[str, Resource] | None:
+        """A user's merchant and view, with `bindings`, newest first, and the tokens of each in `element_tokens`."""
+        rows = await self._rows(_USER, id=user_id)
+        if not rows:
+            return None
+        return rows[0]["merchant_id"], rows[0]["view"] | {"bindings": await self._rows(_CARDS, id=user_id)}
+
+    async def merchants(self) -> list[Resource]:
+        return await self._rows(_MERCHANTS)
+
+    async def keys(self, merchant_id: str) -> list[Resource]:
+        return await self._rows(_KEYS, id=merchant_id)
+
+    async def waiver_applications(self) -> list[Resource]:
+        """Those that wait for a decision."""
+        return await self._rows(_APPLICATIONS)
+
+    async def partners(self) -> list[Resource]:
+        return await self._rows(_PARTNERS)
+
+    async def _rows(self, statement: str, **parameters: Any) -> list[Resource]:
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(sa.text(statement), parameters)
+            return [{name: _plain(value) for name, value in row.items()} for row in rows.mappings()]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value) if type(value).__module__ == "asyncpg.pgproto.pgproto" else value
