@@ -9,6 +9,7 @@ import typer
 
 from cli import approvals, keys, ledger, matters, merchants, partners
 from cli.demo import demo
+from cli.queries import queries
 from cli.stack import up, use_local_stack
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command(name="up")(up)
 app.command(name="demo")(demo)
+app.command(name="queries")(queries)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")

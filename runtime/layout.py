@@ -41,6 +41,8 @@ _TEMPORAL_TUNING = (
     # Four partitions are for many machines; on one they only add waiting.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # A process that a fault in our code holds up is to be found after seconds, not after the default's minute.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
 
 
