@@ -1,4 +1,4 @@
-"""Reads `config/policy.toml` and the text of the agreement in force; `domain.policy.Policy` gives them their types."""
+"""Reads `policy.toml`, `conditions.toml` and the agreement in force; `domain.policy.Policy` gives them their types."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
     """The values of the file, for `Policy.model_validate`. Raises PolicyFileError, or OSError if it is not there."""
     try:
         values = tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))
+        values["conditions"] = tomllib.loads((folder / "conditions.toml").read_text(encoding="utf-8"))
         agreement = values["agreement"]
         stated, found = agreement["content_hash"], _text_hash(read_agreement(agreement["version"], folder))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:

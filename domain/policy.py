@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.codes import CodePolicy
+from domain.conditions import Conditions
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
 
@@ -33,3 +34,4 @@ class Policy(BaseModel):
     order_expiry_maximum_seconds: int = Field(gt=0)
     codes: CodePolicy
     fees: FeeSchedule
+    conditions: Conditions
