@@ -12,7 +12,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import agreement, balances, bindings, callbacks, documentation, health, payments, refunds, users, waiver
+from api import (
+    agreement,
+    balances,
+    bindings,
+    callbacks,
+    documentation,
+    events,
+    health,
+    payments,
+    refunds,
+    signing_keys,
+    users,
+    waiver,
+    webhook_endpoints,
+)
 from api.envelope import BindRequestId, Envelope, refuse
 from api.limits_on_size import SizeLimits
 from api.services import Services
@@ -22,7 +36,21 @@ _DESCRIPTION = (
     "Bind bank cards, collect payments, refund them. Amounts are integers of minor units. Every refusal is an RFC 9457 "
     "problem with a stable `code`. Every resource that is not final says what it waits for in `waiting_for`."
 )
-_ROUTERS = (users, bindings, payments, refunds, balances, waiver, agreement, callbacks, health, documentation)
+_ROUTERS = (
+    users,
+    bindings,
+    payments,
+    refunds,
+    balances,
+    waiver,
+    signing_keys,
+    agreement,
+    events,
+    webhook_endpoints,
+    callbacks,
+    health,
+    documentation,
+)
 
 
 def build(

@@ -58,6 +58,9 @@ class ErrorCode(StrEnum):
     BINDING_NOT_FOUND = "BINDING_NOT_FOUND"
     PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND"
     REFUND_NOT_FOUND = "REFUND_NOT_FOUND"
+    EVENT_NOT_FOUND = "EVENT_NOT_FOUND"
+    WEBHOOK_ENDPOINT_NOT_FOUND = "WEBHOOK_ENDPOINT_NOT_FOUND"
+    WEBHOOK_DELIVERY_NOT_FOUND = "WEBHOOK_DELIVERY_NOT_FOUND"
     # Users and agreement
     MERCHANT_USER_EXISTS = "MERCHANT_USER_EXISTS"
     USER_NOT_ACTIVE = "USER_NOT_ACTIVE"
@@ -113,6 +116,11 @@ class ErrorCode(StrEnum):
     DISCOVERED_AT_INVALID = "DISCOVERED_AT_INVALID"
     # Bank callbacks
     CALLBACK_REJECTED = "CALLBACK_REJECTED"
+    # Events and webhooks
+    WEBHOOK_URL_NOT_ALLOWED = "WEBHOOK_URL_NOT_ALLOWED"
+    WEBHOOK_ENDPOINTS_TOO_MANY = "WEBHOOK_ENDPOINTS_TOO_MANY"
+    WEBHOOK_ENDPOINT_DISABLED = "WEBHOOK_ENDPOINT_DISABLED"
+    REPLAY_TOO_LARGE = "REPLAY_TOO_LARGE"
     # Operators: who asks
     LOGIN_FAILED = "LOGIN_FAILED"
     LOGIN_LOCKED = "LOGIN_LOCKED"
@@ -665,6 +673,43 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "发现时间晚于当前时间",
         "Send when the user noticed it, or leave `discovered_at` out.",
         "请填写用户发现的实际时间，或不填写该字段。",
+    ),
+    C.EVENT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such event", "事件不存在", "Check the event id.", "请检查事件编号。"
+    ),
+    C.WEBHOOK_ENDPOINT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such webhook endpoint", "回调端点不存在", "Check the id.", "请检查端点编号。"
+    ),
+    C.WEBHOOK_DELIVERY_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such delivery", "投递记录不存在", "Check the id.", "请检查投递编号。"
+    ),
+    C.WEBHOOK_URL_NOT_ALLOWED: ErrorText(
+        K.REFUSED,
+        "Webhooks cannot be sent to this address",
+        "该地址不可用于接收通知",
+        "Use an https:// address with a public host name, port 443 or 1024 and above, without user name or fragment.",
+        "请使用公网域名的 https:// 地址，端口为 443 或 1024 以上，不含用户名和片段。",
+    ),
+    C.WEBHOOK_ENDPOINTS_TOO_MANY: ErrorText(
+        K.CONFLICT,
+        "The merchant has as many webhook endpoints as it may have",
+        "回调端点数量已达上限",
+        "Delete one that is not used any more.",
+        "请先删除不再使用的端点。",
+    ),
+    C.WEBHOOK_ENDPOINT_DISABLED: ErrorText(
+        K.CONFLICT,
+        "The webhook endpoint is disabled",
+        "回调端点已停用",
+        "Enable it, then repeat with a new Idempotency-Key.",
+        "请先启用端点，再以新的幂等键重试。",
+    ),
+    C.REPLAY_TOO_LARGE: ErrorText(
+        K.REFUSED,
+        "More events than one replay may send again",
+        "重放的事件过多",
+        "Ask for a shorter span; one replay sends up to 1000 events.",
+        "请缩短时间范围，每次最多重放 1000 个事件。",
     ),
     C.CALLBACK_REJECTED: ErrorText(
         K.UNAUTHENTICATED,

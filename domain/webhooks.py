@@ -5,6 +5,7 @@ Notices are never a condition of a payment: whatever happens to them, its state 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -186,6 +187,11 @@ def chosen_address(addresses: Iterable[Address], *, private_networks: bool) -> A
 def secret_place(endpoint_id: str, secret_id: str) -> Sequence[str | int]:
     """Where a sealed secret belongs: it opens for this endpoint and under this name only."""
     return ("webhook secret", endpoint_id, secret_id)
+
+
+def shown_secret(secret: bytes) -> str:
+    """A secret as a merchant gets it: `whsec_` and base64."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode("ascii")
 
 
 # Attempts

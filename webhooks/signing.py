@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,8 +44,3 @@ def signed_message(delivery: ClaimedDelivery, key: bytes, now: datetime) -> Mess
 def wire_text(event: Mapping[str, Any]) -> str:
     """An event as JSON; the same event is the same text each time. Amounts are integers in the books and here."""
     return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-
-
-def shown_secret(secret: bytes) -> str:
-    """A secret as a merchant gets it."""
-    return f"whsec_{base64.b64encode(secret).decode()}"

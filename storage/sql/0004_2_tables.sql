@@ -14,7 +14,8 @@ CREATE TABLE app.webhook_endpoint (
     cursor_xid xid8 NOT NULL,
     cursor_position bigint NOT NULL,
     failing_since timestamptz,
-    slow boolean NOT NULL DEFAULT false,
+    -- Whether the last attempt was a quick success; until then, and again after anything else, there is one slot.
+    well boolean NOT NULL DEFAULT false,
     quiet_until timestamptz,
     event_sequence int NOT NULL DEFAULT 0,
     CHECK ((state = 'enabled') = (reason IS NULL))

@@ -105,7 +105,7 @@ BEGIN
     IF i->>'to' = 'enabled' AND w.state <> 'enabled' THEN
         -- From now on: what was missed is told on request, or a long absence would come back as a flood.
         UPDATE app.webhook_endpoint SET state = 'enabled', reason = NULL, state_since = instant, failing_since = NULL,
-                slow = false, quiet_until = NULL, cursor_xid = app.event_horizon(), cursor_position = 0
+                well = false, quiet_until = NULL, cursor_xid = app.event_horizon(), cursor_position = 0
             WHERE id = w.id RETURNING * INTO w;
         UPDATE app.case_record SET state = 'resolved'
             WHERE kind = 'webhook_endpoint_disabled' AND subject_id = w.id AND state = 'open';

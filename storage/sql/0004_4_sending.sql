@@ -39,7 +39,7 @@ BEGIN
 END $$;
 
 -- Takes what is due under a lease. An endpoint has slots of its own: several while it is well, for different objects, and
--- one while it fails or is slow. `most_well` and `most_ill` are the sender's free places for endpoints of either kind,
+-- one while it is new, fails or is slow. `most_well` and `most_ill` are the sender's free places for endpoints of either kind,
 -- so that the ill ones cannot take those of the others.
 CREATE FUNCTION app.claim_webhook_deliveries(
     instant timestamptz, lease interval, most_well int, most_ill int, slots_well int, slots_ill int
@@ -57,7 +57,7 @@ BEGIN
                     AND q.next_attempt_at <= instant ORDER BY q.next_attempt_at LIMIT 1) due
             WHERE o.state = 'enabled' AND (o.quiet_until IS NULL OR o.quiet_until <= instant)
             ORDER BY due.next_attempt_at FOR NO KEY UPDATE OF o SKIP LOCKED LOOP
-        ill := w.failing_since IS NOT NULL OR w.slow;
+        ill := NOT w.well;
         SELECT least(CASE WHEN ill THEN slots_ill ELSE slots_well END - count(*),
                      CASE WHEN ill THEN most_ill ELSE most_well END) INTO free
             FROM app.webhook_delivery q WHERE q.endpoint_id = w.id AND q.leased_until > instant;
@@ -117,9 +117,9 @@ BEGIN
             failures = q.failures + (NOT succeeded)::int,
             ended_at = CASE WHEN succeeded OR next IS NULL THEN instant END
         WHERE q.position = d.position RETURNING * INTO d;
-    UPDATE app.webhook_endpoint o SET slow = (i->>'slow')::boolean, quiet_until = (i->>'quiet_until')::timestamptz,
+    UPDATE app.webhook_endpoint o SET well = succeeded AND NOT (i->>'slow')::boolean, quiet_until = (i->>'quiet_until')::timestamptz,
             failing_since = CASE WHEN NOT succeeded THEN coalesce(o.failing_since, (i->>'started_at')::timestamptz) END
-        WHERE o.id = w.id AND (o.slow, o.quiet_until, o.failing_since) IS DISTINCT FROM ((i->>'slow')::boolean,
+        WHERE o.id = w.id AND (o.well, o.quiet_until, o.failing_since) IS DISTINCT FROM (succeeded AND NOT (i->>'slow')::boolean,
             (i->>'quiet_until')::timestamptz,
             CASE WHEN NOT succeeded THEN coalesce(o.failing_since, (i->>'started_at')::timestamptz) END);
     -- Whoever comes back is not left waiting for the rest of a pause of hours. A try that comes early counts as none.

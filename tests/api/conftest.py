@@ -14,13 +14,17 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import RegisteredBanks
 from api.application import build
-from api.services import Services
+from api.rate_limits import RateLimits
+from api.services import Services, WebhookRules
+from api.signatures import Signatures
 from banks.card_prefixes import read_card_prefixes
 from banks.directory import BankDirectory, BankRegister
+from client.signing import SigningKey
 from config.policy import read_agreement, read_policy
 from domain import chart
 from domain.banking import (
@@ -43,7 +47,10 @@ from storage.database import create_engine
 from storage.instructions import Instructions
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.signing_keys import SigningKeys, register
+from storage.webhooks import Webhooks
 from tests.conftest import Database
+from vault.evidence import EvidenceSeal
 from vault.sealing import MasterKeys
 from vault.vault import Vault
 from wiring import ONE_AT_A_TIME
@@ -160,24 +167,36 @@ class FakeBank:
 
 @dataclass
 class Merchant:
-    """A merchant's client: its key is in every request, and each command gets a fresh Idempotency-Key."""
+    """A merchant's client: its key is in every request, and each command gets a fresh Idempotency-Key.
+
+    It has a signing key from its first refund on, or once `stage.sign` was called, and then signs every command.
+    """
 
     id: str
     key: str
     http: httpx.AsyncClient
+    stage: Stage
 
     async def get(self, path: str, **query: Any) -> httpx.Response:
         return await self.http.get(path, params=query or None, headers=self.headers(None))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "") -> httpx.Response:
-        return await self.http.post(path, json=body, headers=self.headers(key))
+        if path.endswith("/refunds"):
+            await self.stage.sign(self)
+        return await self.send(self.http.build_request("POST", path, json=body, headers=self.headers(key)))
 
     async def raw(self, path: str, body: bytes, **headers: str) -> httpx.Response:
         merged = self.headers("") | {"Content-Type": "application/json"} | headers
-        return await self.http.post(path, content=body, headers=merged)
+        return await self.send(self.http.build_request("POST", path, content=body, headers=merged))
 
     async def delete(self, path: str, *, key: str | None = "") -> httpx.Response:
-        return await self.http.delete(path, headers=self.headers(key))
+        return await self.send(self.http.build_request("DELETE", path, headers=self.headers(key)))
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        signing_key = self.stage.signing_keys.get(self.id)
+        if signing_key is not None:
+            signing_key.sign(request, created=self.stage.clock.now(), nonce=self.stage.ids.ulid())
+        return await self.http.send(request)
 
     def headers(self, key: str | None) -> dict[str, str]:
         own = {"Authorization": f"Bearer {self.key}"}
@@ -200,6 +219,21 @@ class Stage:
     instructions: Instructions
     ids: UlidSource
     engine: AsyncEngine
+    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+
+    async def sign(self, merchant: Merchant) -> SigningKey:
+        """From now on the merchant has a signing key, registered by the institution."""
+        if merchant.id not in self.signing_keys:
+            self.signing_keys[merchant.id] = await self.new_signing_key(merchant.id)
+        return self.signing_keys[merchant.id]
+
+    async def new_signing_key(self, merchant_id: str, **options: Any) -> SigningKey:
+        ulid, private_key = self.ids.ulid(), Ed25519PrivateKey.generate()
+        signing_key = SigningKey(f"sgk_{ulid}", private_key)
+        act = Act("operator:test", self.clock.now())
+        owner = self.database.owner_engine
+        await register(owner, act, ulid, merchant_id, signing_key.public_key_pem, **options)
+        return signing_key
 
     async def merchant(self, name: str = "海棠书店", scopes: tuple[str, ...] = SCOPES) -> Merchant:
         merchant_id = f"mch_{self.ids.ulid()}"
@@ -211,7 +245,7 @@ class Stage:
     async def with_key(self, merchant_id: str, scopes: tuple[str, ...] = SCOPES, **options: Any) -> Merchant:
         act = Act("test", self.clock.now())
         key = await issue_key(self.database.owner_engine, act, self.ids.ulid(), merchant_id, scopes, **options)
-        return Merchant(merchant_id, key, self.http)
+        return Merchant(merchant_id, key, self.http, self)
 
     async def user(self, merchant: Merchant, *, agreed: bool = True, region: str = "CN") -> str:
         body = {"merchant_user_ref": f"customer-{next(_numbers)}", "type": "individual", "region": region}
@@ -383,6 +417,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
     policy = Policy.model_validate(read_policy())
     await register_institution(database.owner_engine, policy, register.banks, clock.now())
     main, keys = create_engine(database.app_url), create_engine(database.key_app_url)
+    signing_keys = SigningKeys(main)
     stack.push_async_callback(main.dispose)
     stack.push_async_callback(keys.dispose)
     batchers = {
@@ -409,6 +444,11 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         ),
         banks=RegisteredBanks(directory, prefixes),
         processes=processes,  # type: ignore[arg-type]
+        signatures=Signatures(signing_keys, EvidenceSeal([b"m" * 32])),
+        signing_keys=signing_keys,
+        rate_limits=RateLimits(policy.rate_limits),
+        webhooks=Webhooks(main),
+        webhook_rules=WebhookRules(b"w" * 32, private_networks=False),
         ready={"database": reading.answers},
     )
     http = await stack.enter_async_context(_served(services))
