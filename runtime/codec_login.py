@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_FORM_BYTES = 4096
 _FIELDS = ("login", "password", "totp")
+_BEIJING = ZoneInfo("Asia/Shanghai")
 _templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -62,7 +64,8 @@ class LoginPages:
         session = self.cookie.take(request, self.now())
         if session is None:
             return _sent_to("/login")
-        return self._page("codec_home.html", session=session)
+        until = session.expires_at.astimezone(_BEIJING).strftime("%Y-%m-%d %H:%M")
+        return self._page("codec_home.html", session=session, until=until)
 
     async def form(self, _: Request) -> Response:
         """The empty form."""

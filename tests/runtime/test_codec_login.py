@@ -34,7 +34,7 @@ async def test_an_operator_logs_in_with_password_and_second_factor_and_is_greete
     assert (entered.status_code, entered.headers["location"]) == (303, "/")
     home = (await client.get("/")).text
     assert "li.lei" in home
-    assert "2026-11-22 09:00 UTC" in home
+    assert "2026-11-22 17:00（北京时间）" in home
     assert [(path, body) for path, body, _ in operators.asked] == [("/ops/v1/login", TYPED)]
     assert operators.asked[0][2]["x-forwarded-for"] == "127.0.0.1"
 
