@@ -1,4 +1,7 @@
-"""Reads `policy.toml`, `conditions.toml` and the agreement in force; `domain.policy.Policy` gives them their types."""
+"""Reads `config/policy.toml`, `decisions.toml` and the text of the agreement in force.
+
+`domain.policy.Policy` gives them their types.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ class PolicyFileError(ValueError):
 
 
 def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
-    """The values of the file, for `Policy.model_validate`. Raises PolicyFileError, or OSError if it is not there."""
+    """The values of these files, for `Policy.model_validate`. Raises PolicyFileError, or OSError if it is not there."""
     try:
         values = tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))
         values["conditions"] = tomllib.loads((folder / "conditions.toml").read_text(encoding="utf-8"))
+        values["decisions"] = tomllib.loads((folder / "decisions.toml").read_text(encoding="utf-8"))
         agreement = values["agreement"]
         stated, found = agreement["content_hash"], _text_hash(read_agreement(agreement["version"], folder))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise PolicyFileError(f"policy.toml cannot be read: {error}") from None
+        raise PolicyFileError(f"policy.toml or a companion of it cannot be read: {error}") from None
     if stated != found:
         raise PolicyFileError(
             f"the text of agreement {agreement['version']} has the hash {found}, policy.toml says {stated}:"

@@ -27,9 +27,14 @@ class IdPrefix(StrEnum):
     REQUEST = "req"
     WAIVER = "wvr"
     APPROVAL = "apr"
+    WEBHOOK_ENDPOINT = "whe"
+    WEBHOOK_SECRET = "whs"  # noqa: S105 - a prefix
+    WEBHOOK_TEST = "wht"
     SIGNING_KEY = "sgk"
     OPERATOR = "opr"
     SESSION = "ses"
+    DECISION = "dec"
+    RESTRICTION = "rst"
 
 
 ULID_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"

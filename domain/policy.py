@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.codes import CodePolicy
 from domain.conditions import Conditions
+from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
 
@@ -18,6 +19,18 @@ class Agreement(BaseModel):
     version: str
     content_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
     in_force_from: str
+
+
+class RatePolicy(BaseModel):
+    """Requests of one merchant, and of one address that shows no valid key, in a window; in each process (A7.8)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_seconds: int = Field(gt=0, le=3600)
+    reads: int = Field(gt=0)
+    commands: int = Field(gt=0)
+    money_commands: int = Field(gt=0)
+    unauthenticated: int = Field(gt=0)
 
 
 class Policy(BaseModel):
@@ -35,3 +48,5 @@ class Policy(BaseModel):
     codes: CodePolicy
     fees: FeeSchedule
     conditions: Conditions
+    decisions: DecisionRules
+    rate_limits: RatePolicy

@@ -22,6 +22,7 @@ from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, Va
 from domain.identifiers import IdPrefix, identifier
 from domain.policy import Policy
 from domain.roles import RoleBook
+from storage.decisions import register_decision_rules
 from storage.operators import register_roles
 
 CURRENCY = "CNY"
@@ -93,6 +94,8 @@ async def register_institution(
         codes = chart.accounts_of_institution([partner.code for partner in listed], CURRENCY)
         await _open_accounts(connection, codes)
         await _publish_agreement(connection, policy, now)
+        if await register_decision_rules(connection, policy.decisions):
+            await _record(connection, Act(SETUP, now), "register_decision_rules", "decisions")
         if roles is not None and await register_roles(connection, roles):
             await _record(connection, Act(SETUP, now), "register_roles", "roles")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
@@ -68,9 +70,21 @@ def execute_sql_file(path: Path) -> None:
 
     Their names follow from the database's own: `liushui` has `liushui_owner`, `liushui_app` and so on.
     """
+    _execute(path.read_text(encoding="utf-8"))
+
+
+def restore_functions(path: Path, names: Iterable[str]) -> None:
+    """Puts back functions that a later migration replaced, as an earlier file of statements defines them."""
+    text = path.read_text(encoding="utf-8")
+    for name in names:
+        pattern = rf"^CREATE FUNCTION {re.escape(name)}\(.*?(?=\n(?:CREATE |-- |\n)(?! )|\Z)"
+        [former] = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+        _execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
+
+
+def _execute(text: str) -> None:
     bind = op.get_bind()
     database = bind.execute(sa.text("SELECT current_database()")).scalar_one()
-    text = path.read_text(encoding="utf-8")
     for role in ("owner", "app", "ops", "webhooks"):
         text = text.replace(f"{{{role}}}", f'"{database}_{role}"')
     adapted = bind.connection.dbapi_connection

@@ -1,0 +1,218 @@
+"""Decisions of people: what can be decided, by whom, on which ground, and what each kind says beside that (A8.1a).
+
+The rules are data (`config/decisions.toml`); who may and whether it can take place is judged in the database.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from domain.identity import holds_id_number
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DecisionKind(StrEnum):
+    """What can be decided. Nothing else lets a person change what an instruction does."""
+
+    WAIVER_APPROVE = "waiver.approve"
+    WAIVER_REJECT = "waiver.reject"
+    INSTRUCTION_WITHDRAW = "instruction.withdraw"  # before anything that moves money was sent (A8.1b)
+    INSTRUCTION_CONCLUDE = "instruction.conclude"  # a parked one, on evidence
+    USER_SUSPEND = "user.suspend"
+    USER_RESUME = "user.resume"
+    MERCHANT_SUSPEND = "merchant.suspend"
+    MERCHANT_RESUME = "merchant.resume"
+    FUNDS_FREEZE = "funds.freeze"
+    FUNDS_RELEASE = "funds.release"
+    AUTHORITY_ORDER_REGISTER = "authority_order.register"
+    PARTNER_DISABLE = "partner.disable"
+    PARTNER_ENABLE = "partner.enable"
+    CASE_RESOLVE = "case.resolve"
+
+
+class DecisionState(StrEnum):
+    """`refused`: it could not take place any more when it was approved. All but the first are final."""
+
+    REQUESTED = "requested"
+    COMMITTED = "committed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+
+
+Function = Literal["bind", "collect", "refund"]
+_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){10}")
+
+
+def _without_personal_data(value: str) -> str:
+    if holds_id_number(value) or _LONG_NUMBER.search(value):
+        raise PydanticCustomError("personal_data", "holds a long number")
+    if not value.isprintable() or value != value.strip():
+        raise PydanticCustomError("not_printable", "has control characters or blanks at its ends")
+    return value
+
+
+NoPersonalData = AfterValidator(_without_personal_data)
+Reason = Annotated[str, Field(min_length=1, max_length=200), NoPersonalData]
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$")]
+RestrictionId = Annotated[str, Field(pattern=r"^rst_[0-9A-HJKMNP-TV-Z]{26}$")]
+
+
+class NoDetail(_Value):
+    """The kind and its subject say it all."""
+
+
+class SuspensionDetail(_Value):
+    """One function, or all of them; a review is a date on which somebody has to look again."""
+
+    function: Function | None = None
+    review_at: AwareDatetime | None = None
+
+
+class LiftingDetail(_Value):
+    """One restriction, or all of the kind."""
+
+    restriction_id: RestrictionId | None = None
+
+
+class FreezeDetail(_Value):
+    """A freeze without a date of review cannot be made (A8.3)."""
+
+    review_at: AwareDatetime
+
+
+class AuthorityOrderDetail(_Value):
+    """What an authority has ordered, as its paper says (A3.9e)."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=80), NoPersonalData]
+    number: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+    demands: Literal["hold", "query", "release"]
+    function: Function | None = None
+    expires_at: AwareDatetime
+
+
+class CaseDetail(_Value):
+    """How a case ended."""
+
+    resolution: Literal["confirmed", "unfounded", "settled", "duplicate"]
+    evidence_ref: Reference | None = None
+
+
+class ConclusionDetail(_Value):
+    """What became of a parked instruction, as the evidence shows. A success names the bank's reference."""
+
+    outcome: Literal["succeeded", "failed"]
+    bank_reference: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")] | None = None
+    evidence_ref: Reference
+
+    @model_validator(mode="after")
+    def _success_is_the_banks(self) -> ConclusionDetail:
+        if (self.outcome == "succeeded") != (self.bank_reference is not None):
+            raise PydanticCustomError("bank_reference", "a success, and only a success, has the bank's reference")
+        return self
+
+
+K = DecisionKind
+DETAILS: Mapping[DecisionKind, type[_Value]] = {
+    K.WAIVER_APPROVE: NoDetail,
+    K.WAIVER_REJECT: NoDetail,
+    K.INSTRUCTION_WITHDRAW: NoDetail,
+    K.INSTRUCTION_CONCLUDE: ConclusionDetail,
+    K.USER_SUSPEND: SuspensionDetail,
+    K.USER_RESUME: LiftingDetail,
+    K.MERCHANT_SUSPEND: SuspensionDetail,
+    K.MERCHANT_RESUME: LiftingDetail,
+    K.FUNDS_FREEZE: FreezeDetail,
+    K.FUNDS_RELEASE: LiftingDetail,
+    K.AUTHORITY_ORDER_REGISTER: AuthorityOrderDetail,
+    K.PARTNER_DISABLE: NoDetail,
+    K.PARTNER_ENABLE: NoDetail,
+    K.CASE_RESOLVE: CaseDetail,
+}
+# These are carried out by the instruction's process, which is told; the others when they are committed.
+TOLD_TO_PROCESSES = frozenset({K.INSTRUCTION_WITHDRAW, K.INSTRUCTION_CONCLUDE})
+
+
+def read_detail(kind: DecisionKind, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The detail of a kind, checked, as it is stored. Raises pydantic's ValidationError."""
+    return DETAILS[kind].model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
+
+
+class GroundText(_Value):
+    """A ground in words."""
+
+    zh: str = Field(min_length=1, max_length=60)
+    en: str = Field(min_length=1, max_length=120)
+
+
+class KindRule(_Value):
+    """Who may ask for a kind of decision and who approves it: never the same person where two are needed."""
+
+    second_person: bool
+    grounds: tuple[str, ...] = Field(min_length=1)
+    # A request that nobody approved lapses.
+    open_hours: int = Field(gt=0, le=24 * 30)
+    # The farthest review of a freeze, or expiry of an order.
+    longest_days: int | None = Field(default=None, gt=0, le=366)
+
+
+class DecisionRules(_Value):
+    """`config/decisions.toml` as a value. Raises ValidationError if a kind is missing or a ground has no words."""
+
+    grounds: Mapping[str, GroundText]
+    kinds: Mapping[DecisionKind, KindRule]
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> DecisionRules:
+        if missing := sorted(set(DecisionKind) - set(self.kinds)):
+            raise ValueError(f"decisions.toml says nothing about {', '.join(missing)}")
+        named = {ground for rule in self.kinds.values() for ground in rule.grounds}
+        if unknown := sorted(named - set(self.grounds)):
+            raise ValueError(f"decisions.toml has no words for the grounds {', '.join(unknown)}")
+        for kind in (K.FUNDS_FREEZE, K.AUTHORITY_ORDER_REGISTER):
+            if self.kinds[kind].longest_days is None:
+                raise ValueError(f"decisions.toml: {kind} needs longest_days")
+        return self
+
+
+class RequestDecision(_Value):
+    """Ask for a decision; a kind that one person decides is committed at once."""
+
+    now: datetime
+    request_id: str
+    operator_id: str
+    id: str
+    kind: DecisionKind
+    subject_id: str = Field(min_length=1, max_length=80)
+    ground: str = Field(min_length=1, max_length=60)
+    reason: Reason
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class AnswerDecision(_Value):
+    """The second person's word on a request."""
+
+    now: datetime
+    request_id: str
+    operator_id: str
+    id: str
+
+
+class CheckedDecision(_Value):
+    """What a process may act on: `holds` only for a committed decision about this very instruction."""
+
+    holds: bool
+    kind: DecisionKind | None = None
+    detail: dict[str, Any] | None = None
+    refusal: str | None = None

@@ -1,2 +1,0 @@
--- Decisions, restrictions and withdrawals, and the send claim that meets them.
-SELECT 1;
