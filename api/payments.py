@@ -18,11 +18,13 @@ from api.limits import limits_of, user_limits
 from api.schemas import Code, NewPayment, OrderToPay, PageOfPayments, Payment, PaymentPreview, read_as
 from api.users import user_of
 from domain.banking import BankAnswer, BankConnector, PaymentCodeVerification
+from domain.conditions import order_values
 from domain.confirmation import ConfirmedContent
 from domain.errors import ConflictError, ErrorCode, NotFoundError, RefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptPayment, CodeAttempt
 from domain.limits import windows_to_take
+from domain.policy import Policy
 from domain.waiver import waiver_cap_minor
 from storage.reading import CardOfBinding
 from workflows.starting import payment_order
@@ -100,7 +102,8 @@ async def terms_of(call: Call, order: OrderToPay) -> Terms:
 )
 async def preview_payment(request: Request) -> Response:
     """Changes nothing and needs no Idempotency-Key. `verification`: `code`, `waived`, or `notice` if the first-use
-    notice has to be shown and recorded before the payment."""
+    notice has to be shown and recorded before the payment. Show an individual all `conditions` before the confirmation;
+    what is charged is the fee that stands here, or the payment is refused with CONFIRMATION_CHANGED."""
     return await run_preview(request, PREVIEW, _preview)
 
 
@@ -108,19 +111,34 @@ async def _preview(call: Call, payload: dict[str, Any]) -> Mapping[str, Any]:
     order = read_as(OrderToPay, payload)
     terms = await terms_of(call, order)
     windows_to_take(limits_of(call, order.user_id, terms.card), order.amount_minor, call.now)
-    reading = call.services.reading
+    verification = await call.services.reading.verification(
+        call.merchant_id, order.user_id, order.amount_minor, terms.waiver_cap_minor
+    )
     return {
         "object": "payment_preview",
         **order.model_dump(),
         "payee_name": terms.payee_name,
         "fee_minor": terms.fee_minor,
         "fee_rule": terms.fee_rule,
-        "verification": await reading.verification(
-            call.merchant_id, order.user_id, order.amount_minor, terms.waiver_cap_minor
-        ),
+        "verification": verification,
         "limits": await user_limits(call, order.user_id, terms.card),
+        "conditions": _conditions(call.services.policy, order, terms, verification),
         "confirmation_hash": terms.confirmation_hash,
     }
+
+
+def _conditions(policy: Policy, order: OrderToPay, terms: Terms, verification: str) -> dict[str, object]:
+    """What an individual has to be shown before confirming, in Chinese and English (A3.12, L13)."""
+    values = order_values(
+        order_number=order.order_number,
+        amount_minor=order.amount_minor,
+        currency=order.currency,
+        payee_name=terms.payee_name,
+        fee_minor=terms.fee_minor,
+        rule=policy.fees.for_payee(order.payee_kind),
+        expiry_seconds=(policy.order_expiry_minimum_seconds, policy.order_expiry_maximum_seconds),
+    )
+    return policy.conditions.shown(order.payee_kind, is_waived=verification != "code", values=values)
 
 
 @router.post(

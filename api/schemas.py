@@ -229,6 +229,25 @@ class Limits(Resource):
     limits: list[LimitLeft]
 
 
+class Text(Resource):
+    zh: str
+    en: str
+
+
+class Conditions(Resource):
+    """Everything that an individual has to be shown before confirming (A3.12)."""
+
+    product: str = Field(examples=["quick_pay_to_merchant"])
+    version: str
+    quantity: Text
+    fee: Text
+    term: Text
+    method: Text
+    cautions: Text
+    risk: Text
+    dispute: Text
+
+
 class PaymentPreview(Resource):
     object: Literal["payment_preview"]
     user_id: str
@@ -242,6 +261,7 @@ class PaymentPreview(Resource):
     fee_rule: str
     verification: Literal["code", "waived", "notice"]
     limits: list[LimitLeft]
+    conditions: Conditions
     confirmation_hash: str
 
 

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.calls import Call, Done, Operation, run_command, run_read
-from api.documentation import documented
+from api.documentation import documented, query_parameter
 from api.limits import user_limits
 from api.schemas import Consent, Limits, NewConsent, NewUser, User, read_as
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptUser, RecordConsent
+from storage.reading import CardOfBinding
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
 C = ErrorCode
@@ -66,12 +67,20 @@ async def read_user(request: Request, user_id: str) -> Response:
 
 @router.get(
     "/{user_id}/limits",
-    **documented("Limits, and what is left of them", READ.scope, {200: Limits}, [C.USER_NOT_FOUND]),
+    **documented(
+        "Limits, and what is left of them",
+        READ.scope,
+        {200: Limits},
+        [C.USER_NOT_FOUND, C.BINDING_NOT_FOUND],
+        parameters=[query_parameter("binding_id", "A card of the user: what its issuer allows is shown as well.")],
+    ),
 )
 async def read_limits(request: Request, user_id: str) -> Response:
+    """For your own users only (A2.5e). Days and months are those of Asia/Shanghai."""
+
     async def read(call: Call) -> Mapping[str, Any]:
         await user_of(call, user_id)
-        limits = await user_limits(call, user_id)
+        limits = await user_limits(call, user_id, await _card(call, user_id))
         return {"object": "limits", "user_id": user_id, "currency": "CNY", "limits": limits}
 
     return await run_read(request, READ, read)
@@ -118,6 +127,19 @@ async def _consent(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
         case_id=call.resource_id,
     )
     return Done(await call.accept(call.services.instructions.record_consent, command))
+
+
+async def _card(call: Call, user_id: str) -> CardOfBinding | None:
+    """The card that was asked about, if one was. Raises NotFoundError for anybody else's."""
+    binding_id = call.query.get("binding_id")
+    if binding_id is None:
+        return None
+    card = None
+    if is_identifier(binding_id, IdPrefix.BINDING):
+        card = await call.services.reading.card_of_binding(call.merchant_id, user_id, binding_id)
+    if card is None:
+        raise NotFoundError(C.BINDING_NOT_FOUND)
+    return card
 
 
 async def user_of(call: Call, user_id: str) -> Mapping[str, Any]:

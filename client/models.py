@@ -125,7 +125,7 @@ class Text(Resource):
     en: str
 
 
-class Disclosure(Resource):
+class Conditions(Resource):
     """What an individual has to be shown before confirming."""
 
     product: str
@@ -159,7 +159,7 @@ class PaymentPreview(OrderShown):
     """What the user is to confirm. Show all of it, then pay with its `confirmation_hash`."""
 
     limits: tuple[LimitLeft, ...]
-    disclosure: Disclosure | None = None
+    conditions: Conditions | None = None
 
 
 class Payment(Waitable, OrderShown):
@@ -178,6 +178,7 @@ class Payment(Waitable, OrderShown):
     bank_reference: str | None = None
     booked_at: datetime | None = None
     corrected_at: datetime | None = None
+    report_path: str | None = None
     refunded_minor: int
     refunding_minor: int
     refundable_minor: int
@@ -198,6 +199,7 @@ class Refund(Waitable):
     accepted_at: datetime
     bank_reference: str | None = None
     booked_at: datetime | None = None
+    report_path: str | None = None
 
 
 class AccountBalance(Resource):

@@ -60,9 +60,9 @@ class Users(Noun[Mode]):
         return Ask("POST", where, Consent, body, is_command=True, idempotency_key=idempotency_key)
 
     @asks
-    def limits(self, user_id: str) -> Ask[Limits]:
-        """Limits per payment, day and month, and what is left of them."""
-        return Ask("GET", path("users", user_id, "limits"), Limits)
+    def limits(self, user_id: str, *, binding_id: str | None = None) -> Ask[Limits]:
+        """Limits per payment, day and month, and what is left of them; with a card, its issuer's as well."""
+        return Ask("GET", path("users", user_id, "limits"), Limits, query={"binding_id": binding_id})
 
     @asks
     def balance(self, user_id: str) -> Ask[AccountBalance]:
