@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from api import (
     agreement,
@@ -89,7 +90,16 @@ def build(
 
 
 async def _no_such_address(request: Request, error: Exception) -> Response:
-    return await refuse(request, error)
+    response = await refuse(request, error)
+    if response.status_code == 405:
+        # RFC 9110: whoever is refused a method learns which ones there are.
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request.url.path)))
+    return response
+
+
+def _methods_at(path: str) -> set[str]:
+    routes = (route for room in _ROUTERS for route in room.router.routes if isinstance(route, Route))
+    return {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
