@@ -16,7 +16,7 @@ from api import documentation as shared_documentation
 from api import health
 from api.envelope import BindRequestId, Envelope, refuse
 from api.limits_on_size import SizeLimits
-from ops import documentation, sessions
+from ops import decodes, documentation, instructions, matters, merchants, operators, records, sessions, users
 from ops.services import OpsServices
 
 TITLE, VERSION = "Liushui operators' API", "v1"
@@ -24,7 +24,9 @@ _DESCRIPTION = (
     "For the institution's own people. Everybody logs in with password and second factor; roles say who may do what; "
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
-_ROUTERS = (sessions, shared_documentation, health)
+_ROUTERS = (
+    sessions, instructions, matters, users, records, merchants, operators, decodes, shared_documentation, health,
+)  # fmt: skip
 
 
 def build(

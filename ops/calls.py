@@ -35,7 +35,8 @@ class Operation:
     """One thing that an operator can ask for; without a permission every session will do. `status` is success's.
 
     `keeps_quiet`: a read that only shows people themselves leaves no record. `has_password`: its body is not looked
-    through for card data, among which passwords count.
+    through for card data, among which passwords count. `announced` is False where the handler itself records, before it
+    acts, what it is about to do and why.
     """
 
     action: str
@@ -43,6 +44,7 @@ class Operation:
     status: int = 200
     keeps_quiet: bool = False
     has_password: bool = False
+    announced: bool = True
 
 
 class Call:
@@ -92,7 +94,7 @@ async def run_command(request: Request, operation: Operation, handle: Handler) -
     """Serves a request that changes something, or shows what only few may see; finished though the caller hangs up."""
     body = await request.body()
     payload, fault = read_body(request, body, has_password=operation.has_password)
-    call = await _begin(request, operation, record=True)
+    call = await _begin(request, operation, record=operation.announced)
     if isinstance(call, Response):
         return call
     return await call.services.work.finish(_decide(call, operation, payload, fault, handle))

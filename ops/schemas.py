@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import unicodedata
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -126,3 +128,133 @@ class SecondFactor(OpsResource):
 
 class Ended(OpsResource):
     object: Literal["session_end"]
+
+
+LONGEST_REASON = 500
+_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){10}")
+
+
+def holds_personal_number(text: str) -> bool:
+    """Whether a free text holds what has the shape of an ID, card or mobile number, also in full-width digits."""
+    plain = unicodedata.normalize("NFKC", text)
+    return holds_id_number(plain) or _LONG_NUMBER.search(plain) is not None
+
+
+UserId = Annotated[str, Field(pattern=r"^usr_[0-9A-HJKMNP-TV-Z]{26}$")]
+ReasonText = Annotated[str, Field(min_length=4, max_length=LONGEST_REASON, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Reveal(Body):
+    """Which personal data of a user, and why (A4.2b): the reason stands in the record beside the person."""
+
+    fields: Annotated[
+        list[Literal["name", "id_number", "card_number", "mobile"]], Field(min_length=1, max_length=4)
+    ] = Field(examples=[["mobile"]])
+    binding_id: Annotated[str, Field(pattern=r"^bnd_[0-9A-HJKMNP-TV-Z]{26}$")] | None = Field(
+        default=None, description="The newest, if left out."
+    )
+    reason_code: Literal["support_case", "fraud_investigation", "user_request"] = Field(examples=["support_case"])
+    reason_text: ReasonText = Field(examples=["The payer calls about a debit that was not recognised"])
+    case_id: Annotated[str, Field(pattern=r"^case_[0-9A-Z]{20,40}$")] | None = None
+
+
+class NewCase(Body):
+    """Something that a person should look at."""
+
+    subject_id: Annotated[str, Field(pattern=r"^(pay|rfd|bnd|usr|mch)_[0-9A-HJKMNP-TV-Z]{26}$")] = Field(
+        description="A payment, refund, binding, user or merchant.", examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"]
+    )
+    reason_text: ReasonText = Field(examples=["The payer says that the order was paid twice"])
+
+
+class NewMerchant(Body):
+    """Who may offer the service to its users (A0.3)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] = Field(examples=["海棠书店"])
+    contract_until: Instant = Field(examples=["2027-11-22T00:00:00Z"])
+
+
+class NewKey(Body):
+    """An API key of a merchant."""
+
+    scopes: Annotated[list[str], Field(min_length=1, max_length=20)] = Field(examples=[["payments:read"]])
+    label: Annotated[str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    expires_at: Instant | None = None
+
+
+class Decode(Body):
+    """What the codec server is about to show (P3.1b): how many payloads, and of which processes."""
+
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(examples=["default"])
+    payloads: Annotated[int, Field(ge=1, le=2000)] = Field(examples=[12])
+    subjects: Annotated[list[Annotated[str, Field(max_length=80)]], Field(max_length=50)] = Field(default=[])
+    reason: ReasonText | None = None
+
+
+class Listed(OpsResource):
+    object: Literal["list"]
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class Instruction(OpsResource):
+    id: str
+    object: Literal["payment", "refund", "binding"]
+    merchant_id: str
+    state: str
+    reason: str | None
+    waiting_for: dict[str, Any] | None
+    raw_code: str | None = Field(description="The bank's own code.")
+    effects: list[dict[str, Any]] = Field(description="What left for the bank, and what it answered.")
+    code_attempts: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    signatures: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+    process: dict[str, str]
+
+
+class Question(OpsResource):
+    object: Literal["bank_question"]
+    instruction_id: str
+    how: Literal["told", "revived", "correcting"]
+
+
+class MaskedUser(OpsResource):
+    id: str
+    object: Literal["user"]
+    merchant_id: str
+    bindings: list[dict[str, Any]]
+
+
+class PersonalData(OpsResource):
+    object: Literal["personal_data"]
+    user_id: str
+    binding_id: str
+    values: dict[str, str]
+
+
+class Case(OpsResource):
+    id: str
+    object: Literal["case"]
+
+
+class Merchant(OpsResource):
+    id: str
+    object: Literal["merchant"]
+    name: str
+
+
+class IssuedKey(OpsResource):
+    id: str
+    object: Literal["api_key"]
+    key: str = Field(description="Shown this once.")
+
+
+class RevokedKey(OpsResource):
+    id: str
+    object: Literal["api_key"]
+
+
+class Decoded(OpsResource):
+    object: Literal["decode"]

@@ -5,6 +5,7 @@ Never a name or a number of a person: users come with tokens, which the vault ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,16 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 Resource = dict[str, Any]
 
-_VIEWS = {
-    "pay": "SELECT app.payment_view(x) FROM app.payment x WHERE x.id = :id",
-    "rfd": "SELECT app.refund_view(x) FROM app.refund x WHERE x.id = :id",
-    "bnd": "SELECT app.binding_view(x) FROM app.binding x WHERE x.id = :id",
-}
 _TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding"}
 # Of the row itself, beside what its merchant sees.
 _BEHIND = {
-    "pay": "merchant_id, raw_code, claimed_at, process_started_at, code_sends, code_attempts, corrected_at,"
-    " liability_standard, waiver_id",
+    "pay": "merchant_id, mandate_reference, raw_code, claimed_at, process_started_at, code_sends, code_attempts,"
+    " corrected_at, liability_standard, waiver_id",
     "rfd": "merchant_id, raw_code, claimed_at, process_started_at",
     "bnd": "merchant_id, raw_code, process_started_at, code_sends, code_attempts",
 }
@@ -36,13 +32,30 @@ _ATTEMPTS = (
     " ORDER BY number"
 )
 _EVENTS = "SELECT id, sequence, type, at FROM app.event WHERE object_id = :id ORDER BY sequence"
+# The merchant's own signature under it; what was signed is sealed.
+_SIGNATURES = (
+    "SELECT request_id, key_id, action, created, received_at, signature IS NOT NULL AS is_kept"
+    " FROM app.instruction_signature WHERE subject_id = :id ORDER BY received_at"
+)
+_DECISIONS = (
+    "SELECT app.decision_view(d) AS decision FROM app.decision d WHERE d.subject_id = :id ORDER BY d.requested_at, d.id"
+)
 _RECORD = "id, at, actor, action, outcome, reason, subject_id, merchant_id, request_id, partner, request_number, detail"
 _TIMELINE = f"SELECT {_RECORD} FROM app.operation WHERE subject_id = :id ORDER BY id LIMIT 500"  # noqa: S608
-_FIND = (
-    "SELECT p.id, p.merchant_id, p.order_number, p.amount_minor, p.currency, p.state, p.reason, p.wait_reason,"
-    " p.bank_reference, p.accepted_at FROM app.payment p WHERE {where} ORDER BY p.id DESC LIMIT :limit"
-)
-_OWNER_OF_NUMBER = "SELECT subject_id FROM app.effect WHERE request_number = :number"
+_SUMMARIES = {
+    "pay": "SELECT app.payment_view(x) AS view, x.merchant_id FROM app.payment x WHERE x.id = :id",
+    "rfd": "SELECT app.refund_view(x) AS view, x.merchant_id FROM app.refund x WHERE x.id = :id",
+    "bnd": "SELECT app.binding_view(x) AS view, x.merchant_id FROM app.binding x WHERE x.id = :id",
+}
+_NO_SUMMARY = "SELECT NULL AS view, NULL AS merchant_id WHERE :id IS NULL"
+_OF_NUMBER = "SELECT subject_id AS id FROM app.effect WHERE request_number = :number"
+_PARTS = {
+    "effects": _EFFECTS,
+    "code_attempts": _ATTEMPTS,
+    "events": _EVENTS,
+    "signatures": _SIGNATURES,
+    "records": _TIMELINE,
+}
 _REFERENCED = (
     "SELECT DISTINCT e.subject_id AS id FROM app.effect e WHERE e.bank_reference = :reference ORDER BY 1 LIMIT 20"
 )
@@ -102,37 +115,38 @@ class OpsReading:
 
     async def instruction(self, instruction_id: str) -> Resource | None:
         """A payment, refund or binding with everything that happened to it; None if there is none."""
-        kind = instruction_id[:3]
-        if kind not in _VIEWS:
-            return None
-        async with self._engine.connect() as connection:
-            view = sa.text(f"SELECT ({_VIEWS[kind]}) AS view").columns(view=JSONB)
-            found: Resource | None = await connection.scalar(view, {"id": instruction_id})
-        if found is None:
+        kind, found = instruction_id[:3], await self.instructions([instruction_id])
+        if not found:
             return None
         behind = f"SELECT {_BEHIND[kind]} FROM {_TABLES[kind]} WHERE id = :id"  # noqa: S608
         [row] = await self._rows(behind, id=instruction_id)
-        parts = {"effects": _EFFECTS, "code_attempts": _ATTEMPTS, "events": _EVENTS, "records": _TIMELINE}
-        return found | row | {name: await self._rows(text, id=instruction_id) for name, text in parts.items()}
+        parts = {name: await self._rows(text, id=instruction_id) for name, text in _PARTS.items()}
+        decisions = await self._rows(_DECISIONS, id=instruction_id)
+        return found[0] | row | parts | {"decisions": [decision["decision"] for decision in decisions]}
 
-    async def resource(self, instruction_id: str) -> tuple[str, Resource] | None:
-        """Merchant and view of an instruction: what its process is started from."""
-        found = await self.instruction(instruction_id)
-        return None if found is None else (found["merchant_id"], found)
+    async def instructions(self, ids: Sequence[str]) -> list[Resource]:
+        """Those that there are, as their merchants see them, with `merchant_id`."""
+        found = []
+        async with self._engine.connect() as connection:
+            for instruction_id in ids:
+                statement = sa.text(_SUMMARIES.get(instruction_id[:3], _NO_SUMMARY)).columns(view=JSONB)
+                row = (await connection.execute(statement, {"id": instruction_id})).one_or_none()
+                if row is not None:
+                    found.append(row.view | {"merchant_id": row.merchant_id})
+        return found
 
-    async def payments(self, merchant_id: str | None, order_number: str, limit: int) -> list[Resource]:
+    async def of_order(self, merchant_id: str | None, order_number: str, limit: int) -> list[str]:
         """Payments of an order, newest first; order numbers are the merchants' own, so there may be several."""
-        where = "p.order_number = :order" + (" AND p.merchant_id = :merchant" if merchant_id else "")
-        parameters = {"order": order_number, "limit": limit} | ({"merchant": merchant_id} if merchant_id else {})
-        return await self._rows(_FIND.format(where=where), **parameters)
+        whose = " AND merchant_id = :merchant" if merchant_id else ""
+        statement = f"SELECT id FROM app.payment WHERE order_number = :order{whose} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+        given = {"merchant": merchant_id} if merchant_id else {}
+        return [row["id"] for row in await self._rows(statement, order=order_number, limit=limit, **given)]
 
-    async def owner_of_number(self, number: str) -> str | None:
-        """Which instruction a request number at a bank belongs to."""
-        rows = await self._rows(_OWNER_OF_NUMBER, number=number)
-        return rows[0]["subject_id"] if rows else None
+    async def of_request_number(self, number: str) -> list[str]:
+        """Whose a request number at a bank is."""
+        return [row["id"] for row in await self._rows(_OF_NUMBER, number=number)]
 
-    async def referenced(self, reference: str) -> list[str]:
-        """Instructions under a bank's reference."""
+    async def of_bank_reference(self, reference: str) -> list[str]:
         return [row["id"] for row in await self._rows(_REFERENCED, reference=reference)]
 
     async def matters(self) -> list[Resource]:
@@ -160,6 +174,9 @@ class OpsReading:
         where = " AND ".join(_RECORD_CONDITIONS[name] for name in given) or "true"
         statement = f"SELECT {_RECORD} FROM app.operation WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
         return await self._rows(statement, limit=limit + 1, **given)
+
+    async def has_case(self, case_id: str) -> bool:
+        return bool(await self._rows("SELECT 1 AS found FROM app.case_record WHERE id = :id", id=case_id))
 
     async def accesses(self, user_id: str, limit: int = 100) -> list[Resource]:
         """Who read a user's personal data, or was refused it, newest first (A4.2b)."""

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.identifiers import IdPrefix, identifier
 from domain.instructions import AcceptSigningKey, EndSigningKey
 from domain.signing import MAX_KEYS, SigningAlgorithm, SigningKey
-from storage.administration import Act, AdministrationError
+from storage.administration import Act
 from storage.instructions import Resource, refusal
 from storage.public_keys import read_public_key
 
@@ -40,7 +40,7 @@ async def register(
 ) -> Resource:
     """The institution registers a merchant's key, the first one above all; answers it as merchants see it.
 
-    `engine` is of the owner or the operators' role. Raises AdministrationError, ValidationRefusedError (a weak key).
+    `engine` is of the owner or the operators' role. Raises the DomainError of a refusal.
     """
     item = {
         "now": act.at,
@@ -57,7 +57,7 @@ async def register(
 
 
 async def revoke(engine: AsyncEngine, act: Act, merchant_id: str, key_id: str) -> Resource:
-    """The institution ends a merchant's key, also its last one. Raises AdministrationError."""
+    """The institution ends a merchant's key, also its last one. Raises the DomainError of a refusal."""
     item = {"now": act.at, "actor": act.actor, "id": key_id, "merchant_id": merchant_id}
     return await _administer(engine, _REVOKE, item)
 
@@ -118,7 +118,7 @@ class SigningKeys:
 async def _administer(engine: AsyncEngine, statement: sa.TextualSelect, item: Mapping[str, Any]) -> Resource:
     answer = await _call(engine, statement, item)
     if not answer["ok"]:
-        raise AdministrationError(f"The signing key was refused: {answer['error']}.")
+        raise refusal(answer)
     resource: Resource = answer["resource"]
     return resource
 

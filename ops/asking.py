@@ -1,0 +1,78 @@
+"""Asking a bank again: wakes the process, which asks by request number. Nothing here says what became of anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from domain.errors import ConflictError, ErrorCode, UnavailableError
+from domain.identifiers import BankStep
+from domain.states import BINDING_FINAL_STATES, PAYMENT_FINAL_STATES, REFUND_FINAL_STATES, BindingState, PaymentState
+from workflows.names import Process, workflow_id
+from workflows.starting import Processes, binding_order, payment_order, refund_order
+
+How = Literal["told", "revived", "correcting"]
+# A process that is run anew for a binding has this long, at least, to bring it to its end.
+_BINDING_TIME = timedelta(minutes=30)
+_ENDED = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *BINDING_FINAL_STATES, BindingState.OPEN})
+
+
+def process_of(instruction: Mapping[str, Any]) -> Process:
+    """Which process looks after an instruction."""
+    match instruction["object"]:
+        case "payment":
+            return Process.COLLECT_PAYMENT if instruction["corrected_at"] is None else Process.CORRECT_PAYMENT
+        case "refund":
+            return Process.REFUND_PAYMENT
+        case _ if instruction["state"] in (BindingState.UNBINDING, BindingState.UNBOUND):
+            return Process.UNBIND_CARD
+        case _:
+            return Process.BIND_CARD
+
+
+def process_id(instruction: Mapping[str, Any]) -> str:
+    """Its id in Temporal."""
+    return workflow_id(process_of(instruction), instruction["id"])
+
+
+async def ask_bank(processes: Processes, instruction: Mapping[str, Any], now: datetime) -> How:
+    """Has the process of a payment, refund or binding ask its bank now.
+
+    A payment that we have as failed is looked at by a correction, because the bank's word prevails (A4.1c). Raises
+    ConflictError(BANK_NOT_TO_ASK) where nothing was sent or the end is known, UnavailableError if Temporal is away.
+    """
+    if _is_doubtful_failure(instruction):
+        order = payment_order(instruction, instruction["merchant_id"]).model_copy(update={"resumed": True})
+        return _done(await processes.correct_payment(order), "correcting")
+    if instruction["state"] in _ENDED or not instruction["effects"]:
+        raise ConflictError(ErrorCode.BANK_NOT_TO_ASK, subject_id=instruction["id"])
+    process = process_of(instruction)
+    takes_notices = process not in (Process.BIND_CARD, Process.UNBIND_CARD)
+    if takes_notices and await processes.tell_bank_notice(process, instruction["id"]):
+        return "told"
+    revived = await processes.revive(process, instruction["id"], _order(instruction, now))
+    # A binding's process that runs asks by itself, in short pauses.
+    return "revived" if revived else _done(not takes_notices, "told")
+
+
+def _done(well: bool, how: How) -> How:
+    if not well:
+        raise UnavailableError(ErrorCode.SERVICE_UNAVAILABLE)
+    return how
+
+
+def _is_doubtful_failure(instruction: Mapping[str, Any]) -> bool:
+    sent = any(effect["step"] == BankStep.DEBIT for effect in instruction["effects"])
+    return instruction["object"] == "payment" and instruction["state"] == PaymentState.FAILED and sent
+
+
+def _order(instruction: Mapping[str, Any], now: datetime) -> BaseModel:
+    merchant_id = instruction["merchant_id"]
+    if instruction["object"] == "payment":
+        return payment_order(instruction, merchant_id)
+    if instruction["object"] == "refund":
+        return refund_order(instruction, merchant_id)
+    return binding_order(instruction, merchant_id, now + _BINDING_TIME)
