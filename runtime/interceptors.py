@@ -138,13 +138,13 @@ class _Guarded(worker.WorkflowInboundInterceptor):
         return await super().execute_workflow(input)
 
     async def handle_signal(self, input: worker.HandleSignalInput) -> None:
-        if _takes(workflow.get_signal_handler(input.signal), input.args):
+        if workflow.get_signal_handler(input.signal) is not None and _fits(input.signal, input.args):
             return await super().handle_signal(input)
         _log("a signal that nothing here takes was dropped", input.signal)
         return None
 
     async def handle_update_handler(self, input: worker.HandleUpdateInput) -> Any:
-        if _takes(workflow.get_update_handler(input.update), input.args):
+        if _fits(input.update, input.args):
             return await super().handle_update_handler(input)
         _log("an update that does not fit its handler was refused", input.update)
         raise ApplicationError("the update does not fit its handler", type=MESSAGE_REFUSED, non_retryable=True)
@@ -154,11 +154,13 @@ def _forget(name: str, payloads: Sequence[RawValue]) -> None:
     """Takes signals of any other name."""
 
 
-def _takes(handler: Callable[..., Any] | None, arguments: Sequence[Any]) -> bool:
-    if handler is None:
-        return False
+def _fits(name: str, arguments: Sequence[Any]) -> bool:
+    """Whether the method that handles this message takes so many arguments; it bears the name of the message."""
+    method = getattr(type(workflow.instance()), name, None)
+    if method is None:
+        return True
     try:
-        inspect.signature(handler).bind(*arguments)
+        inspect.signature(method).bind(None, *arguments)
     except TypeError:
         return False
     return True
