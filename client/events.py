@@ -44,12 +44,18 @@ class Event(Resource):
             return None
 
 
+class EventPage(Page[Event]):
+    """Events, and where to go on: `next_cursor` while there are more now, `resume_cursor` the next time you ask."""
+
+    resume_cursor: str | None = None
+
+
 class Events(Noun[Mode]):
-    """`client.events`"""
+    """`client.events`, for those who poll"""
 
     @lists
     def list(self, *, type: str | None = None, object_id: str | None = None) -> Ask[Page[Event]]:
-        """Your events; of one type or one thing, if named."""
+        """Your events, oldest first; of one type (`payment.*` is a family) or one thing, if named."""
         query = {"type": type, "object_id": object_id, "limit": PAGE_SIZE}
         return Ask("GET", path("events"), Page[Event], query=query)
 
@@ -61,7 +67,7 @@ class Events(Noun[Mode]):
         type: str | None = None,
         object_id: str | None = None,
         limit: int = PAGE_SIZE,
-    ) -> Ask[Page[Event]]:
-        """One page from a cursor that you kept: for those who poll."""
+    ) -> Ask[EventPage]:
+        """What came after a cursor: keep `resume_cursor` with what you did, and ask with it the next time."""
         query = {"cursor": cursor, "type": type, "object_id": object_id, "limit": limit}
-        return Ask("GET", path("events"), Page[Event], query=query)
+        return Ask("GET", path("events"), EventPage, query=query)

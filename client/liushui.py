@@ -21,6 +21,7 @@ from .payments import Payments
 from .refunds import Refunds
 from .retries import Retries
 from .signing import SigningKey
+from .signing_keys import SigningKeys
 from .users import Users
 from .waiver import Waiver
 from .webhook_endpoints import WebhookEndpoints
@@ -40,6 +41,7 @@ class _Nouns(Generic[Mode]):
         self.balances: Balances[Mode] = Balances(carrier)
         self.waiver: Waiver[Mode] = Waiver(carrier)
         self.events: Events[Mode] = Events(carrier)
+        self.signing_keys: SigningKeys[Mode] = SigningKeys(carrier)
         self.webhook_endpoints: WebhookEndpoints[Mode] = WebhookEndpoints(carrier)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from client import (
     AsyncLiushui,
     AuthenticationError,
+    Binding,
     ConflictError,
     NotFoundError,
     Payment,
@@ -199,3 +200,42 @@ async def test_what_has_no_method_yet_can_still_be_asked(liushui: AsyncLiushui) 
         "POST", "/v1/users", {"merchant_user_ref": "c-1", "type": "individual", "region": "CN"}
     )
     assert (await liushui.request("GET", f"/v1/users/{user['id']}"))["merchant_user_ref"] == "c-1"
+
+
+async def test_events_are_read_oldest_first_and_from_where_one_left_off(
+    stage: Stage, merchant: Merchant, liushui: AsyncLiushui
+) -> None:
+    user_id, binding_id = await stage.payer(merchant)
+    first = await liushui.events.page(object_id=binding_id, limit=2)
+    assert [event.sequence for event in first.items] == [1, 2]
+    rest = await liushui.events.page(object_id=binding_id, cursor=first.resume_cursor)
+    assert [event.type for event in rest.items] == ["binding.opened"]
+    opened = rest.items[0].resource
+    assert isinstance(opened, Binding)
+    assert (opened.user_id, opened.state) == (user_id, "open")
+    assert [event.sequence async for event in liushui.events.list(object_id=binding_id)] == [1, 2, 3]
+
+
+async def test_a_webhook_endpoint_is_added_rotated_tested_and_removed(liushui: AsyncLiushui) -> None:
+    endpoints = liushui.webhook_endpoints
+    made = await endpoints.create(
+        "https://shop.example/events", event_types=["payment.*"], idempotency_key="key-00000001"
+    )
+    assert made.secret is not None
+    assert made.secret.startswith("whsec_")
+    again = await endpoints.create(
+        "https://shop.example/events", event_types=["payment.*"], idempotency_key="key-00000001"
+    )
+    assert (again.id, again.secret) == (made.id, None)
+    rotated = await endpoints.rotate_secret(made.id, overlap_seconds=0)
+    assert rotated.secret not in (None, made.secret)
+    tested = await endpoints.test(made.id)
+    assert [found.id async for found in endpoints.deliveries(made.id)] == [tested.id]
+    assert (await endpoints.delivery(made.id, tested.id)).log == ()
+    assert (await endpoints.disable(made.id)).state == "disabled"
+    assert (await endpoints.enable(made.id)).state == "enabled"
+    with pytest.raises(NotFoundError, match="EVENT_NOT_FOUND"):
+        await endpoints.replay(made.id, event_id="evt_01KB5N3E4H6Q8Z2T7V9W0X1Y2R")
+    assert [found.id async for found in endpoints.list()] == [made.id]
+    assert (await endpoints.delete(made.id)).state == "deleted"
+    assert [found async for found in endpoints.list()] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client import models, states
+from client import events, models, signing_keys, states, webhook_endpoints
 from client.models import Payment, Resource
 from domain import states as rules
 from tests.api.conftest import Stage
@@ -29,10 +29,21 @@ _SAME = (
 )
 
 
-@pytest.mark.parametrize("name", [*_SAME, "AgreementInForce"])
+_MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
+    "AgreementInForce": models.Agreement,
+    "Event": events.Event,
+    "PageOfEvents": events.EventPage,
+    "SigningKeyResource": signing_keys.RegisteredKey,
+    "WebhookEndpointWithSecret": webhook_endpoints.WebhookEndpoint,
+    "WebhookDeliveryWithLog": webhook_endpoints.WebhookDelivery,
+    "WebhookAttempt": webhook_endpoints.WebhookAttempt,
+    "WebhookReplay": webhook_endpoints.WebhookReplay,
+}
+
+
+@pytest.mark.parametrize("name", _MODELS)
 def test_every_field_of_the_api_is_in_the_model(stage: Stage, name: str) -> None:
-    schemas = stage.openapi()["components"]["schemas"]
-    model: type[Resource] = getattr(models, {"AgreementInForce": "Agreement"}.get(name, name))
+    schemas, model = stage.openapi()["components"]["schemas"], _MODELS[name]
     documented = {field: schema for field, schema in schemas[name]["properties"].items() if field != "object"}
     assert {field for field in documented if field not in model.model_fields} == set()
     nullable = {field for field, schema in documented.items() if _may_be_null(schema)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -23,7 +24,17 @@ def test_reprs_hide_keys() -> None:
         shown = f"{client!r} {client.core.settings!r} {key!r} {client.payments!r}"
     assert SECRET_OF_KEY not in shown
     assert "PRIVATE" not in shown
-    endpoint = WebhookEndpoint(id="whe_1", url="u", state="on", created_at="2026-11-20T04:00:00Z", secret="whsec_x")
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    endpoint = WebhookEndpoint(
+        id="whe_1",
+        url="u",
+        event_types=(),
+        description="",
+        state="enabled",
+        state_since=at,
+        created_at=at,
+        secret="whsec_x",
+    )
     assert "whsec_x" not in repr(endpoint)
 
 
