@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import sqlalchemy as sa
@@ -47,15 +48,16 @@ async def endpoint(books: Books) -> str:
     return command.id
 
 
-async def begin(engine: AsyncEngine) -> AsyncConnection:
+@asynccontextmanager
+async def begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A transaction that has its number: everything that begins later has a higher one."""
-    connection = await engine.connect()
-    await connection.execute(sa.text("SELECT pg_current_xact_id()"))
-    return connection
+    async with engine.connect() as connection:
+        await connection.execute(sa.text("SELECT pg_current_xact_id()"))
+        yield connection
 
 
 async def test_a_poller_misses_nothing_that_commits_late(books: Books) -> None:
-    async with await begin(books.owner) as late:
+    async with begun(books.owner) as late:
         held = await write(late, books, "pay_held")
         async with books.owner.begin() as quick:
             first = await write(quick, books, "pay_quick")
@@ -67,7 +69,7 @@ async def test_a_poller_misses_nothing_that_commits_late(books: Books) -> None:
 
 async def test_a_poller_misses_nothing_that_draws_its_position_early_and_begins_late(books: Books) -> None:
     # The younger transaction writes first: by position alone the older one's event, once read, would hide it.
-    async with await begin(books.owner) as older, await begin(books.owner) as younger:
+    async with begun(books.owner) as older, begun(books.owner) as younger:
         early_position = await write(younger, books, "pay_younger")
         late_position = await write(older, books, "pay_older")
         await older.commit()
@@ -93,7 +95,7 @@ async def test_pages_of_any_size_give_every_event_once(books: Books) -> None:
 
 async def test_what_commits_late_is_handed_out_too(books: Books, queue: DeliveryQueue) -> None:
     await endpoint(books)
-    async with await begin(books.owner) as late:
+    async with begun(books.owner) as late:
         await write(late, books, "pay_held")
         async with books.owner.begin() as quick:
             await write(quick, books, "pay_quick")
@@ -106,17 +108,17 @@ async def test_what_commits_late_is_handed_out_too(books: Books, queue: Delivery
 async def test_a_later_event_takes_an_earlier_one_of_its_object_along(books: Books, queue: DeliveryQueue) -> None:
     await endpoint(books)
     # The older transaction waited for the younger one's lock, and wrote of the same object after it.
-    async with await begin(books.owner) as older, await begin(books.owner) as younger:
-        async with await begin(books.owner) as youngest:
-            await write(younger, books, "pay_same", 1)
-            await younger.commit()
-            await write(older, books, "pay_same", 2)
-            await older.commit()
-            handed_out = await queue.fan_out(NOW)
-            [claimed] = await queue.claim(NOW, 10, 10)
-            assert claimed.event["sequence"] == 1
-            assert handed_out == 2
-            await youngest.commit()
+    async with begun(books.owner) as older, begun(books.owner) as between, begun(books.owner) as younger:
+        await write(younger, books, "pay_same", 1)
+        await younger.commit()
+        await write(older, books, "pay_same", 2)
+        await older.commit()
+        # Only the older one's event is below the oldest open transaction.
+        assert len(await listed(books)) == 1
+        handed_out = await queue.fan_out(NOW)
+        [claimed] = await queue.claim(NOW, 10, 10)
+        assert (handed_out, claimed.event["sequence"]) == (2, 1)
+        await between.commit()
     assert await queue.fan_out(NOW) == 0
     assert await books.value("SELECT count(*) FROM app.webhook_delivery") == 2
 
