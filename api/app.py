@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from api.application import build
-from api.services import CardIssuer, Services
+from api.rate_limits import RateLimits
+from api.services import CardIssuer, Services, WebhookRules
+from api.signatures import Signatures
 from banks.card_prefixes import CardPrefixes, read_card_prefixes
 from banks.directory import BankDirectory
 from config.policy import read_agreement, read_policy
@@ -23,6 +25,9 @@ from runtime.id_source import UlidSource
 from storage.instructions import Instructions
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.signing_keys import SigningKeys
+from storage.webhooks import Webhooks
+from vault.evidence import EvidenceSeal
 from wiring import CONFIG, open_adapters
 from workflows.starting import Processes
 
@@ -77,6 +82,7 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
     adapters = await stack.enter_async_context(
         open_adapters(settings, _BATCHED, give_up_after_seconds=_GIVE_UP_SECONDS)
     )
+    signing_keys = SigningKeys(adapters.engine)
     client = await temporal.connect(settings.payload_keys, environment=settings.environment)
     return Services(
         clock=clock,
@@ -89,6 +95,11 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         vault=adapters.vault,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),
+        webhooks=Webhooks(adapters.engine),
+        webhook_rules=WebhookRules(settings.webhook_key.get_secret_value(), settings.webhook_private_networks),
+        signatures=Signatures(signing_keys, EvidenceSeal([settings.master_key.get_secret_value()])),
+        signing_keys=signing_keys,
+        rate_limits=RateLimits(policy.rate_limits),
         ready={"database": adapters.database_answers, "temporal": lambda: _temporal_answers(client)},
     )
 

@@ -19,15 +19,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api import idempotency
+from api.admission import admit
 from api.authentication import Credentials, read_credentials
 from api.problems import answer_of, error_of, problem
 from api.services import Services, services_of
-from api.strict_json import NotJsonError, parse_object
+from api.strict_json import NotJsonError, field_name, parse_object
 from domain.errors import DomainError, ErrorCode, FieldError, RefusedError, ValidationRefusedError
 from domain.forbidden_card_data import contains_forbidden_card_data
 from domain.identifiers import IdPrefix
 from domain.instructions import RequestContext
-from storage.requests import KnownRequest, StartedRequest
+from storage.requests import Begun, KnownRequest, StartedRequest
 
 Command = TypeVar("Command")
 DEFAULT_PAGE, MAX_PAGE = 20, 100
@@ -89,7 +90,7 @@ class Call:
 
     def page(self, cursor_of: Callable[[str], bool]) -> tuple[str | None, int]:
         """`cursor` and `limit` of the query. Raises ValidationRefusedError."""
-        return _read_cursor(self.query.get("cursor"), cursor_of), _read_limit(self.query.get("limit"))
+        return read_cursor(self.query.get("cursor"), cursor_of), _read_limit(self.query.get("limit"))
 
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[Done]]
@@ -102,7 +103,7 @@ async def run_command(request: Request, operation: Operation, handle: Handler) -
     body = await request.body()
     credentials = read_credentials(request.headers)
     payload, fault = _read_body(request, body)
-    key, fault = _read_key(request, fault)
+    key, fault = _read_key(request, fault or unknown_parameters(request))
     counted = payload if operation.body_counts and fault is None else None
     path = request.url.path
     started = _started(operation, credentials, now, request_id, record=True).model_copy(
@@ -112,15 +113,12 @@ async def run_command(request: Request, operation: Operation, handle: Handler) -
             "resource_id": services.new_id(operation.makes or IdPrefix.REQUEST),
         }
     )
-    try:
-        known = await services.requests.begin(started)
-    except DomainError as error:
-        if error.code is not ErrorCode.IDEMPOTENCY_IN_PROGRESS:
-            return problem(answer_of(error), request_id, scope=operation.scope)
-        return await _answer_of_first(services, operation, started, error)
-    if known.replay is not None:
-        return _replayed(operation, known.first_request_id or request_id, known.replay)
-    call = Call(services, request, now, started, known)
+    begun = await admit(request, started, body, keeps_evidence=operation.body_counts)
+    if begun.known is None:
+        return await _turned_away(services, operation, started, begun)
+    if begun.known.replay is not None:
+        return _replayed(operation, begun.known.first_request_id or request_id, begun.known.replay)
+    call = Call(services, request, now, started, begun.known)
     return await services.work.finish(_decide(call, operation, payload, fault, handle))
 
 
@@ -128,12 +126,13 @@ async def run_read(request: Request, operation: Operation, read: Reader) -> Resp
     """Serves a request that changes nothing; it leaves a record only when it is refused."""
     services, now, request_id = services_of(request), _now(request), request.state.request_id
     started = _started(operation, read_credentials(request.headers), now, request_id, record=False)
+    begun = await admit(request, started, await request.body())
+    if begun.known is None:
+        return await _turned_away(services, operation, started, begun)
+    call = Call(services, request, now, started, begun.known)
     try:
-        known = await services.requests.begin(started)
-    except DomainError as error:
-        return problem(answer_of(error), request_id, scope=operation.scope)
-    call = Call(services, request, now, started, known)
-    try:
+        if (fault := unknown_parameters(request)) is not None:
+            raise fault
         return JSONResponse(await read(call), operation.status)
     except Exception as error:
         return await _refused(call, operation, error_of(error))
@@ -197,15 +196,15 @@ async def record_failure(services: Services, now: datetime, actor: str, action: 
         error_of(error)
 
 
-async def _answer_of_first(
-    services: Services, operation: Operation, started: StartedRequest, error: DomainError
-) -> Response:
-    known = await services.requests.begin(started.model_copy(update={"record": False}))
-    key = started.idempotency_key or ""
-    first = await idempotency.wait_for_answer(services.requests, known.merchant_id, key)
-    if first is None:
-        return problem(answer_of(error), started.request_id)
-    return _replayed(operation, *first)
+async def _turned_away(services: Services, operation: Operation, started: StartedRequest, begun: Begun) -> Response:
+    """What the first commit refused; or the answer of the first request with its key, if that is about to come."""
+    refusal = begun.refusal or DomainError(ErrorCode.SERVICE_UNAVAILABLE)
+    if refusal.code is ErrorCode.IDEMPOTENCY_IN_PROGRESS:
+        key = started.idempotency_key or ""
+        first = await idempotency.wait_for_answer(services.requests, begun.merchant_id or "", key)
+        if first is not None:
+            return _replayed(operation, *first)
+    return problem(answer_of(refusal), started.request_id, scope=operation.scope)
 
 
 def _replayed(operation: Operation, first_request_id: str, answer: Mapping[str, Any]) -> Response:
@@ -246,6 +245,16 @@ def _read_body(request: Request, body: bytes) -> tuple[dict[str, Any], DomainErr
     return payload, None
 
 
+def unknown_parameters(request: Request) -> ValidationRefusedError | None:
+    """Why the address's query is refused: a misspelt parameter that is ignored answers another question."""
+    declared = getattr(request.scope["route"], "openapi_extra", None) or {}
+    known = {item["name"] for item in declared.get("parameters", ()) if item["in"] == "query"}
+    given = [name for name, _ in request.query_params.multi_items()]
+    faults = [FieldError(field_name(name), "unknown_parameter") for name in dict.fromkeys(given) if name not in known]
+    faults += [FieldError(name, "repeated") for name in sorted(known) if given.count(name) > 1]
+    return ValidationRefusedError(ErrorCode.REQUEST_INVALID, fields=faults[:20]) if faults else None
+
+
 def _read_key(request: Request, fault: DomainError | None) -> tuple[str | None, DomainError | None]:
     digest = services_of(request).vault.fingerprint
     try:
@@ -276,7 +285,7 @@ def page_of(items: list[Any], limit: int, key: Callable[[Any], str | int]) -> di
     }
 
 
-def _read_cursor(given: str | None, is_valid: Callable[[str], bool]) -> str | None:
+def read_cursor(given: str | None, is_valid: Callable[[str], bool]) -> str | None:
     if given is None:
         return None
     try:

@@ -19,7 +19,17 @@ from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 C = ErrorCode
 # What any address of the API may answer.
 ANYWHERE = (C.REQUEST_TOO_LARGE, C.SERVICE_UNAVAILABLE, C.TLS_REQUIRED)
-OF_A_CALL = (C.API_KEY_MISSING, C.API_KEY_INVALID, C.SCOPE_MISSING)
+OF_A_CALL = (
+    C.API_KEY_MISSING,
+    C.API_KEY_INVALID,
+    C.SCOPE_MISSING,
+    C.RATE_LIMITED,
+    C.CONTENT_DIGEST_MISMATCH,
+    C.SIGNATURE_INVALID,
+    C.SIGNATURE_EXPIRED,
+    C.SIGNING_KEY_UNKNOWN,
+    C.REQUEST_INVALID,
+)
 OF_A_COMMAND = (
     C.IDEMPOTENCY_KEY_REQUIRED,
     C.IDEMPOTENCY_KEY_REUSED,
@@ -27,6 +37,8 @@ OF_A_COMMAND = (
     C.REQUEST_INVALID,
     C.BODY_NOT_JSON,
     C.FORBIDDEN_CARD_DATA,
+    C.SIGNATURE_REQUIRED,
+    C.SIGNATURE_REPLAYED,
 )
 OF_A_PAGE = (C.CURSOR_INVALID, C.REQUEST_INVALID)
 # Codes that belong to no address: what is answered where there is none.
@@ -43,6 +55,23 @@ _KEY_PARAMETER: dict[str, Any] = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"},
     "description": "One for each intended effect; the same key and body give the first answer again.",
 }
+_SIGNATURE_PARAMETERS = {
+    "Signature-Input": '`liushui=(…);created=…;keyid=…;nonce=…;alg=…;tag="liushui-v1"` (RFC 9421).',
+    "Signature": "`liushui=:…:` (RFC 9421).",
+    "Content-Digest": "`sha-256=:…:` over the body's bytes (RFC 9530); compared wherever it is sent.",
+}
+_WHEN_SIGNED = {True: "Needed always.", False: "Needed once you have a signing key."}
+_RATE_HEADERS: dict[str, Any] = {
+    "RateLimit-Policy": {
+        "description": 'The quota and its window in seconds: `"commands";q=30000;w=60`.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left, and in how many seconds there is more: `"commands";r=29999;t=60`.',
+        "schema": {"type": "string"},
+    },
+}
+_RETRY_AFTER: dict[str, Any] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _page = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(["html"])
 ).get_template("docs.html")
@@ -68,17 +97,26 @@ def documented(
     body: type[Body] | None = None,
     command: bool = False,
     paged: bool = False,
+    signed: bool = False,
     parameters: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Arguments of a route's decorator: what it answers, and every code with which it can refuse."""
+    """Arguments of a route's decorator: what it answers, and every code with which it can refuse.
+
+    The query parameters stated here are all that the route takes; `signed` if it is never taken without a signature.
+    """
     codes = [*ANYWHERE, *(OF_A_CALL if scope else ()), *(OF_A_COMMAND if command else ())]
     codes += [*(OF_A_PAGE if paged else ()), *refusals]
-    responses: dict[int | str, dict[str, Any]] = {status: {"model": model} for status, model in answers.items()}
+    rates = {"headers": _RATE_HEADERS} if scope else {}
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": model, **rates} for status, model in answers.items()
+    }
     for status in sorted({status_of(code) for code in codes}):
         responses[status] = _problem_response([c for c in dict.fromkeys(codes) if status_of(c) == status])
+        if status in (429, 503):
+            responses[status]["headers"] = _RETRY_AFTER | (_RATE_HEADERS if scope and status == 429 else {})
     extra: dict[str, Any] = {"parameters": [*parameters, *(_PAGE_PARAMETERS if paged else [])]}
     if command:
-        extra["parameters"].append(_KEY_PARAMETER)
+        extra["parameters"] += [_KEY_PARAMETER, *_signature_parameters(signed, has_body=body is not None)]
     if scope:
         extra |= {"security": [{"apiKey": []}], "x-scope": scope}
     if body is not None:
@@ -90,6 +128,20 @@ def documented(
         "responses": responses,
         "openapi_extra": extra,
     }
+
+
+def _signature_parameters(signed: bool, *, has_body: bool) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": signed,
+            "schema": {"type": "string"},
+            "description": f"{description} {_WHEN_SIGNED[signed]}",
+        }
+        for name, description in _SIGNATURE_PARAMETERS.items()
+        if has_body or name != "Content-Digest"
+    ]
 
 
 def _problem_response(codes: Sequence[ErrorCode]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.calls import record_failure
 from api.problems import answer_of, error_of, problem
+from api.rate_limits import Quota, RateLimitedError, address_of
 from api.services import services_of
 from domain.errors import DomainError, ErrorCode, NotAllowedError
 from domain.identifiers import IdPrefix
@@ -50,6 +51,8 @@ class Envelope:
                 headers[HEADER] = request_id
                 headers["Cache-Control"] = "no-store"
                 headers["X-Content-Type-Options"] = "nosniff"
+                if (standing := getattr(request.state, "rate_limit", None)) is not None:
+                    headers.update(standing.headers())
             await send(message)
 
         with self._bind_request_id(request_id):
@@ -72,9 +75,18 @@ async def refuse(request: Request, error: Exception) -> Response:
     action = getattr(request.scope.get("route"), "name", "unknown_address")
     if found.code is ErrorCode.SERVICE_UNAVAILABLE:
         await record_failure(services, services.clock.now(), "unknown", action, request_id)
-    elif not getattr(found, "is_recorded", False):
-        await _record_refusal(request, found, action)
+    elif not isinstance(found, RateLimitedError):
+        found = await _refuse_stranger(request, found, action)
     return problem(answer_of(found), request_id)
+
+
+async def _refuse_stranger(request: Request, found: DomainError, action: str) -> DomainError:
+    """Records a refusal, or says that this address was refused often enough: a flood leaves one record a window."""
+    standing = await services_of(request).rate_limits.take(Quota.UNAUTHENTICATED, address_of(request))
+    refusal = found if standing.is_within else RateLimitedError(standing)
+    if standing.is_first_refusal or (standing.is_within and not getattr(found, "is_recorded", False)):
+        await _record_refusal(request, refusal, action)
+    return refusal
 
 
 async def _record_refusal(request: Request, error: DomainError, action: str) -> None:

@@ -9,7 +9,7 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import DomainError, ErrorCode
+from domain.errors import DomainError, ErrorCode, FieldError
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -40,6 +40,8 @@ class SizeLimits:
             return
         if _head_is_too_large(scope):
             raise RequestTooLargeError
+        if _length_is_ambiguous(scope):
+            raise DomainError(ErrorCode.REQUEST_INVALID, fields=[FieldError("Content-Length", "ambiguous")])
         taken, is_complete = 0, False
         deadline = asyncio.get_running_loop().time() + MAX_BODY_SECONDS
 
@@ -66,3 +68,9 @@ def _head_is_too_large(scope: Scope) -> bool:
         return True
     announced = [value for name, value in headers if name == b"content-length"]
     return any(not re.fullmatch(rb"[0-9]{1,12}", value) or int(value) > MAX_BODY_BYTES for value in announced)
+
+
+def _length_is_ambiguous(scope: Scope) -> bool:
+    """Two lengths, or a length beside chunks: a server in front may have seen another body (RFC 9112, 6.3)."""
+    names = [name for name, _ in scope["headers"]]
+    return names.count(b"content-length") > 1 or (b"content-length" in names and b"transfer-encoding" in names)

@@ -198,6 +198,8 @@ async def _pay(call: Call, payload: dict[str, Any]) -> Done:
         blocked_regions=policy.blocked_regions,
         waiver_cap_minor=terms.waiver_cap_minor,
         limits=tuple(windows),
+        origin=order.origin,
+        mandate_reference=order.mandate_reference,
     )
     payment = await call.accept(call.services.instructions.accept_payment, command)
     # Should this not get through, the sweeper starts it under the same id.

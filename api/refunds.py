@@ -41,6 +41,7 @@ READ = Operation("read_refund", "refunds:read")
         ],
         body=NewRefund,
         command=True,
+        signed=True,
     ),
 )
 async def refund_payment(request: Request, payment_id: str) -> Response:

@@ -7,15 +7,25 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from api.strict_json import field_name
 from domain.banking import FourElements
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
 from domain.identity import holds_id_number
-from domain.instructions import Channel, ConsentKind
+from domain.instructions import Channel, ConsentKind, Origin
 from domain.money import AmountMinor, Currency
+from domain.signing import SigningAlgorithm
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 
@@ -117,6 +127,20 @@ class NewPayment(OrderToPay):
         description="Until when it may be sent to the bank.", examples=["2026-11-22T09:00:00Z"]
     )
     confirmation_hash: Hash = Field(description="From the preview that the user was shown.")
+    origin: Origin = Field(
+        default="user_relayed",
+        description="Who asks: the user through you, or you under a standing arrangement with the user (A3.2b).",
+        examples=["user_relayed"],
+    )
+    mandate_reference: Reference | None = Field(
+        default=None, description="Of that arrangement: needed with `standing_mandate`, refused without it."
+    )
+
+    @model_validator(mode="after")
+    def _mandate_goes_with_its_origin(self) -> NewPayment:
+        if (self.origin == "standing_mandate") != (self.mandate_reference is not None):
+            raise PydanticCustomError("mandate", "mandate_reference goes with standing_mandate")
+        return self
 
 
 class NewRefund(Body):
@@ -135,6 +159,22 @@ class NewWaiverApplication(Body):
     currency: Currency = Field(examples=["CNY"])
 
 
+class NewSigningKey(Body):
+    """A public key to sign instructions with."""
+
+    public_key: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="PEM, or for Ed25519 its 32 bytes in base64. Never the private key.",
+        examples=["JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="],
+    )
+    algorithm: Literal["ed25519", "ecdsa-p256-sha256"] = Field(examples=[SigningAlgorithm.ED25519.value])
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._:-]{1,60}$"), NoPersonalData] = Field(
+        description="What it is for.", examples=["2026 signing server"]
+    )
+    not_before: Instant | None = Field(default=None, description="From when on it may sign; now, if left out.")
+
+
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
@@ -144,7 +184,7 @@ def read_as(model: type[AnyBody], payload: Mapping[str, Any]) -> AnyBody:
         return model.model_validate(payload)
     except ValidationError as error:
         faults = [
-            FieldError(field_name(*item["loc"]), _FAULTS.get(item["type"], "invalid"))
+            FieldError(field_name(*item["loc"] or _WHOLE.get(item["type"], ())), _FAULTS.get(item["type"], "invalid"))
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         raise ValidationRefusedError(ErrorCode.REQUEST_INVALID, fields=faults[:20]) from None
@@ -162,7 +202,10 @@ _FAULTS = {
     "string_pattern_mismatch": "wrong_format",
     "value_error": "wrong_format",
     "personal_data": "personal_data",
+    "mandate": "goes_with_standing_mandate",
 }
+# Which field is to blame for a fault of several together.
+_WHOLE = {"mandate": ("mandate_reference",)}
 ELEMENTS = tuple(FourElements.model_fields)
 
 
@@ -281,6 +324,7 @@ class Payment(Resource):
     confirmation_hash: str
     agreement_version: str
     origin: str
+    mandate_reference: str | None
     verification: str
     state: str
     reason: str | None
@@ -389,6 +433,24 @@ class PageOfPayments(Resource):
 class PageOfRefunds(Resource):
     object: Literal["list"]
     items: list[Refund]
+    next_cursor: str | None
+
+
+class SigningKeyResource(Resource):
+    id: str
+    object: Literal["signing_key"]
+    algorithm: str
+    label: str
+    fingerprint: str = Field(description="SHA-256 of the key's SubjectPublicKeyInfo, hex.")
+    registered_by: str
+    created_at: str
+    not_before: str
+    revoked_at: str | None
+
+
+class ListOfSigningKeys(Resource):
+    object: Literal["list"]
+    items: list[SigningKeyResource]
     next_cursor: str | None
 
 

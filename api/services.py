@@ -11,6 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
 
+from api.authentication import Callers
+from api.rate_limits import RateLimits
+from api.signatures import Signatures
 from domain.banking import BankConnector
 from domain.identifiers import IdPrefix, identifier
 from domain.limits import LimitSet
@@ -18,6 +21,8 @@ from domain.policy import Policy
 from storage.instructions import Instructions
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.signing_keys import SigningKeys
+from storage.webhooks import Webhooks
 from vault.vault import Vault
 from workflows.starting import Processes
 
@@ -61,6 +66,14 @@ class Banks(Protocol):
 
     def connector_for_sent(self, bank_code: str) -> BankConnector:
         """Also of a disabled bank; raises for an unregistered one."""
+
+
+@dataclass(frozen=True)
+class WebhookRules:
+    """How endpoints are taken: the key that seals their secrets, and whether they may be in private networks."""
+
+    key: bytes = field(repr=False)
+    private_networks: bool
 
 
 class UninterruptedWork:
@@ -108,8 +121,14 @@ class Services:
     vault: Vault
     banks: Banks
     processes: Processes
+    signatures: Signatures
+    signing_keys: SigningKeys
+    rate_limits: RateLimits
+    webhooks: Webhooks
+    webhook_rules: WebhookRules
     ready: Mapping[str, Callable[[], Awaitable[bool]]]
     work: UninterruptedWork = field(default_factory=UninterruptedWork)
+    callers: Callers = field(default_factory=Callers)
 
     def new_id(self, prefix: IdPrefix) -> str:
         """A fresh identifier such as `pay_01J…`."""

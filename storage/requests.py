@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.banking import BankNotice
+from domain.errors import DomainError
 from domain.instructions import RequestContext
 from storage.instructions import Submitter, refusal
 
@@ -20,6 +21,24 @@ _RECORD_OPERATION = sa.text(
     "SELECT app.record_operation(:at, :actor, :action, :outcome, :reason, :subject, :partner, :request)"
 )
 _STORED = sa.text("SELECT request_id, answer FROM app.idempotency WHERE merchant_id = :merchant AND key = :key")
+
+
+class GivenSignature(BaseModel):
+    """What a request's signature came to: a `fault` (snake_case code), or what goes on record of a good one.
+
+    `nonce_hash`, `signature` and `sealed_base` are hex; the last two are missing where nothing of them may be kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fault: str | None = None
+    key_id: str | None = None
+    nonce_hash: str | None = None
+    nonce_expires_at: datetime | None = None
+    created: datetime | None = None
+    signature: str | None = None
+    sealed_base: str | None = None
+    seal_key_id: str | None = None
 
 
 class StartedRequest(BaseModel):
@@ -38,6 +57,8 @@ class StartedRequest(BaseModel):
     fingerprint: str | None = None
     resource_id: str | None = None
     lease_seconds: int = 30
+    must_be_signed: bool = False
+    signature: GivenSignature | None = None
 
 
 class KnownRequest(BaseModel):
@@ -56,6 +77,14 @@ class KnownRequest(BaseModel):
     first_request_id: str | None = None
 
 
+class Begun(NamedTuple):
+    """What the first commit said: whose key it was, if it was true, and either what is known or why it is refused."""
+
+    merchant_id: str | None
+    known: KnownRequest | None = None
+    refusal: DomainError | None = None
+
+
 class Requests:
     """Authenticates, records and recognises requests; refusals decided outside the database are recorded here too."""
 
@@ -63,12 +92,13 @@ class Requests:
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._begin = begin
 
-    async def begin(self, request: StartedRequest) -> KnownRequest:
-        """Raises `NotAllowedError` or `ConflictError`; the attempt is recorded either way."""
-        result = await self._begin.submit(request.model_dump(mode="json"))
+    async def begin(self, request: StartedRequest) -> Begun:
+        """Authenticates, checks the signature where one is due, and recognises a repetition; recorded in any case."""
+        result = await self._begin.submit(request.model_dump(mode="json", exclude_none=True))
         if not result["ok"]:
-            raise refusal(result)
-        return KnownRequest.model_validate(result)
+            return Begun(result.get("merchant_id"), refusal=refusal(result))
+        known = KnownRequest.model_validate(result)
+        return Begun(known.merchant_id, known)
 
     async def stored_answer(self, merchant_id: str, idempotency_key: str) -> tuple[str, dict[str, Any] | None]:
         """The id of the request that is at work under a key, and its answer once it has given one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -220,11 +221,13 @@ class Stage:
     ids: UlidSource
     engine: AsyncEngine
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+    equipping: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def sign(self, merchant: Merchant) -> SigningKey:
         """From now on the merchant has a signing key, registered by the institution."""
-        if merchant.id not in self.signing_keys:
-            self.signing_keys[merchant.id] = await self.new_signing_key(merchant.id)
+        async with self.equipping:
+            if merchant.id not in self.signing_keys:
+                self.signing_keys[merchant.id] = await self.new_signing_key(merchant.id)
         return self.signing_keys[merchant.id]
 
     async def new_signing_key(self, merchant_id: str, **options: Any) -> SigningKey:
