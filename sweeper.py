@@ -15,10 +15,21 @@ from typing import Literal
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.unattended import Unattended, find_unattended, find_unfinished, record_abandoned, record_revival
+from domain.identifiers import IdPrefix, identifier
+from runtime.id_source import UlidSource
+from runtime.logging import current_request_id, request_id
+from storage.unattended import (
+    Unattended,
+    find_unattended,
+    find_unfinished,
+    lapse_decisions,
+    open_reviews,
+    record_abandoned,
+    record_revival,
+)
 from workflows import names
 from workflows.messages import BindingOrder, CodeVerdictMessage
-from workflows.starting import Processes, binding_order, payment_order, refund_order
+from workflows.starting import Processes, binding_order, payment_order, process_of, refund_order
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +45,20 @@ class Sweeper:
     """One round finds and hands on; `run` does rounds until it is cancelled."""
 
     def __init__(
-        self, engine: AsyncEngine, processes: Processes, clock: Callable[[], datetime], binding_deadline: timedelta
+        self,
+        engine: AsyncEngine,
+        processes: Processes,
+        clock: Callable[[], datetime],
+        binding_deadline: timedelta,
+        *,
+        unfinished_after: timedelta = UNFINISHED_AFTER,
     ) -> None:
         self._engine = engine
         self._processes = processes
         self._clock = clock
         self._binding_deadline = binding_deadline
+        self._unfinished_after = unfinished_after
+        self._ids = UlidSource()
         self._seen_to = ""
 
     async def run(self) -> None:
@@ -55,6 +74,8 @@ class Sweeper:
         """Answers how many things were handed on."""
         now = self._clock()
         abandoned = await record_abandoned(self._engine, now)
+        await lapse_decisions(self._engine, now)
+        await open_reviews(self._engine, now)
         found = await find_unattended(self._engine, now, OLDER_THAN)
         done = await asyncio.gather(*(self._hand_on(item) for item in found))
         if found or abandoned:
@@ -63,28 +84,38 @@ class Sweeper:
 
     async def _revive(self, now: datetime) -> int:
         """Runs the processes that are gone of a few instructions, and of the next few in the next round."""
-        found = await find_unfinished(self._engine, now, UNFINISHED_AFTER, self._seen_to, UNFINISHED_A_ROUND)
+        found = await find_unfinished(self._engine, now, self._unfinished_after, self._seen_to, UNFINISHED_A_ROUND)
         self._seen_to = found[-1].id if len(found) == UNFINISHED_A_ROUND else ""
-        revived = [item for item in found if await self._is_revived(item)]
-        for item in revived:
-            log.warning("its process was gone and runs again", extra={"subject_id": item.id})
-            await record_revival(self._engine, now, item.id)
-        return len(revived)
+        revived = 0
+        for item in found:
+            with request_id(self._new_request_id()):
+                revived += await self._revive_one(item, now)
+        return revived
 
-    async def _is_revived(self, item: Unattended) -> bool:
+    async def _revive_one(self, item: Unattended, now: datetime) -> bool:
         try:
-            return await self._processes.revive(names.Process(item.kind.replace("_", "-")), item.id, self._order(item))
+            process = names.Process(item.kind.replace("_", "-"))
+            if not await self._processes.revive(process, item.id, self._order(item)):
+                return False
         except Exception as error:
             log.warning("not revived", extra={"subject_id": item.id, "reason": type(error).__name__})
             return False
+        log.warning("its process was gone and runs again", extra={"subject_id": item.id})
+        await record_revival(self._engine, now, item.id, current_request_id())
+        return True
 
     async def _hand_on(self, item: Unattended) -> bool:
         """A defect of ours with one thing must not keep the others from their turn."""
-        try:
-            return await self._to_its_process(item)
-        except Exception as error:
-            log.warning("not handed on", extra={"subject_id": item.id, "reason": type(error).__name__})
-            return False
+        with request_id(self._new_request_id()):
+            try:
+                return await self._to_its_process(item)
+            except Exception as error:
+                log.warning("not handed on", extra={"subject_id": item.id, "reason": type(error).__name__})
+                return False
+
+    def _new_request_id(self) -> str:
+        """Nobody asks for what is swept up; its log lines are to be found by one id all the same."""
+        return identifier(IdPrefix.REQUEST, self._ids.ulid())
 
     async def _to_its_process(self, item: Unattended) -> bool:
         match item.kind:
@@ -98,15 +129,25 @@ class Sweeper:
                 return await self._processes.unbind_card(self._binding(item))
             case "refund_payment":
                 return await self._processes.refund_payment(refund_order(item.resource, item.merchant_id))
+            case "decision":
+                return await self._tell_decision(item)
             case "code_attempt" | "confirmed_payment":
                 kind: Literal["payment", "binding"] = "payment" if item.id.startswith("pay_") else "binding"
                 message = CodeVerdictMessage(attempt_id=item.attempt_id or "swept")
                 return await self._processes.tell_verdict(kind, item.id, message)
 
+    async def _tell_decision(self, item: Unattended) -> bool:
+        """A decision that its process has not carried out; a process that is gone runs again first."""
+        decision_id = item.attempt_id or ""
+        if await self._processes.tell_decision(item.resource, decision_id):
+            return True
+        await self._processes.revive(process_of(item.resource), item.id, self._order(item))
+        return await self._processes.tell_decision(item.resource, decision_id)
+
     def _order(self, item: Unattended) -> BaseModel:
-        if item.kind in ("collect_payment", "correct_payment"):
+        if item.id.startswith("pay_"):
             return payment_order(item.resource, item.merchant_id)
-        if item.kind == "refund_payment":
+        if item.id.startswith("rfd_"):
             return refund_order(item.resource, item.merchant_id)
         return self._binding(item)
 

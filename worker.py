@@ -14,18 +14,21 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank_steps import BankSteps
+from activities.deciding import Deciding
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
 from activities.settling import Settling
 from config.policy import read_policy
 from config.settings import WorkerSettings, load_or_exit
 from domain.policy import Policy
 from runtime.clock import SystemClock
+from runtime.codec import Refusal, log_refusal
 from runtime.health import serve_health
 from runtime.interceptors import MessageGuard
 from runtime.logging import configure_logging
 from runtime.start_guard import GuardedRunner
 from runtime.temporal import connect
 from storage.instructions import Instructions
+from storage.refused_messages import RefusedMessages
 from sweeper import Sweeper
 from vault.bank_steps import BankStepVault
 from wiring import open_adapters
@@ -67,6 +70,7 @@ def build_worker(
             steps.ask_bank,
             steps.ask_about_code,
             settling.settle,
+            Deciding(book).check_decision,
         ],
         workflow_runner=GuardedRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
@@ -83,10 +87,22 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
     """Everything the worker needs, open; closed in good order."""
     clock, policy = SystemClock(), Policy.model_validate(read_policy())
     async with open_adapters(settings, functions=("app.claim_effects", "app.settle")) as adapters:
-        client = await connect(settings.payload_keys, environment=settings.environment)
+        refused = RefusedMessages(adapters.engine, clock.now)
+
+        def on_refusal(workflow_id: str, why: Refusal) -> None:
+            log_refusal(workflow_id, why)
+            refused.note(workflow_id, why.value)
+
+        client = await connect(settings.payload_keys, environment=settings.environment, on_refusal=on_refusal)
         book = Instructions(adapters.engine, adapters.batchers)
         deadline = timedelta(seconds=policy.codes.binding_deadline_seconds)
-        sweeper = Sweeper(adapters.engine, Processes(client), clock.now, deadline)
+        sweeper = Sweeper(
+            adapters.engine,
+            Processes(client),
+            clock.now,
+            deadline,
+            unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
+        )
         async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks):
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             async with serve_health(settings.worker_health_port, adapters.database_answers):
@@ -96,6 +112,7 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
                     sweeping.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await sweeping
+        await refused.close()
 
 
 async def main() -> None:

@@ -212,9 +212,10 @@ class ApiSettings(ApplicationSettings):
 
 
 class WorkerSettings(ApplicationSettings):
-    """The worker."""
+    """The worker. What has not moved for `unfinished_after_seconds` is seen to by its sweeper."""
 
     worker_health_port: Port
+    unfinished_after_seconds: Annotated[int, Field(ge=5, le=86_400)] = 600
 
 
 class OpsSettings(ApplicationSettings):

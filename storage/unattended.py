@@ -18,11 +18,15 @@ UnattendedKind = Literal[
     "refund_payment",
     "code_attempt",
     "confirmed_payment",
+    "decision",
 ]
 
 
 class Unattended(BaseModel):
-    """One thing that nobody looks after; `resource` is what its process is started from."""
+    """One thing that nobody looks after; `resource` is what its process is started from.
+
+    `attempt_id` names the code attempt or, of a `decision`, the decision.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +52,7 @@ _UNFINISHED = "SELECT kind, id, CAST(NULL AS text) AS attempt_id FROM app.unfini
 _FIND = sa.text(f"WITH found AS ({_UNATTENDED}) {_WITH_RESOURCE}").columns(resource=JSONB)
 _FIND_UNFINISHED = sa.text(f"WITH found AS ({_UNFINISHED}) {_WITH_RESOURCE}").columns(resource=JSONB)
 _RECORD_REVIVAL = sa.text(
-    "SELECT app.record_operation(:at, 'sweeper', 'revive_process', 'done', 'process_was_gone', :id, NULL)"
+    "SELECT app.record_operation(:at, 'sweeper', 'revive_process', 'done', 'process_was_gone', :id, NULL, :request)"
 )
 
 
@@ -71,13 +75,25 @@ async def find_unfinished(
         return [Unattended.model_validate(dict(row)) for row in rows.mappings()]
 
 
-async def record_revival(engine: AsyncEngine, now: datetime, subject_id: str) -> None:
+async def record_revival(engine: AsyncEngine, now: datetime, subject_id: str, request_id: str | None) -> None:
     """Records that the process of an instruction was gone and runs again."""
     async with engine.begin() as connection:
-        await connection.execute(_RECORD_REVIVAL, {"at": now, "id": subject_id})
+        await connection.execute(_RECORD_REVIVAL, {"at": now, "id": subject_id, "request": request_id})
 
 
 async def record_abandoned(engine: AsyncEngine, now: datetime) -> int:
     """Records the requests that were never answered; answers how many were new."""
     async with engine.begin() as connection:
         return int(await connection.scalar(sa.text("SELECT app.record_abandoned(:at)"), {"at": now}) or 0)
+
+
+async def lapse_decisions(engine: AsyncEngine, now: datetime) -> int:
+    """Ends the requests for a decision that nobody approved in time; answers how many."""
+    async with engine.begin() as connection:
+        return int(await connection.scalar(sa.text("SELECT app.lapse_decisions(:at)"), {"at": now}) or 0)
+
+
+async def open_reviews(engine: AsyncEngine, now: datetime) -> int:
+    """Opens a case for each restriction whose review is due; it stays in force (A8.3). Answers how many were new."""
+    async with engine.begin() as connection:
+        return int(await connection.scalar(sa.text("SELECT app.open_reviews(:at)"), {"at": now}) or 0)

@@ -12,8 +12,18 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -21,7 +31,14 @@ from domain import chart
 from domain.money import format_amount
 from domain.states import PaymentState, RefundState
 from workflows import names
-from workflows.messages import BindingOrder, CodeResendMessage, CodeVerdictMessage, PaymentOrder, RefundOrder
+from workflows.messages import (
+    BindingOrder,
+    CodeResendMessage,
+    CodeVerdictMessage,
+    DecisionMessage,
+    PaymentOrder,
+    RefundOrder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,32 +90,60 @@ class Processes:
     async def revive(self, process: names.Process, subject_id: str, order: BaseModel) -> bool:
         """Runs the process of something that has not ended, if none runs; True if there was none.
 
-        Also after one that ended well: what it left behind unfinished is finished by another.
+        Also after one that ended well: what it left behind unfinished is finished by another. Also in the place of
+        another workflow that somebody started under its id: that one is terminated.
         """
-        return (
-            await self._try_to_start(
-                process,
-                subject_id,
-                order,
-                f"Go on with {subject_id}",
-                order_number=order.order_number if isinstance(order, PaymentOrder) else None,
-                reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            )
-            == "started"
+        conflict = WorkflowIDConflictPolicy.FAIL
+        if await self._is_occupied(process, subject_id):
+            log.error("another workflow has taken the place of a process", extra={"subject_id": subject_id})
+            conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING
+        started = await self._try_to_start(
+            process,
+            subject_id,
+            order,
+            f"Go on with {subject_id}",
+            order_number=order.order_number if isinstance(order, PaymentOrder) else None,
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            conflict=conflict,
         )
+        return started == "started"
+
+    async def _is_occupied(self, process: names.Process, subject_id: str) -> bool:
+        """Whether what runs under the id of a process is no process of ours: another type, or where no worker is."""
+        handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
+        try:
+            found = await asyncio.wait_for(handle.describe(), self._patience_seconds)
+        except (RPCError, TimeoutError):
+            return False
+        runs = found.status is WorkflowExecutionStatus.RUNNING
+        return runs and (found.workflow_type, found.task_queue) != (process.value, names.TASK_QUEUE)
 
     async def tell_verdict(
         self, kind: Literal["payment", "binding"], subject_id: str, message: CodeVerdictMessage
     ) -> bool:
         """True once the process has taken the verdict."""
         return await self._update(
-            kind, subject_id, names.CODE_VERDICT_UPDATE, message, f"{message.attempt_id}:{message.verdict}"
+            _code_process(kind),
+            subject_id,
+            names.CODE_VERDICT_UPDATE,
+            message,
+            f"{message.attempt_id}:{message.verdict}",
         )
 
     async def tell_resend(
         self, kind: Literal["payment", "binding"], subject_id: str, message: CodeResendMessage
     ) -> bool:
-        return await self._update(kind, subject_id, names.CODE_RESEND_UPDATE, message, f"resend:{message.attempt}")
+        return await self._update(
+            _code_process(kind), subject_id, names.CODE_RESEND_UPDATE, message, f"resend:{message.attempt}"
+        )
+
+    async def tell_decision(self, resource: Resource, decision_id: str) -> bool:
+        """Tells the process of a payment or refund (its resource) of a committed decision. True once it has looked.
+
+        Told again, a process answers what it answered first.
+        """
+        message = DecisionMessage(decision_id=decision_id)
+        return await self._update(process_of(resource), resource["id"], names.DECISION_UPDATE, message, decision_id)
 
     async def tell_bank_notice(self, process: names.Process, subject_id: str) -> bool:
         """Wakes a process that waits for its bank. It asks the bank itself; the notice alone changes nothing."""
@@ -135,6 +180,7 @@ class Processes:
         *,
         order_number: str | None,
         reuse: WorkflowIDReusePolicy,
+        conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.FAIL,
         signal: str | None = None,
     ) -> Literal["started", "known", "no_answer"]:
         try:
@@ -145,6 +191,7 @@ class Processes:
                     id=names.workflow_id(process, subject_id),
                     task_queue=names.TASK_QUEUE,
                     id_reuse_policy=reuse,
+                    id_conflict_policy=conflict,
                     start_signal=signal,
                     search_attributes=_search_attributes(order, order_number),
                     static_summary=summary,
@@ -159,9 +206,8 @@ class Processes:
         return "started"
 
     async def _update(
-        self, kind: Literal["payment", "binding"], subject_id: str, update: str, message: BaseModel, update_id: str
+        self, process: names.Process, subject_id: str, update: str, message: BaseModel, update_id: str
     ) -> bool:
-        process = names.Process.COLLECT_PAYMENT if kind == "payment" else names.Process.BIND_CARD
         handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
         try:
             await asyncio.wait_for(handle.execute_update(update, message, id=update_id), self._patience_seconds)
@@ -182,6 +228,17 @@ def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearc
     if order_number is not None:
         pairs.append(SearchAttributePair(names.ORDER, order_number))
     return TypedSearchAttributes(pairs)
+
+
+def _code_process(kind: Literal["payment", "binding"]) -> names.Process:
+    return names.Process.COLLECT_PAYMENT if kind == "payment" else names.Process.BIND_CARD
+
+
+def process_of(resource: Resource) -> names.Process:
+    """Which process a payment or refund (its resource) goes on in."""
+    if resource["object"] == "refund":
+        return names.Process.REFUND_PAYMENT
+    return names.Process.CORRECT_PAYMENT if resource["corrected_at"] else names.Process.COLLECT_PAYMENT
 
 
 def payment_order(payment: Resource, merchant_id: str) -> PaymentOrder:

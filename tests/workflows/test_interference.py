@@ -195,6 +195,16 @@ async def test_a_process_that_somebody_starts_by_hand_fails_at_once_and_ours_can
     assert (await house.collect(payment)).state == "succeeded"
 
 
+async def test_a_workflow_that_takes_the_place_of_a_process_is_replaced_by_it(house: House, outsider: Client) -> None:
+    payment = await house.accept_waived()
+    workflow_id = names.workflow_id(Process.COLLECT_PAYMENT, payment["id"])
+    await outsider.start_workflow("collect-payment", id=workflow_id, task_queue="nobody-works-here")
+    assert await house.processes.collect_payment(house.order(payment))
+    assert (await house.payment(payment["id"]))["state"] == "ready"
+    assert await sweep(house) >= 1
+    await house.until("SELECT state FROM app.payment", "succeeded")
+
+
 async def test_what_was_made_for_one_process_is_refused_by_every_other(house: House, outsider: Client) -> None:
     first, second = await awaiting_code(house), await awaiting_code(house)
     await confirm(house, first)
