@@ -21,8 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config.policy import read_policy
+from config.roles import read_roles
 from config.settings import DatabaseUrl, ProcessSettings, load_or_exit
 from domain.policy import Policy
+from domain.roles import RoleBook
 from runtime.clock import SystemClock
 from runtime.secrets import load_or_create
 from storage.administration import Act, AdministrationError, register_institution
@@ -91,11 +93,12 @@ def database_or_exit() -> Iterator[None]:
 
 
 async def register(owner_url: str, now: datetime) -> None:
-    """After migrations: partners, the institution's accounts, the agreement in force. May be repeated."""
+    """After migrations: partners, the institution's accounts, the agreement in force, roles. May be repeated."""
     engine = create_engine(owner_url, pool_size=1, application_name="liushui-setup")
     try:
         policy = Policy.model_validate(read_policy())
-        await register_institution(engine, policy, read_bank_register().banks, now)
+        roles = RoleBook.model_validate(read_roles())
+        await register_institution(engine, policy, read_bank_register().banks, now, roles)
     finally:
         await engine.dispose()
 

@@ -9,8 +9,25 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.decisions import DecisionKind
+
 # What may be looked at, and done without a decision.
 PLAIN_PERMISSIONS = frozenset(
+    {
+        "payments:read",  # instructions, matters, cases, users with masked data, partners
+        "personal_data:read",  # needs a current training mark besides (P3.1c)
+        "payloads:decode",
+        "records:read",
+        "bank:ask",
+        "cases:open",
+        "merchants:read",
+        "merchants:write",
+        "keys:write",
+        "operators:write",
+    }
+)
+# What is decided by people: each kind has a permission to request it and one to approve it (A8.1a).
+PERMISSIONS = frozenset(
     {
         "payments:read",  # instructions, matters, cases, users with masked data, partners
         "personal_data:read",  # needs a current training mark besides (P3.1c)
@@ -41,7 +58,7 @@ DECISION_KINDS = (
     "partner.enable",
     "case.resolve",
 )
-PERMISSIONS = PLAIN_PERMISSIONS | {f"{kind}:{part}" for kind in DECISION_KINDS for part in ("request", "approve")}
+PERMISSIONS = PLAIN_PERMISSIONS | {f"{kind.value}:{part}" for kind in DecisionKind for part in ("request", "approve")}
 
 
 class Role(BaseModel):

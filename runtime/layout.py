@@ -31,6 +31,8 @@ PORT_NAMES = (
 )
 # Above the longest time-out of a bank, so that a worker that is told to stop finishes the call it is in.
 WORKER_GRACE_SECONDS = 45.0
+# Above the time-out of an attempt, so that what is on its way is recorded and not sent again.
+WEBHOOK_GRACE_SECONDS = 15.0
 REMOTE_PATIENCE_SECONDS = 20.0
 _UI_OF_ANOTHER_SERVER = "http://127.0.0.1:8233"
 _PASSED_ON = frozenset({"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
@@ -84,7 +86,8 @@ class StackLayout:
         """All parts of this stack by name."""
         database = self.variables.get("DATABASE_URL") or server
         self.database = DatabasePart(database, provision, self.secrets.passwords)
-        found: list[Part] = [self.database, self._codec(), self._simulator(), self._api(), self._worker()]
+        found: list[Part] = [self.database, self._codec(), self._simulator(), self._api()]
+        found += [self._ops(), self._worker(), self._webhooks()]
         found.append(self._temporal() if self.own_temporal else self._other_temporal())
         return {part.name: part for part in found}
 
@@ -167,10 +170,16 @@ class StackLayout:
         return self._python("simulator", "bank simulator", ["-m", "banks.simulator"], port="simulator")
 
     def _api(self) -> Part:
-        address = ["--host", "127.0.0.1", "--port", str(self.ports["api"])]
+        return self._served("api", "API", "api.app:create_app")
+
+    def _ops(self) -> Part:
+        return self._served("ops", "operators' API", "ops.app:create_app")
+
+    def _served(self, name: str, title: str, factory: str) -> Part:
+        address = ["--host", "127.0.0.1", "--port", str(self.ports[name])]
         quiet = ["--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "8"]
-        command = ["-m", "uvicorn", "api.app:create_app", "--factory", *address, *quiet]
-        return self._python("api", "API", command, port="api", after=("postgres", "temporal"))
+        command = ["-m", "uvicorn", factory, "--factory", *address, *quiet]
+        return self._python(name, title, command, port=name, after=("postgres", "temporal"))
 
     def _worker(self) -> Part:
         return self._python(
@@ -180,6 +189,16 @@ class StackLayout:
             port="worker_health",
             after=("postgres", "temporal"),
             grace_seconds=WORKER_GRACE_SECONDS,
+        )
+
+    def _webhooks(self) -> Part:
+        return self._python(
+            "webhooks",
+            "webhook sender",
+            ["-m", "webhooks"],
+            port="webhook_health",
+            after=("postgres",),
+            grace_seconds=WEBHOOK_GRACE_SECONDS,
         )
 
     def _python(

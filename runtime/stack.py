@@ -1,4 +1,4 @@
-"""The local stack: PostgreSQL, Temporal, codec server, bank simulator, API and worker, each its own process.
+"""The local stack: PostgreSQL, Temporal, codec server, bank simulator, both APIs and worker, each its own process.
 
 `LocalStack` is for `make up`, `make demo` and end-to-end tests alike. Everything it keeps is in one folder
 and survives a restart. Nothing outlives it: children lead their own process groups, a guardian ends them if
@@ -28,7 +28,7 @@ from runtime.postgres import EmbeddedPostgres
 from runtime.processes import Mark, end, from_json, to_json
 from runtime.secrets import load_or_create, write_private
 
-ALL_PARTS = ("postgres", "temporal", "codec", "simulator", "api", "worker")
+ALL_PARTS = ("postgres", "temporal", "codec", "simulator", "api", "ops", "worker")
 _STARTS = 3
 _SUPERVISION_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -147,7 +147,7 @@ class LocalStack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each listens: `api, api_docs, temporal, temporal_ui, codec, simulator, worker_health`."""
+        """Where each listens: `api, api_docs, ops, temporal, temporal_ui, codec, simulator, worker_health`."""
         return self._laid_out().addresses
 
     @property

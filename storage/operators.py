@@ -141,7 +141,7 @@ class ChangedOperator(_Value):
     now: datetime
     actor: str
     actor_id: str
-    request_id: str
+    request_id: str | None
     id: str
     change: str
     roles: tuple[str, ...] | None = None

@@ -1,0 +1,222 @@
+"""The operators' API as the commands use it: who is logged in here, asking it, and plain sentences for its refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import typer
+from rich.console import Console
+
+from cli.local_operators import LocalOperator, read_operators
+from runtime.secrets import write_private
+from runtime.stack import running_stack
+
+DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "var"
+_SECONDS = 30.0
+_TOTP_STEP = timedelta(seconds=30)
+
+
+@dataclass
+class Choices:
+    """What was said for all commands: as whom, and whether as JSON."""
+
+    login: str | None = None
+    as_json: bool = False
+
+
+choices = Choices()
+
+
+@dataclass
+class Sessions:
+    """Who is logged in at an address, kept in a file that only its owner may read."""
+
+    path: Path
+    address: str
+    current: str | None = None
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, path: Path, address: str) -> Sessions:
+        """Nobody, if there is no file, or it is of another address."""
+        try:
+            kept = json.loads(path.read_text())
+            if kept["address"] == address:
+                return cls(path, address, kept["current"], dict(kept["tokens"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return cls(path, address)
+
+    def keep(self, login: str, token: str, *, as_current: bool) -> None:
+        self.tokens[login] = token
+        self.current = login if as_current else self.current
+        self._write()
+
+    def forget(self, login: str) -> None:
+        self.tokens.pop(login, None)
+        self.current = None if self.current == login else self.current
+        self._write()
+
+    def _write(self) -> None:
+        kept = {"address": self.address, "current": self.current, "tokens": self.tokens}
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self.path, json.dumps(kept) + "\n")
+
+
+class OpsRefusedError(Exception):
+    """A problem document of the operators' API."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("code", "")))
+        self.problem = problem
+
+
+class OpsClient:
+    """One address of the operators' API, and the sessions here."""
+
+    def __init__(self, address: str, sessions: Sessions, local: Mapping[str, LocalOperator]) -> None:
+        self._http = httpx.Client(base_url=address, timeout=_SECONDS, trust_env=False)
+        self._sessions = sessions
+        self._local = local
+
+    def __enter__(self) -> OpsClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    @property
+    def who(self) -> str | None:
+        """As whom it is asked: the one chosen for this command, or who logged in last."""
+        return choices.login or self._sessions.current
+
+    def log_in(self, login: str, password: str, totp: str, *, as_current: bool = True) -> dict[str, Any]:
+        """Keeps the session. Raises OpsRefusedError."""
+        body = {"login": login, "password": password, "totp": totp}
+        session = self._send("POST", "/login", None, body)
+        self._sessions.keep(login, session["token"], as_current=as_current)
+        return session
+
+    def log_out(self) -> str | None:
+        """Ends the session here and there; answers whose it was."""
+        login = self.who
+        if login is None or login not in self._sessions.tokens:
+            return None
+        try:
+            self._send("POST", "/logout", self._sessions.tokens[login], {})
+        except OpsRefusedError:
+            pass  # it was over already
+        self._sessions.forget(login)
+        return login
+
+    def forget_session(self) -> None:
+        """It was ended over there."""
+        if self.who is not None:
+            self._sessions.forget(self.who)
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        given = {name.rstrip("_"): value for name, value in query.items() if value is not None}
+        return self._ask("GET", path, None, given)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        given = {name: value for name, value in (body or {}).items() if value is not None}
+        return self._ask("POST", path, given, None)
+
+    def open_post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """For who has no session."""
+        return self._send("POST", path, None, body)
+
+    def log_in_locally(self, login: str) -> None:
+        """On a local stack, with the credentials that `make up` wrote down. Raises OpsRefusedError."""
+        person, now = self._local[login], datetime.now(UTC)
+        # A code works once, and a neighbour's is taken too: at the third try the clock has to go on.
+        for instant in (now, now + _TOTP_STEP):
+            try:
+                self.log_in(login, person.password, person.code(instant), as_current=False)
+            except OpsRefusedError as refused:
+                if str(refused) != "LOGIN_FAILED":
+                    raise
+            else:
+                return
+        time.sleep(30 - time.time() % 30)
+        self.log_in(login, person.password, person.code(datetime.now(UTC) + _TOTP_STEP), as_current=False)
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        login = self.who
+        may_log_in = login is not None and login in self._local and choices.login == login
+        if login is None or (login not in self._sessions.tokens and not may_log_in):
+            end("Nobody is logged in here: bin/liushui login LOGIN.")
+        if login not in self._sessions.tokens:
+            self.log_in_locally(login)
+        try:
+            return self._send(method, path, self._sessions.tokens[login], body, query)
+        except OpsRefusedError as refused:
+            if str(refused) != "SESSION_INVALID" or not may_log_in:
+                raise
+        self.log_in_locally(login)
+        return self._send(method, path, self._sessions.tokens[login], body, query)
+
+    def _send(  # noqa: PLR0917 - as HTTP reads
+        self,
+        method: str,
+        path: str,
+        token: str | None,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self._http.request(method, f"/ops/v1{path}", json=body, params=query, headers=headers)
+        try:
+            document = answer.json()
+        except ValueError:
+            document = {}
+        if not answer.is_success or not isinstance(document, dict):
+            raise OpsRefusedError(document if isinstance(document, dict) else {})
+        return document
+
+
+def open_client() -> OpsClient:
+    """To the address in LIUSHUI_OPS_URL, else to the stack that runs in this checkout."""
+    address = os.environ.get("LIUSHUI_OPS_URL")
+    if address is not None and not _is_own(address):
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "liushui"
+        return OpsClient(address, Sessions.read(home / "session.json", address), {})
+    address = _local_address() or address
+    if address is None:
+        end("No operators' API is known: start the local stack (make up), or set LIUSHUI_OPS_URL.", 2)
+    sessions = Sessions.read(DEFAULT_FOLDER / "session.json", address)
+    return OpsClient(address, sessions, read_operators(DEFAULT_FOLDER))
+
+
+def _local_address() -> str | None:
+    address = running_stack(DEFAULT_FOLDER).get("addresses", {}).get("ops")
+    return str(address) if address else None
+
+
+def _is_own(address: str) -> bool:
+    return address.rstrip("/") == _local_address()
+
+
+def end(sentence: str, code: int = 1) -> NoReturn:
+    """One sentence for the person at the terminal, and an exit code."""
+    Console(stderr=True, highlight=False).print(sentence, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def sentence_of(problem: Mapping[str, Any]) -> str:
+    """What was refused, which fields were wrong, and what to do."""
+    if not problem.get("code"):
+        return "The operators' API did not answer as it should."
+    fields = "".join(f" {error['field']}: {error['code']}." for error in problem.get("errors", ()))
+    subject = f" ({problem['subject_id']})" if problem.get("subject_id") else ""
+    return f"{problem['detail']}{subject}{fields} {problem['action']} [{problem['code']}, {problem['request_id']}]"
