@@ -24,7 +24,7 @@ from workflows.names import SEARCH_ATTRIBUTES
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT / "var"
-STARTING = "Starting PostgreSQL, Temporal, the codec server, the bank simulator, the API and the worker …"
+STARTING = "Starting PostgreSQL, Temporal, codec server, bank simulator, both APIs, worker and webhook sender …"
 DATABASE, KEY_DATABASE = "liushui", "liushui_keys"
 
 _ROWS = (
