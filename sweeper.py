@@ -123,10 +123,9 @@ class Sweeper:
                 return await self._processes.collect_payment(payment_order(item.resource, item.merchant_id))
             case "correct_payment":
                 return await self._processes.correct_payment(payment_order(item.resource, item.merchant_id))
-            case "bind_card":
-                return await self._processes.bind_card(self._binding(item))
-            case "unbind_card":
-                return await self._processes.unbind_card(self._binding(item))
+            case "bind_card" | "unbind_card":
+                begin = self._processes.bind_card if item.kind == "bind_card" else self._processes.unbind_card
+                return await begin(self._binding(item))
             case "refund_payment":
                 return await self._processes.refund_payment(refund_order(item.resource, item.merchant_id))
             case "decision":

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from domain.banking import BankOutcome
+from domain.decisions import DecisionKind
 
 SubjectKind = Literal["payment", "refund", "binding"]
 
@@ -51,6 +52,8 @@ class EffectResult(Message):
     remembered_seconds: int | None = None
     blocked: str | None = None
     blocked_state: str | None = None
+    # People decided it, and no bank said it.
+    decision_id: str | None = None
 
 
 class EffectQuery(Message):
@@ -84,3 +87,21 @@ class SettleResult(Message):
 
     state: str | None = None
     refused: str | None = None
+
+
+class DecisionQuestion(Message):
+    """A process was told of a decision; does it hold for this instruction?"""
+
+    subject_id: str
+    decision_id: str
+    now: datetime
+
+
+class DecisionVerdict(Message):
+    """`outcome` and `bank_reference` are those of a conclusion."""
+
+    holds: bool
+    kind: DecisionKind | None = None
+    outcome: Literal["succeeded", "failed"] | None = None
+    bank_reference: str | None = None
+    refusal: str | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from domain.banking import BankConnector
+from domain.decisions import CheckedDecision
 from domain.instructions import ClaimedEffect, ClaimEffect, OpenAttempt, ResolveCodeAttempt
 from domain.personal_data import PersonalField
 from domain.settlement import Settlement
@@ -23,6 +25,8 @@ class InstructionBook(Protocol):
     async def open_attempts(self, subject_id: str) -> tuple[str, list[OpenAttempt]]: ...
 
     async def is_code_declined(self, subject_id: str) -> bool: ...
+
+    async def check_decision(self, subject_id: str, decision_id: str, now: datetime) -> CheckedDecision: ...
 
 
 class PersonalVault(Protocol):

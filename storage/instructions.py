@@ -6,6 +6,7 @@ A refusal comes back as the `DomainError` of its code; everything it should leav
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.decisions import CheckedDecision
 from domain.error_codes import ERROR_TEXTS, ErrorKind
 from domain.errors import (
     ConflictError,
@@ -65,6 +67,12 @@ _OPEN_ATTEMPTS = sa.text(
     " FROM app.code_attempt a JOIN app.effect e ON e.request_number = a.request_number"
     " LEFT JOIN app.payment p ON p.id = a.subject_id LEFT JOIN app.binding b ON b.id = a.subject_id"
     " WHERE a.subject_id = :id AND a.verdict IS NULL"
+)
+
+_CHECK_DECISION = (
+    sa.text("SELECT app.check_decision(:item) AS answer")
+    .bindparams(sa.bindparam("item", type_=JSONB))
+    .columns(answer=JSONB)
 )
 
 
@@ -163,6 +171,12 @@ class Instructions:
         """Whether the issuer said a final no to a code of a payment or binding."""
         async with self._engine.connect() as connection:
             return bool(await connection.scalar(_CODE_DECLINED, {"id": subject_id}))
+
+    async def check_decision(self, subject_id: str, decision_id: str, now: datetime) -> CheckedDecision:
+        """Whether a decision holds for an instruction now; that it was looked up is recorded."""
+        item = {"subject_id": subject_id, "decision_id": decision_id, "now": now.isoformat()}
+        async with self._engine.begin() as connection:
+            return CheckedDecision.model_validate(await connection.scalar(_CHECK_DECISION, {"item": item}))
 
     async def _accept(self, function: str, command: BaseModel) -> Resource:
         return _resource(await self._call(function, command))

@@ -44,10 +44,25 @@ class BankStep:
         self._memory: timedelta | None = None
         self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
         self._parked = False
+        self._concluded: EffectResult | None = None
 
     def notice(self) -> None:
         """The bank has said that there is something to ask about."""
         self._noticed = True
+
+    def conclude(self, result: EffectResult) -> None:
+        """People have decided what this step comes to: nothing more is asked or sent."""
+        self._concluded = result
+
+    async def concluded_within(self, patience: timedelta) -> EffectResult | None:
+        """What people decide while the step waits for them, or None if they do not in this time."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._concluded is not None, timeout=patience, timeout_summary="Until an operator has acted"
+            )
+        except TimeoutError:
+            return None
+        return self._concluded
 
     async def send(self, *, resend: bool = False) -> EffectResult:
         """One attempt. Whatever goes wrong on the way is UNKNOWN, because it may have arrived."""
@@ -87,6 +102,8 @@ class BankStep:
         while True:
             self._noticed = False
             result = await self._ask(until) or result
+            if self._concluded is not None:
+                return self._concluded
             if is_known(result):
                 return result
             if result.outcome is BankOutcome.NOT_FOUND:
@@ -102,7 +119,8 @@ class BankStep:
                 return result
             if renew is not None and workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                renew()
+                if self._concluded is None:
+                    renew()
             await self._wait(until)
 
     async def _park_once(self, park: Callable[[], Awaitable[None]] | None) -> None:
@@ -112,8 +130,10 @@ class BankStep:
 
     async def _ask(self, until: datetime | None) -> EffectResult | None:
         left = None if until is None else max(until - workflow.now(), timedelta(seconds=1))
+        if self._concluded is not None:
+            return None
         try:
-            result: EffectResult = await workflow.execute_activity(
+            asking = workflow.start_activity(
                 names.ASK_BANK,
                 EffectQuery(
                     bank_code=self._request.bank_code,
@@ -126,6 +146,12 @@ class BankStep:
                 retry_policy=policies.PATIENTLY,
                 summary=f"Ask what became of {self._request.request_number}",
             )
+            await workflow.wait_condition(lambda: asking.done() or self._concluded is not None)
+            if not asking.done():
+                # A bank that is silent for days must not keep people from ending the wait.
+                asking.cancel()
+                return None
+            result: EffectResult = await asking
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -137,7 +163,11 @@ class BankStep:
         pause = self._pause if until is None else min(self._pause, max(until - workflow.now(), timedelta(0)))
         self._pause = min(self._pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
         try:
-            await workflow.wait_condition(lambda: self._noticed, timeout=pause, timeout_summary="Ask the bank again")
+            await workflow.wait_condition(
+                lambda: self._noticed or self._concluded is not None,
+                timeout=pause,
+                timeout_summary="Ask the bank again",
+            )
         except TimeoutError:
             return
 

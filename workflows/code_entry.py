@@ -28,6 +28,7 @@ class CodeOutcome(StrEnum):
     CONFIRMED = "confirmed"
     DECLINED = "declined"
     DEADLINE = "deadline"
+    WITHDRAWN = "withdrawn"
 
 
 class CodeEntry:
@@ -39,6 +40,7 @@ class CodeEntry:
         self._verdicts: list[CodeVerdictMessage] = []
         self._resends: list[int] = []
         self._taken_resends: set[int] = set()
+        self._withdrawn = False
 
     def take_verdict(self, message: CodeVerdictMessage) -> None:
         """An attempt was judged."""
@@ -50,6 +52,10 @@ class CodeEntry:
             self._taken_resends.add(message.attempt)
             self._resends.append(message.attempt)
 
+    def withdraw(self) -> None:
+        """The institution has withdrawn what the code was for."""
+        self._withdrawn = True
+
     async def outcome(
         self, deadline: datetime, awaiting_state: str, resend: Callable[[int], Awaitable[bool]]
     ) -> CodeOutcome:
@@ -60,12 +66,16 @@ class CodeEntry:
         while True:
             try:
                 await workflow.wait_condition(
-                    lambda: bool(self._verdicts or self._resends),
+                    lambda: bool(self._verdicts or self._resends or self._withdrawn),
                     timeout=max(deadline - workflow.now(), timedelta(0)),
                     timeout_summary="Until the payer's time is over",
                 )
             except TimeoutError:
                 return await self._at_deadline(awaiting_state)
+            if self._withdrawn:
+                # A code that its bank is judging at this moment is judged first; it moves nothing any more.
+                await self._ask_until_judged()
+                return CodeOutcome.WITHDRAWN
             if self._resends:
                 if not await resend(self._resends.pop(0)):
                     return CodeOutcome.DECLINED

@@ -19,8 +19,16 @@ with workflow.unsafe.imports_passed_through():
     from workflows import names, policies
     from workflows.bank_step import BankStep, is_known
     from workflows.code_entry import CodeEntry, CodeOutcome
+    from workflows.decided import WITHDRAWN, check_decision, taken
     from workflows.late_refund import give_back_late_success
-    from workflows.messages import CodeResendMessage, CodeVerdictMessage, PaymentOrder, ProcessResult
+    from workflows.messages import (
+        CodeResendMessage,
+        CodeVerdictMessage,
+        DecisionMessage,
+        DecisionTaken,
+        PaymentOrder,
+        ProcessResult,
+    )
     from workflows.settling import settle
 
 SENT = (PaymentState.SENDING, PaymentState.UNKNOWN)
@@ -36,9 +44,16 @@ class CollectPayment:
         self._codes = CodeEntry("payment", order.payment_id)
         self._step: BankStep | None = None
         self._shown_unknown = False
+        # Why another code was not sent, where our own claim refused it.
+        self._blocked: str | None = None
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> ProcessResult:
+        ended = await self._collect(order)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return ended
+
+    async def _collect(self, order: PaymentOrder) -> ProcessResult:
         if order.state == PaymentState.LATE_REFUNDING:
             return await self._go_on_giving_back()
         if order.verification == "code" and order.state in (None, PaymentState.AWAITING_CODE) and not order.resumed:
@@ -62,6 +77,16 @@ class CollectPayment:
         """The payer wants another code; cool-down and cap were checked when it was claimed."""
         self._codes.take_resend(message)
 
+    @workflow.update(name=names.DECISION_UPDATE, unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
+    async def decision(self, message: DecisionMessage) -> DecisionTaken:
+        """People have decided; what counts is the database."""
+        outcome = await check_decision(self._order.payment_id, message)
+        if outcome is not None and outcome.blocked == WITHDRAWN:
+            self._codes.withdraw()
+        if outcome is not None and self._step is not None:
+            self._step.conclude(outcome)
+        return taken(outcome)
+
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:
         """The bank has something to say; it is asked, and only its answer counts."""
@@ -79,8 +104,10 @@ class CollectPayment:
             )
             if outcome is CodeOutcome.CONFIRMED:
                 return None
-            if outcome is CodeOutcome.DECLINED:
-                ended = await self._close(PaymentState.FAILED, "code_declined")
+            if outcome is CodeOutcome.WITHDRAWN or self._blocked == WITHDRAWN:
+                ended = await self._close(PaymentState.CLOSED, WITHDRAWN)
+            elif outcome is CodeOutcome.DECLINED:
+                ended = await self._close(PaymentState.FAILED, self._blocked or "code_declined")
             else:
                 ended = await self._close(PaymentState.CLOSED, "order_expired")
             # A code that was typed in this very instant has to be judged first.
@@ -89,6 +116,7 @@ class CollectPayment:
 
     async def _send_another_code(self, attempt: int) -> bool:
         result = await self._send_code(attempt)
+        self._blocked = result.blocked
         # Where the first code was confirmed meanwhile there is nothing to send any more, and no harm done.
         return result.outcome is not BankOutcome.DECLINED or result.blocked == "state_conflict"
 
@@ -232,8 +260,8 @@ class CollectPayment:
 
     async def _not_sent(self, result: EffectResult) -> ProcessResult:
         """The send claim was refused, so nothing was sent: what stood in the way is the reason."""
-        if result.blocked == "order_expired":
-            return await self._close(PaymentState.CLOSED, "order_expired")
+        if result.blocked in ("order_expired", WITHDRAWN):
+            return await self._close(PaymentState.CLOSED, result.blocked)
         if result.blocked in ("state_conflict", "not_found"):
             return self._end(result.blocked_state or "unknown")
         return await self._close(PaymentState.FAILED, result.blocked or "blocked")

@@ -15,8 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import PaymentState, WaitReason
     from workflows import names
     from workflows.bank_step import BankStep
+    from workflows.decided import check_decision, taken
     from workflows.late_refund import give_back_late_success
-    from workflows.messages import PaymentOrder, ProcessResult
+    from workflows.messages import DecisionMessage, DecisionTaken, PaymentOrder, ProcessResult
     from workflows.settling import settle
 
 
@@ -32,6 +33,11 @@ class CorrectPayment:
 
     @workflow.run
     async def run(self, order: PaymentOrder) -> ProcessResult:
+        ended = await self._correct(order)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return ended
+
+    async def _correct(self, order: PaymentOrder) -> ProcessResult:
         if order.state == PaymentState.LATE_REFUNDING:
             return await self._give_back()
         request = EffectRequest(
@@ -75,6 +81,14 @@ class CorrectPayment:
         return await give_back_late_success(
             self._order, self._use, workflow.set_current_details, self._renew_giving_back
         )
+
+    @workflow.update(name=names.DECISION_UPDATE, unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
+    async def decision(self, message: DecisionMessage) -> DecisionTaken:
+        """People have decided; what counts is the database."""
+        outcome = await check_decision(self._order.payment_id, message)
+        if outcome is not None and self._step is not None:
+            self._step.conclude(outcome)
+        return taken(outcome)
 
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:

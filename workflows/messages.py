@@ -81,3 +81,15 @@ class CodeResendMessage(Message):
     """The payer asked for another code; `attempt` is the number of the send."""
 
     attempt: int
+
+
+class DecisionMessage(Message):
+    """People have decided about this instruction; the database says what."""
+
+    decision_id: str
+
+
+class DecisionTaken(Message):
+    """Whether the decision held for this instruction; if not, nothing was changed."""
+
+    holds: bool

@@ -32,6 +32,7 @@ class Process(StrEnum):
 CODE_VERDICT_UPDATE = "code_verdict"
 CODE_RESEND_UPDATE = "code_resend"
 BANK_NOTICE_SIGNAL = "bank_notice"
+DECISION_UPDATE = "decision"
 
 
 def workflow_id(process: Process, subject_id: str) -> str:

@@ -26,5 +26,8 @@ FIRST_PAUSE_BETWEEN_QUESTIONS = timedelta(seconds=1)
 LONGEST_PAUSE_BETWEEN_QUESTIONS = timedelta(minutes=10)
 # How often a step that only a person can bring on is looked at again.
 PAUSE_WHILE_OPERATOR_ACTS = timedelta(hours=6)
+# What an authority holds is looked at again, more and more slowly.
+FIRST_PAUSE_WHILE_HELD = timedelta(minutes=1)
+LONGEST_PAUSE_WHILE_HELD = timedelta(hours=1)
 # An answer this long after the order's expiry was under way when it expired, and still counts.
 GRACE_FOR_ANSWER_UNDER_WAY = timedelta(seconds=60)

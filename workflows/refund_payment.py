@@ -16,7 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import RefundState, WaitReason
     from workflows import names, policies
     from workflows.bank_step import BankStep, is_known
-    from workflows.messages import ProcessResult, RefundOrder
+    from workflows.decided import check_decision, taken
+    from workflows.messages import DecisionMessage, DecisionTaken, ProcessResult, RefundOrder
     from workflows.settling import settle
 
 SENT = (RefundState.SENDING, RefundState.UNKNOWN)
@@ -34,12 +35,25 @@ class RefundPayment:
 
     @workflow.run
     async def run(self, order: RefundOrder) -> ProcessResult:
+        ended = await self._refund()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return ended
+
+    async def _refund(self) -> ProcessResult:
         result = await self._send()
         if result.blocked in ("state_conflict", "not_found"):
             return ProcessResult(state=result.blocked_state or "unknown")
         if result.outcome is BankOutcome.SUCCEEDED:
             return await self._succeed(result)
         return await self._fail(result)
+
+    @workflow.update(name=names.DECISION_UPDATE, unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
+    async def decision(self, message: DecisionMessage) -> DecisionTaken:
+        """People have decided; what counts is the database."""
+        outcome = await check_decision(self._order.refund_id, message)
+        if outcome is not None and self._step is not None:
+            self._step.conclude(outcome)
+        return taken(outcome)
 
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
     def bank_notice(self) -> None:

@@ -142,6 +142,8 @@ BEGIN
     ELSIF step = 'RF' THEN
         UPDATE app.refund SET state = 'sending', state_since = instant, claimed_at = instant, wait_reason = 'bank_answer',
             process_started_at = coalesce(process_started_at, instant) WHERE id = r.id;
+    ELSIF step = 'LR' THEN
+        UPDATE app.payment SET wait_reason = 'bank_refund', wait_until = NULL WHERE id = p.id;
     END IF;
     INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)
         VALUES (i->>'request_number', i->>'id', step, b.bank_code, role, instant);
