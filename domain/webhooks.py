@@ -226,7 +226,8 @@ RECOVERED_AFTER = 15 * MINUTE
 # Tries that come early because of that do not use up the schedule; this ends it in any case.
 GIVEN_UP_AFTER = timedelta(days=4)
 MAX_RETRY_AFTER = 1 * HOUR
-LEASE = timedelta(seconds=45)
+# Longer than an attempt and its record take, however slow both are.
+LEASE = timedelta(seconds=30)
 ATTEMPT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS = 10.0, 5.0
 MAX_EXCERPT_BYTES = 2048
 MAX_EXCERPT_CHARACTERS = 500

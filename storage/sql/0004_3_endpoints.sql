@@ -42,7 +42,7 @@ BEGIN
         INSERT INTO app.webhook_secret (id, endpoint_id, sealed, created_at)
             VALUES (i->>'secret_id', w.id, decode(i->>'sealed', 'base64'), instant);
     END IF;
-    answer := coalesce(answer, jsonb_build_object('ok', true, 'resource', app.webhook_endpoint_view(w)));
+    answer := coalesce(answer, jsonb_build_object('ok', true, 'resource', app.webhook_endpoint_view(w) || '{"secret": null}'));
     RETURN app.finish_webhook_request(i, 'create_webhook_endpoint', answer);
 END $$;
 
@@ -67,7 +67,7 @@ BEGIN
     INSERT INTO app.webhook_secret (id, endpoint_id, sealed, created_at)
         VALUES (i->>'secret_id', w.id, decode(i->>'sealed', 'base64'), instant);
     RETURN app.finish_webhook_request(i, 'rotate_webhook_secret',
-        jsonb_build_object('ok', true, 'resource', app.webhook_endpoint_view(w)));
+        jsonb_build_object('ok', true, 'resource', app.webhook_endpoint_view(w) || '{"secret": null}'));
 END $$;
 
 -- What an endpoint was to be told and was not is cancelled; it can be replayed once the endpoint is enabled again.
