@@ -283,6 +283,7 @@ def test_each_process_gets_only_the_secrets_it_needs(folder: Path) -> None:
             "temporal": set(),
             "api": {"master_key", "index_key", "payload_keys", "bank_signing_key", "webhook_key"},
             "worker": {"master_key", "index_key", "payload_keys", "bank_signing_key"},
+            "webhooks": {"webhook_key"},
         }
         for part, names in allowed.items():
             values = set(environment[part].values())
