@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from .errors import NoAnswerError, UnexpectedAnswerError, error_class
+from .errors import LiushuiError, NoAnswerError, UnexpectedAnswerError, error_class
 from .retries import Retries, is_unsettled, may_be_repeated, settles
 from .signing import SigningKey
 
@@ -62,6 +62,15 @@ class Ask(Generic[M]):
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The last response, or the kind of failure if there was none; `unsettled` if an attempt was left open."""
+
+    response: httpx.Response | None
+    failure: str
+    unsettled: bool
+
+
+@dataclass(frozen=True)
 class World:
     """Time and chance, as a test may replace them."""
 
@@ -101,34 +110,45 @@ class Core:
         """The caller's Idempotency-Key, or a new one for a command that was given none."""
         return (ask.idempotency_key or f"ls-{self.settings.world.token(16)}") if ask.is_command else None
 
+    def raw(self, ask: Ask[Any]) -> Flow[httpx.Response]:
+        """The response as it came, a refusal too. Raises NoAnswerError if none came at all."""
+        key = self.key_of(ask)
+        outcome = yield from self.attempts(ask, key)
+        if outcome.response is None:
+            raise _nothing_came(outcome, key)
+        return outcome.response
+
     def exchange(self, ask: Ask[Any], key: str | None) -> Flow[httpx.Response]:
-        """A successful response, after as many attempts as the retries allow. Raises LiushuiError."""
-        deadline = self.monotonic() + self.settings.retries.total_seconds
-        unsettled = False
-        attempt = 0
+        """A successful response. Raises LiushuiError."""
+        outcome = yield from self.attempts(ask, key)
+        if outcome.response is None:
+            raise _nothing_came(outcome, key)
+        if not outcome.response.is_success:
+            raise _refusal(outcome.response, outcome, key)
+        return outcome.response
+
+    def attempts(self, ask: Ask[Any], key: str | None) -> Flow[Outcome]:
+        """What came of it, whatever it is, after as many attempts as the retries allow."""
+        retries, deadline = self.settings.retries, self.monotonic() + self.settings.retries.total_seconds
+        unsettled, attempt = False, 0
         while True:
             attempt += 1
-            response: httpx.Response | None = None
+            response, failure = None, ""
             try:
                 response = yield Send(self.request(ask, key))
             except httpx.TransportError as error:
+                failure = type(error).__name__
                 # A connection that never was has carried nothing.
                 unsettled = unsettled or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                reason = type(error).__name__
-            if response is not None and response.is_success:
-                return response
-            problem, retry_after = _problem(response), _retry_after(response)
-            code = (problem or {}).get("code")
-            unsettled = unsettled or (response is not None and is_unsettled(response.status_code, code))
-            repeatable = response is None or may_be_repeated(response.status_code, code)
-            pause = self.settings.retries.pause(attempt, retry_after, self.settings.world.chance())
-            if repeatable and self.monotonic() + pause <= deadline:
-                yield Pause(pause)
-                continue
-            may_have_been_done = ask.is_command and unsettled
-            if response is None:
-                raise _nothing_came(reason, key, may_have_been_done) from None
-            raise _refusal(response, problem, retry_after, key, may_have_been_done)
+            if response is not None:
+                code = (_problem(response) or {}).get("code")
+                unsettled = unsettled or is_unsettled(response.status_code, code)
+                if response.is_success or not may_be_repeated(response.status_code, code):
+                    return Outcome(response, failure, ask.is_command and unsettled)
+            pause = retries.pause(attempt, _retry_after(response), self.settings.world.chance())
+            if self.monotonic() + pause > deadline:
+                return Outcome(response, failure, ask.is_command and unsettled)
+            yield Pause(pause)
 
     def request(self, ask: Ask[Any], key: str | None) -> httpx.Request:
         """One attempt: a signed one carries a nonce of its own, under the same Idempotency-Key."""
@@ -201,26 +221,20 @@ def _retry_after(response: httpx.Response | None) -> float | None:
     return float(given) if given.isascii() and given.isdecimal() and len(given) < 7 else None
 
 
-def _nothing_came(reason: str, key: str | None, may_have_been_done: bool) -> NoAnswerError:
-    said = {"code": "NO_ANSWER", "title": f"No answer ({reason})"}
-    return NoAnswerError("NO_ANSWER", problem=said, idempotency_key=key, may_have_been_done=may_have_been_done)
+def _nothing_came(outcome: Outcome, key: str | None) -> NoAnswerError:
+    said = {"code": "NO_ANSWER", "title": f"No answer ({outcome.failure})"}
+    return NoAnswerError("NO_ANSWER", problem=said, idempotency_key=key, may_have_been_done=outcome.unsettled)
 
 
-def _refusal(
-    response: httpx.Response,
-    problem: Mapping[str, Any] | None,
-    retry_after: float | None,
-    key: str | None,
-    may_have_been_done: bool,
-) -> Exception:
-    status = response.status_code
+def _refusal(response: httpx.Response, outcome: Outcome, key: str | None) -> LiushuiError:
+    status, problem = response.status_code, _problem(response)
     kind = error_class(status) if problem is not None or status >= 500 else UnexpectedAnswerError
     settled = problem is not None and settles(status) and not is_unsettled(status, problem["code"])
     return kind(
         "NO_ANSWER" if status >= 500 else "UNEXPECTED_ANSWER",
         status=status,
         problem=problem,
-        retry_after=retry_after,
+        retry_after=_retry_after(response),
         idempotency_key=key,
-        may_have_been_done=may_have_been_done and not settled,
+        may_have_been_done=outcome.unsettled and not settled,
     )

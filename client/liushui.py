@@ -102,6 +102,13 @@ class Liushui(_Nouns[Sync]):
         answer: Plain = self.carry_out(self.core.perform(_plain(method, path, body, idempotency_key)))
         return answer.as_dict()
 
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> httpx.Response:
+        """As `request`, and the response as it came: a refusal is no error here."""
+        response: httpx.Response = self.carry_out(self.core.raw(_plain(method, path, body, idempotency_key)))
+        return response
+
     def close(self) -> None:
         """Closes the connections, if they are this client's own."""
         if self._is_own:
@@ -175,6 +182,13 @@ class AsyncLiushui(_Nouns[Async]):
         """For what this version has no method for: signed, retried and judged like everything else."""
         answer: Plain = await self.carry_out(self.core.perform(_plain(method, path, body, idempotency_key)))
         return answer.as_dict()
+
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> httpx.Response:
+        """As `request`, and the response as it came: a refusal is no error here."""
+        response: httpx.Response = await self.carry_out(self.core.raw(_plain(method, path, body, idempotency_key)))
+        return response
 
     async def close(self) -> None:
         """Closes the connections, if they are this client's own."""

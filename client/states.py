@@ -52,6 +52,7 @@ class WaitReason(StrEnum):
     BANK_PROCESSING = "bank_processing"
     BANK_REFUND = "bank_refund"
     OPERATOR = "operator"
+    AUTHORITY_ORDER = "authority_order"
 
 
 class Verification(StrEnum):

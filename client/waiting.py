@@ -20,6 +20,7 @@ _LONGEST_PAUSE_SECONDS: dict[str | None, float] = {
     WaitReason.PROCESS_START: 1.0,
     WaitReason.ISSUER_ANSWER: 1.0,
     WaitReason.OPERATOR: 30.0,
+    WaitReason.AUTHORITY_ORDER: 30.0,
 }
 _USUAL_PAUSE_SECONDS = 3.0
 

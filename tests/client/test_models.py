@@ -59,8 +59,8 @@ def _takes_null(model: type[Resource], field: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["BindingState", "PaymentState", "RefundState", "WaitReason"])
-def test_the_words_of_the_client_are_those_of_the_rules(name: str) -> None:
-    assert {word.value for word in getattr(states, name)} == {word.value for word in getattr(rules, name)}
+def test_the_client_knows_the_words_of_the_rules(name: str) -> None:
+    assert {word.value for word in getattr(states, name)} >= {word.value for word in getattr(rules, name)}
 
 
 def test_a_word_of_a_later_version_stays_a_string() -> None:

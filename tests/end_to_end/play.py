@@ -15,6 +15,7 @@ import httpx
 
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
+from client import AsyncLiushui, Retries, SigningKey
 
 FINAL_PAYMENT = ("succeeded", "failed", "closed", "late_refunded")
 FINAL_REFUND = ("succeeded", "failed")
@@ -55,8 +56,8 @@ async def until(
 
 @dataclass
 class Merchant:
-    """A merchant's client. With `patience_seconds` it does what the API's document asks for: whatever gets no answer is
-    sent again under the same Idempotency-Key.
+    """A merchant and its client. With `patience_seconds` it does what the API's document asks for: whatever gets no
+    answer is sent again under the same Idempotency-Key. Without `signing_key` it signs nothing.
     """
 
     id: str
@@ -64,25 +65,17 @@ class Merchant:
     http: httpx.AsyncClient
     simulator: str
     patience_seconds: float = 0
-    sent_again: int = 0
+    signing_key: SigningKey | None = None
+
+    @property
+    def client(self) -> AsyncLiushui:
+        """The typed client."""
+        retries = Retries(total_seconds=self.patience_seconds, first_pause_seconds=0.1, longest_pause_seconds=2.0)
+        return AsyncLiushui(str(self.http.base_url), self.key, self.signing_key, retries=retries, http=self.http)
 
     async def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
-        """One request, until it is answered."""
-        headers = {"Authorization": f"Bearer {self.key}"}
-        if method != "GET" and not path.endswith("/preview"):
-            headers["Idempotency-Key"] = key or fresh_key()
-        deadline, pause = time.monotonic() + self.patience_seconds, 0.1
-        while True:
-            try:
-                answer = await self.http.request(method, path, json=body, headers=headers)
-                if time.monotonic() > deadline or not _is_unanswered(answer):
-                    return answer
-            except httpx.TransportError:
-                if time.monotonic() > deadline:
-                    raise
-            self.sent_again += 1
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 2.0)
+        """One request, until it is answered; the answer as it came."""
+        return await self.client.send(method, path, body, idempotency_key=key)
 
     async def get(self, path: str) -> dict[str, Any]:
         answer = await self.send("GET", path)
@@ -229,9 +222,3 @@ class Payer:
 def wrong(code: str) -> str:
     """A code that is not this one."""
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
-
-
-def _is_unanswered(answer: httpx.Response) -> bool:
-    return answer.status_code >= 500 or (
-        answer.status_code == 409 and answer.json().get("code") == "IDEMPOTENCY_IN_PROGRESS"
-    )

@@ -141,5 +141,5 @@ async def test_a_revoked_key_is_refused_at_once_and_the_refusal_is_on_record(wor
     assert (refused.status_code, refused.json()["code"]) == (401, "API_KEY_INVALID")
     after = await world.rows("SELECT count(*) AS n FROM app.operation WHERE reason = 'api_key_invalid'")
     assert after[0]["n"] == before[0]["n"] + 1
-    renewed = await world.with_new_key(merchant.id)
+    renewed = await world.with_new_key(merchant)
     assert (await renewed.send("POST", "/v1/payments", order)).status_code == 201

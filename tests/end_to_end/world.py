@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -14,13 +15,16 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from cli.stack import local_stack
+from client import SigningKey
 from domain.identifiers import IdPrefix, identifier
 from runtime.id_source import UlidSource
 from runtime.stack import LocalStack
+from storage import signing_keys
 from storage.administration import SCOPES, Act, create_merchant, decide_waiver, issue_key, revoke_key
 from tests.end_to_end.audit import settled_findings
 from tests.end_to_end.play import Merchant
@@ -66,15 +70,25 @@ class World:
     def simulator(self) -> str:
         return self.stack.addresses["simulator"]
 
-    async def merchant(self, name: str = "海棠书店", *, patience_seconds: float = 0) -> Merchant:
-        """A merchant of the institution with a key for everything."""
+    async def merchant(self, name: str = "海棠书店", *, patience_seconds: float = 0, signs: bool = True) -> Merchant:
+        """A merchant of the institution with a key for everything, which signs all its instructions."""
         merchant_id, act = identifier(IdPrefix.MERCHANT, self.ids.ulid()), self._act()
         await create_merchant(self.owner, act, merchant_id, name, act.at + timedelta(days=365))
-        return await self.with_new_key(merchant_id, patience_seconds=patience_seconds)
+        key = await issue_key(self.owner, act, self.ids.ulid(), merchant_id, SCOPES)
+        signing_key = await self.signing_key(merchant_id) if signs else None
+        return Merchant(merchant_id, key, self.http, self.simulator, patience_seconds, signing_key)
 
-    async def with_new_key(self, merchant_id: str, *, patience_seconds: float = 0) -> Merchant:
-        key = await issue_key(self.owner, self._act(), self.ids.ulid(), merchant_id, SCOPES)
-        return Merchant(merchant_id, key, self.http, self.simulator, patience_seconds)
+    async def signing_key(self, merchant_id: str) -> SigningKey:
+        """A new one, which the institution registers."""
+        ulid = self.ids.ulid()
+        key = SigningKey(identifier(IdPrefix.SIGNING_KEY, ulid), Ed25519PrivateKey.generate())
+        await signing_keys.register(self.owner, self._act(), ulid, merchant_id, key.public_key_pem)
+        return key
+
+    async def with_new_key(self, merchant: Merchant) -> Merchant:
+        """The same merchant with another API key."""
+        key = await issue_key(self.owner, self._act(), self.ids.ulid(), merchant.id, SCOPES)
+        return dataclasses.replace(merchant, key=key)
 
     async def revoke(self, merchant: Merchant) -> None:
         await revoke_key(self.owner, self._act(), f"key_{merchant.key.split('_')[1]}")
