@@ -16,7 +16,7 @@ from api import documentation as shared_documentation
 from api import health
 from api.envelope import BindRequestId, Envelope, refuse
 from api.limits_on_size import SizeLimits
-from ops import decodes, documentation, instructions, matters, merchants, operators, records, sessions, users
+from ops import decisions, decodes, documentation, instructions, matters, merchants, operators, records, sessions, users
 from ops.services import OpsServices
 
 TITLE, VERSION = "Liushui operators' API", "v1"
@@ -25,7 +25,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, matters, users, records, merchants, operators, decodes, shared_documentation, health,
+    sessions, instructions, decisions, matters, users, records, merchants, operators, decodes, shared_documentation,
+    health,
 )  # fmt: skip
 
 

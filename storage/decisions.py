@@ -29,6 +29,10 @@ _RULES = sa.text(
     " (excluded.second_person, excluded.open_seconds, excluded.longest_seconds, excluded.grounds)"
 )
 _ONE = sa.text("SELECT app.decision_view(d) FROM app.decision d WHERE d.id = :id")
+_INSTRUCTION = sa.text(
+    "SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id"
+    " UNION ALL SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id"
+)
 _MANY = sa.text(
     "SELECT app.decision_view(d) FROM app.decision d WHERE (CAST(:state AS text) IS NULL OR d.state = :state)"
     " AND (CAST(:kind AS text) IS NULL OR d.kind = :kind)"
@@ -93,6 +97,12 @@ class Decisions:
     async def read(self, decision_id: str) -> Resource | None:
         async with self._engine.connect() as connection:
             found: Resource | None = await connection.scalar(_ONE, {"id": decision_id})
+        return found
+
+    async def instruction(self, subject_id: str) -> Resource | None:
+        """The payment or refund that a decision is about, as its merchant sees it."""
+        async with self._engine.connect() as connection:
+            found: Resource | None = await connection.scalar(_INSTRUCTION, {"id": subject_id})
         return found
 
     async def page(

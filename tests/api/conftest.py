@@ -122,6 +122,10 @@ class FakeProcesses:
         self.told.append((str(process.value), subject_id, "notice"))
         return self.answers
 
+    async def tell_decision(self, resource: Any, decision_id: str) -> bool:
+        self.told.append(("decision", resource["id"], decision_id))
+        return self.answers
+
     def _start(self, name: str, order: Any) -> bool:
         self.started.append((name, order))
         return self.answers

@@ -1,0 +1,62 @@
+"""What operators ask to have decided, and decisions and restrictions as they are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from api.schemas import Body
+from domain.decisions import DecisionKind, DecisionState, Reason
+from ops.schemas import OpsResource
+
+
+class NewDecision(Body):
+    """What to decide about what, on which ground and why; `detail` is what the kind needs besides."""
+
+    kind: Annotated[str, Field(max_length=60, json_schema_extra={"enum": [kind.value for kind in DecisionKind]})] = (
+        Field(examples=["instruction.withdraw"])
+    )
+    subject_id: Annotated[
+        str, Field(pattern=r"^((pay|rfd|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z0-9]{3,12})$", max_length=80)
+    ] = Field(
+        description="The payment, refund, user, merchant, application or case, or a bank's code.",
+        examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],
+    )
+    ground: Annotated[str, Field(pattern=r"^[a-z_]{1,60}$")] = Field(
+        description="A ground that config/decisions.toml lists for the kind.", examples=["suspected_fraud"]
+    )
+    reason: Reason = Field(description="In your own words; without anybody's numbers.", examples=["同一卡连续三笔异常"])
+    detail: Annotated[dict[str, Any], Field(max_length=10)] = Field(
+        default={},
+        description=(
+            "Suspensions: `function` (bind, collect, refund; all if left out), `review_at`. Resuming, releasing: "
+            "`restriction_id` (all if left out). Freezes: `review_at`. Authority orders: `issuer`, `number`, `demands` "
+            "(hold, query, release), `function`, `expires_at`. Conclusions: `outcome` (succeeded, failed), "
+            "`bank_reference`, `evidence_ref`. Cases: `resolution` (confirmed, unfounded, settled, duplicate), "
+            "`evidence_ref`."
+        ),
+    )
+
+
+class DecisionResource(OpsResource):
+    id: str
+    object: Literal["decision"]
+    kind: str
+    subject_id: str
+    merchant_id: str | None
+    ground: str
+    reason: str
+    detail: dict[str, Any]
+    state: DecisionState
+    needs_second_person: bool
+    requested_by: str
+    requested_at: str
+    expires_at: str
+    decided_by: str | None
+    decided_at: str | None
+    refusal: str | None
+    process_told: bool | None = Field(
+        default=None,
+        description="Of a withdrawal or conclusion: whether its process has taken it; if not, the sweeper sees to it.",
+    )
