@@ -6,28 +6,28 @@ from typing import Annotated
 
 import typer
 
-from cli.institution import By, act_of, as_owner, say, show
-from storage.administration import decide_waiver, list_waiver_applications
+from cli.decisions import decide
+from cli.operators_api import ask
+from cli.terminal import show
 
 app = typer.Typer(help="Applications for payment without a code: list, approve, reject.", no_args_is_help=True)
 ApplicationId = Annotated[str, typer.Argument(help="wvr_…")]
+Reason = Annotated[str, typer.Option(help="In words; it stands in the record.")]
 
 
 @app.command(name="list")
 def list_() -> None:
     """Shows what waits for a decision."""
-    show(as_owner(list_waiver_applications), "Nothing waits for a decision.")
+    show(ask(lambda ops: ops.get("/waiver_applications"))["items"], "Nothing waits for a decision.")
 
 
 @app.command()
-def approve(application_id: ApplicationId, by: By) -> None:
+def approve(application_id: ApplicationId, reason: Reason = "The application was examined") -> None:
     """Puts the waiver in force from now on, in place of an earlier one; users authorise it anew."""
-    as_owner(lambda engine: decide_waiver(engine, act_of(by), application_id, approved=True))
-    say(f"{application_id} is approved")
+    decide("waiver.approve", application_id, "application_reviewed", reason)
 
 
 @app.command()
-def reject(application_id: ApplicationId, by: By) -> None:
+def reject(application_id: ApplicationId, reason: Reason = "The application was examined") -> None:
     """Leaves everything as it is."""
-    as_owner(lambda engine: decide_waiver(engine, act_of(by), application_id, approved=False))
-    say(f"{application_id} is rejected")
+    decide("waiver.reject", application_id, "application_reviewed", reason)

@@ -18,9 +18,9 @@ import httpx
 import typer
 from rich.console import Console
 
-from cli import demo_merchant
+from cli import demo_merchant, local_operators
 from cli.demo_report import Report, print_report, read_report
-from cli.institution import act_of
+from cli.operators_api import OpsClient, Sessions
 from cli.stack import DEFAULT_FOLDER, STARTING, local_only, local_stack
 from demo.banks import Banks
 from demo.merchant import Merchant
@@ -32,10 +32,9 @@ from runtime.ports import NoFreePortError
 from runtime.secrets import LocalSecretsError
 from runtime.stack import AlreadyRunningError, LocalStack, application_environment
 from runtime.temporal import DEFAULT_NAMESPACE
-from storage.administration import decide_waiver
 
-# Somebody else than the one who registered the merchant.
-APPROVER = "operator:approver"
+# Of the people of a local stack, the one who decides applications.
+APPROVER = "rui"
 _PLAIN_WIDTH = 120
 _HTTP_SECONDS = 30.0
 
@@ -64,6 +63,7 @@ def demo(
     curtain = _Curtain(stack)
     try:
         with _running(stack, screen) as running:
+            local_operators.keep_some(running.folder)
             report = asyncio.run(curtain.unless_fallen(_perform(running, screen)))
             print_report(screen, report, running.addresses, running.namespace, is_own=running.is_own)
     except (StackStoppedError, asyncio.CancelledError):
@@ -139,8 +139,8 @@ async def _perform(running: Running, screen: Console) -> Report:
         screen.print(f"{time.monotonic() - began:5.1f} s  {who}: {what}", markup=False, soft_wrap=True)
 
     async def approve(application_id: str) -> None:
-        await decide_waiver(engine, act_of(APPROVER), application_id, approved=True)
-        tell("institution", f"another person ({APPROVER.split(':')[1]}) approves {application_id}")
+        await asyncio.to_thread(_approve, running, application_id)
+        tell("institution", f"{APPROVER}, who may, logs in and approves {application_id}")
 
     try:
         async with AsyncExitStack() as closing:
@@ -162,6 +162,15 @@ async def _perform(running: Running, screen: Console) -> Report:
             return await read_report(engine, stage.banks, rows)
     finally:
         await engine.dispose()
+
+
+def _approve(running: Running, application_id: str) -> None:
+    """As a person of the institution, over the operators' API."""
+    address = running.addresses["ops"]
+    sessions = Sessions.read(running.folder / "session.json", address)
+    decision = {"kind": "waiver.approve", "subject_id": application_id, "ground": "application_reviewed"}
+    with OpsClient(address, sessions, local_operators.read_operators(running.folder), APPROVER) as ops:
+        ops.post("/decisions", decision | {"reason": "The application was examined", "detail": {}})
 
 
 def _client(address: str) -> httpx.AsyncClient:

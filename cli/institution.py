@@ -1,38 +1,34 @@
-"""What the institution's own commands share: the owner's connection, who gives the command, how a table is shown."""
+"""The owner's connection to the database: registering the institution, and what is done before there are operators."""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
-import re
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
-import typer
 from asyncpg.exceptions import PostgresError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.terminal import end
 from config.policy import read_policy
 from config.roles import read_roles
 from config.settings import DatabaseUrl, ProcessSettings, load_or_exit
+from domain.error_codes import ERROR_TEXTS
+from domain.errors import DomainError
 from domain.policy import Policy
 from domain.roles import RoleBook
 from runtime.clock import SystemClock
 from runtime.secrets import load_or_create
-from storage.administration import Act, AdministrationError, register_institution
+from storage.administration import AdministrationError, register_institution
 from storage.database import create_engine
 from wiring import read_bank_register
 
 Result = TypeVar("Result")
-_NAME = re.compile(r"[\w.@ -]{1,60}")
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "var"
 
 
@@ -41,25 +37,6 @@ class OwnerSettings(ProcessSettings):
 
     owner_database_url: DatabaseUrl | None = None
     database_url: DatabaseUrl | None = None
-
-
-def this_person() -> str:
-    """The account that runs the command."""
-    return f"operator:{getpass.getuser()}"
-
-
-By = Annotated[str, typer.Option("--by", help="Who gives this command; it stands in the record.")]
-ByWhoever = Annotated[
-    str, typer.Option("--by", help="Who gives this command, for the record.", default_factory=this_person)
-]
-
-
-def act_of(by: str) -> Act:
-    """The command's record. Raises AdministrationError for a name that cannot stand in it."""
-    if _NAME.fullmatch(by.removeprefix("operator:")) is None:
-        raise AdministrationError("--by is a name of 1 to 60 letters, digits and . @ _ - or spaces.")
-    actor = by if by.startswith("operator:") else f"operator:{by}"
-    return Act(actor, SystemClock().now())
 
 
 def as_owner(work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
@@ -77,8 +54,10 @@ def as_owner(work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
         with database_or_exit():
             return asyncio.run(run())
     except AdministrationError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from None
+        end(str(error))
+    except DomainError as error:
+        text = ERROR_TEXTS[error.code]
+        end(f"{text.title_en}. {text.action_en} [{error.code.value}]")
 
 
 @contextmanager
@@ -88,8 +67,7 @@ def database_or_exit() -> Iterator[None]:
         yield
     except (OSError, PostgresError, DBAPIError) as error:
         kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
-        typer.echo(f"The database cannot be used ({kind}). Does the stack run here (make up)?", err=True)
-        raise typer.Exit(1) from None
+        end(f"The database cannot be used ({kind}). Does the stack run here (make up)?")
 
 
 async def register(owner_url: str, now: datetime) -> None:
@@ -103,33 +81,14 @@ async def register(owner_url: str, now: datetime) -> None:
         await engine.dispose()
 
 
-def show(rows: Sequence[Mapping[str, Any]], nothing: str) -> None:
-    """A table of what was found, or a sentence."""
-    # Names and labels are shown as they are: "[/b]" in one must not end the list.
-    screen = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
-    if not rows:
-        screen.print(nothing)
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        # What has to be copied into the next command stays in one piece.
-        table.add_column(name.replace("_", " "), no_wrap=name.endswith("id"), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    screen.print(table)
-
-
-def say(sentence: str) -> None:
-    """One line for the person at the terminal, and for a script."""
-    typer.echo(sentence)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M")
-    return ", ".join(value) if isinstance(value, list) else str(value)
+def register_again() -> None:
+    """Takes over what was changed in the files of config/: banks, agreement, roles, rules of decisions."""
+    url = _owner_url(load_or_exit(OwnerSettings))
+    try:
+        with database_or_exit():
+            asyncio.run(register(url, SystemClock().now()))
+    except (AdministrationError, ValueError) as error:
+        end(str(error))
 
 
 def _owner_url(settings: OwnerSettings) -> str:
@@ -138,8 +97,7 @@ def _owner_url(settings: OwnerSettings) -> str:
     secrets = DEFAULT_FOLDER / "secrets.json"
     if settings.environment != "local" or settings.database_url is None or not secrets.exists():
         message = "LIUSHUI_OWNER_DATABASE_URL is not set, and no local stack has been started here (make up)."
-        Console(stderr=True).print(message, style="red")
-        raise typer.Exit(2)
+        end(message, 2)
     return local_owner_url(DEFAULT_FOLDER, settings.database_url.get_secret_value())
 
 

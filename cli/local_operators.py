@@ -79,7 +79,9 @@ async def _keep(folder: Path) -> None:
     finally:
         await engine.dispose()
     if missing:
-        write_private(folder / FILE, json.dumps({name: one.model_dump() for name, one in found.items()}, indent=2) + "\n")
+        write_private(
+            folder / FILE, json.dumps({name: one.model_dump() for name, one in found.items()}, indent=2) + "\n"
+        )
 
 
 async def _enrol(engine: AsyncEngine, key: bytes, login: str) -> LocalOperator:
@@ -92,4 +94,3 @@ async def _enrol(engine: AsyncEngine, key: bytes, login: str) -> LocalOperator:
     return LocalOperator(
         operator_id=made.operator_id, login=login, roles=roles, password=made.password, totp_secret=made.totp_secret
     )
-

@@ -5,34 +5,25 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import httpx
-import typer
-from rich.console import Console
 
 from cli.local_operators import LocalOperator, read_operators
+from cli.terminal import choices, end
+from config.settings import ProcessSettings, Url, load_or_exit
 from runtime.secrets import write_private
 from runtime.stack import running_stack
 
+Result = TypeVar("Result")
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "var"
 _SECONDS = 30.0
 _TOTP_STEP = timedelta(seconds=30)
-
-
-@dataclass
-class Choices:
-    """What was said for all commands: as whom, and whether as JSON."""
-
-    login: str | None = None
-    as_json: bool = False
-
-
-choices = Choices()
 
 
 @dataclass
@@ -71,6 +62,12 @@ class Sessions:
         write_private(self.path, json.dumps(kept) + "\n")
 
 
+class OpsAddress(ProcessSettings):
+    """Where the operators' API is; on a local stack it is known without."""
+
+    ops_url: Url | None = None
+
+
 class OpsRefusedError(Exception):
     """A problem document of the operators' API."""
 
@@ -82,7 +79,10 @@ class OpsRefusedError(Exception):
 class OpsClient:
     """One address of the operators' API, and the sessions here."""
 
-    def __init__(self, address: str, sessions: Sessions, local: Mapping[str, LocalOperator]) -> None:
+    def __init__(
+        self, address: str, sessions: Sessions, local: Mapping[str, LocalOperator], login: str | None = None
+    ) -> None:
+        self._login = login
         self._http = httpx.Client(base_url=address, timeout=_SECONDS, trust_env=False)
         self._sessions = sessions
         self._local = local
@@ -95,8 +95,8 @@ class OpsClient:
 
     @property
     def who(self) -> str | None:
-        """As whom it is asked: the one chosen for this command, or who logged in last."""
-        return choices.login or self._sessions.current
+        """As whom it is asked: the one chosen for this, or who logged in last."""
+        return self._login or self._sessions.current
 
     def log_in(self, login: str, password: str, totp: str, *, as_current: bool = True) -> dict[str, Any]:
         """Keeps the session. Raises OpsRefusedError."""
@@ -110,10 +110,8 @@ class OpsClient:
         login = self.who
         if login is None or login not in self._sessions.tokens:
             return None
-        try:
+        with suppress(OpsRefusedError):  # it was over already
             self._send("POST", "/logout", self._sessions.tokens[login], {})
-        except OpsRefusedError:
-            pass  # it was over already
         self._sessions.forget(login)
         return login
 
@@ -153,7 +151,7 @@ class OpsClient:
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         login = self.who
-        may_log_in = login is not None and login in self._local and choices.login == login
+        may_log_in = login is not None and login in self._local and login == self._login
         if login is None or (login not in self._sessions.tokens and not may_log_in):
             end("Nobody is logged in here: bin/liushui login LOGIN.")
         if login not in self._sessions.tokens:
@@ -166,7 +164,7 @@ class OpsClient:
         self.log_in_locally(login)
         return self._send(method, path, self._sessions.tokens[login], body, query)
 
-    def _send(  # noqa: PLR0917 - as HTTP reads
+    def _send(
         self,
         method: str,
         path: str,
@@ -187,15 +185,15 @@ class OpsClient:
 
 def open_client() -> OpsClient:
     """To the address in LIUSHUI_OPS_URL, else to the stack that runs in this checkout."""
-    address = os.environ.get("LIUSHUI_OPS_URL")
-    if address is not None and not _is_own(address):
+    address = load_or_exit(OpsAddress).ops_url
+    if address is not None and address != _local_address():
         home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "liushui"
-        return OpsClient(address, Sessions.read(home / "session.json", address), {})
+        return OpsClient(address, Sessions.read(home / "session.json", address), {}, choices.login)
     address = _local_address() or address
     if address is None:
         end("No operators' API is known: start the local stack (make up), or set LIUSHUI_OPS_URL.", 2)
     sessions = Sessions.read(DEFAULT_FOLDER / "session.json", address)
-    return OpsClient(address, sessions, read_operators(DEFAULT_FOLDER))
+    return OpsClient(address, sessions, read_operators(DEFAULT_FOLDER), choices.login)
 
 
 def _local_address() -> str | None:
@@ -203,14 +201,15 @@ def _local_address() -> str | None:
     return str(address) if address else None
 
 
-def _is_own(address: str) -> bool:
-    return address.rstrip("/") == _local_address()
-
-
-def end(sentence: str, code: int = 1) -> NoReturn:
-    """One sentence for the person at the terminal, and an exit code."""
-    Console(stderr=True, highlight=False).print(sentence, style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(code)
+def ask(work: Callable[[OpsClient], Result]) -> Result:
+    """Runs work as the person who is logged in; what is refused or away is one sentence and exit code 1."""
+    try:
+        with open_client() as client:
+            return work(client)
+    except OpsRefusedError as refused:
+        end(sentence_of(refused.problem))
+    except httpx.HTTPError as error:
+        end(f"The operators' API cannot be reached ({type(error).__name__}). Does the stack run here (make up)?")
 
 
 def sentence_of(problem: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.institution import ByWhoever, act_of, as_owner, say, show
-from storage.administration import list_partners, set_partner_enabled
+from cli.decisions import Ground, Reason, decide
+from cli.operators_api import ask
+from cli.terminal import show
 
 app = typer.Typer(help="Partner banks: list, enable, disable.", no_args_is_help=True)
 Code = Annotated[str, typer.Argument(help="The bank's code, such as HBRB.")]
@@ -16,18 +17,16 @@ Code = Annotated[str, typer.Argument(help="The bank's code, such as HBRB.")]
 @app.command(name="list")
 def list_() -> None:
     """Shows all partners."""
-    show(as_owner(list_partners), "No partner is registered.")
+    show(ask(lambda ops: ops.get("/partners"))["items"], "No partner is registered.")
 
 
 @app.command()
-def enable(code: Code, by: ByWhoever) -> None:
-    """Takes new business again."""
-    as_owner(lambda engine: set_partner_enabled(engine, act_of(by), code, enabled=True))
-    say(f"{code} is enabled")
+def enable(code: Code, reason: Reason, ground: Ground = "resolved") -> None:
+    """Asks to take new business again; another person approves."""
+    decide("partner.enable", code, ground, reason)
 
 
 @app.command()
-def disable(code: Code, by: ByWhoever) -> None:
-    """Refuses new business; what was sent is finished."""
-    as_owner(lambda engine: set_partner_enabled(engine, act_of(by), code, enabled=False))
-    say(f"{code} is disabled")
+def disable(code: Code, reason: Reason, ground: Ground = "technical") -> None:
+    """Refuses new business from now on; what was sent is finished."""
+    decide("partner.disable", code, ground, reason)

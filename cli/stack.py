@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import demo_merchant
+from cli import demo_merchant, local_operators
 from cli.institution import register
 from runtime.clock import SystemClock
 from runtime.parts import PartFailedError, StackStoppedError
@@ -30,6 +30,7 @@ DATABASE, KEY_DATABASE = "liushui", "liushui_keys"
 _ROWS = (
     ("API", "api"),
     ("API documents", "api_docs"),
+    ("Operators' API", "ops"),
     ("Temporal UI", "temporal_ui"),
     ("Temporal", "temporal"),
     ("Bank simulator (text messages, books)", "simulator"),
@@ -55,9 +56,13 @@ def ready_line(stack: LocalStack) -> str:
     return demo_merchant.curl_line(stack.folder, stack.addresses)
 
 
+# These say nothing about which stack is meant.
+_OF_NO_STACK = frozenset({"LIUSHUI_OPERATOR", "LIUSHUI_PYTHON", "LIUSHUI_KEEP_LOGS"})
+
+
 def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
     """For commands on a developer's machine: unless configured, they work on the stack of this checkout."""
-    if not any(name.startswith("LIUSHUI_") for name in os.environ):
+    if not any(name.startswith("LIUSHUI_") for name in os.environ.keys() - _OF_NO_STACK):
         os.environ.update(application_environment(folder))
 
 
@@ -102,6 +107,9 @@ def _show(screen: Console, stack: LocalStack) -> None:
     screen.print(
         f"\nThe merchant's id and key are in {stack.folder / 'demo_merchant.json'}.", soft_wrap=True, markup=False
     )
+    people = local_operators.keep_some(stack.folder)
+    screen.print(f"The operators' credentials are in {people}; for example:", soft_wrap=True, markup=False)
+    screen.print("bin/liushui --as su matters list", soft_wrap=True, markup=False)
     screen.print(f"Logs are in {stack.folder / 'log'}. Ctrl-C stops everything.", soft_wrap=True, markup=False)
 
 

@@ -81,7 +81,9 @@ async def renew_directly(
     return await _redeem(operators, SecondFactors(operator_key), Passwords(), token, now, credentials)
 
 
-async def invite_first(owner: AsyncEngine, login: str, *, ulid: str, now: datetime, role: str) -> tuple[Token, datetime]:
+async def invite_first(
+    owner: AsyncEngine, login: str, *, ulid: str, now: datetime, role: str
+) -> tuple[Token, datetime]:
     """An invitation for the first person who may invite others, and how long it is good.
 
     Raises ConflictError(OPERATOR_STATE_DIFFERS) while there is an active one already; an invitation that was never
@@ -107,9 +109,7 @@ async def invite_first(owner: AsyncEngine, login: str, *, ulid: str, now: dateti
 
 
 def _change(now: datetime, operator_id: str, change: str, **what: Any) -> ChangedOperator:
-    return ChangedOperator(
-        now=now, actor=ACTOR, actor_id=ACTOR, request_id=None, id=operator_id, change=change, **what
-    )
+    return ChangedOperator(now=now, actor=ACTOR, actor_id=ACTOR, request_id=None, id=operator_id, change=change, **what)
 
 
 async def _redeem(  # noqa: PLR0917 - internal

@@ -1,0 +1,122 @@
+"""`liushui decisions …` and the decisions asked for most: withdraw, freeze, release, suspend, resume (A8.1a).
+
+Asking is not deciding: where two people are needed, another one approves.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from cli.operators_api import ask
+from cli.terminal import end, say, show, show_one
+
+app = typer.Typer(help="Decisions: request, list, show, approve, reject; restrictions in force.", no_args_is_help=True)
+DecisionId = Annotated[str, typer.Argument(help="dec_…")]
+Subject = Annotated[str, typer.Argument(metavar="ID", help="What it is about.")]
+Ground = Annotated[str, typer.Option(help="A ground of config/decisions.toml, such as suspected_fraud.")]
+Reason = Annotated[str, typer.Option(help="In words; nobody's names or numbers.")]
+_COLUMNS = ("id", "kind", "subject_id", "state", "ground", "requested_by", "requested_at", "decided_by", "expires_at")
+
+
+@app.command(name="list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="requested, committed, rejected, expired or refused.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only about this.")] = None,
+) -> None:
+    """Shows decisions, the newest first."""
+    found = ask(lambda ops: ops.get("/decisions", state=state, subject_id=subject, limit=100))
+    show(found["items"], "There are none.", columns=_COLUMNS)
+
+
+@app.command(name="show")
+def show_(decision_id: DecisionId) -> None:
+    """Shows one in full."""
+    show_one(ask(lambda ops: ops.get(f"/decisions/{decision_id}")))
+
+
+@app.command()
+def approve(decision_id: DecisionId) -> None:
+    """As the second person: it takes place with this."""
+    _tell(ask(lambda ops: ops.post(f"/decisions/{decision_id}/approve")))
+
+
+@app.command()
+def reject(decision_id: DecisionId) -> None:
+    """Says no, or takes back what you asked for."""
+    _tell(ask(lambda ops: ops.post(f"/decisions/{decision_id}/reject")))
+
+
+@app.command()
+def request(
+    kind: Annotated[str, typer.Argument(help="Such as instruction.conclude; config/decisions.toml lists them.")],
+    subject: Subject,
+    ground: Ground,
+    reason: Reason,
+    detail: Annotated[list[str] | None, typer.Option(help="name=value; what the kind asks for besides.")] = None,
+) -> None:
+    """Asks for any kind of decision."""
+    decide(kind, subject, ground, reason, dict(word.partition("=")[::2] for word in detail or []))
+
+
+@app.command()
+def restrictions(subject: Annotated[str | None, typer.Option(help="Only of this.")] = None) -> None:
+    """Shows suspensions, freezes and orders in force."""
+    found = ask(lambda ops: ops.get("/restrictions", subject_id=subject, limit=100))
+    show(found["items"], "Nothing is restricted.")
+
+
+def withdraw(instruction_id: Subject, ground: Ground, reason: Reason) -> None:
+    """Asks to withdraw an instruction that was not yet sent to the bank."""
+    decide("instruction.withdraw", instruction_id, ground, reason)
+
+
+def freeze(
+    subject: Subject,
+    ground: Ground,
+    reason: Reason,
+    review_days: Annotated[int, typer.Option(min=1, max=366, help="After how long somebody has to look again.")] = 7,
+) -> None:
+    """Asks to freeze the funds of a user or merchant; they stay theirs."""
+    review_at = (datetime.now(UTC) + timedelta(days=review_days)).isoformat()
+    decide("funds.freeze", subject, ground, reason, {"review_at": review_at})
+
+
+def release(subject: Subject, reason: Reason, ground: Ground = "resolved") -> None:
+    """Asks to release what was frozen."""
+    decide("funds.release", subject, ground, reason)
+
+
+def suspend(
+    subject: Subject,
+    ground: Ground,
+    reason: Reason,
+    function: Annotated[str | None, typer.Option(help="bind, collect or refund; all, if left out.")] = None,
+) -> None:
+    """Asks to suspend a user or merchant: new instructions are refused, what was accepted is finished."""
+    decide(f"{_whose(subject)}.suspend", subject, ground, reason, {"function": function} if function else {})
+
+
+def resume(subject: Subject, reason: Reason, ground: Ground = "resolved") -> None:
+    """Asks to let a user or merchant go on."""
+    decide(f"{_whose(subject)}.resume", subject, ground, reason)
+
+
+def decide(kind: str, subject: str, ground: str, reason: str, detail: dict[str, Any] | None = None) -> None:
+    """Asks for a decision and says how it stands."""
+    body = {"kind": kind, "subject_id": subject, "ground": ground, "reason": reason, "detail": detail or {}}
+    _tell(ask(lambda ops: ops.post("/decisions", body)))
+
+
+def _tell(made: dict[str, Any]) -> None:
+    if made["state"] == "requested":
+        say(f"{made['id']} waits for another person: bin/liushui decisions approve {made['id']}", **made)
+    else:
+        say(f"{made['id']} {made['kind']} of {made['subject_id']} is {made['state']}", **made)
+
+
+def _whose(subject: str) -> str:
+    found = {"usr_": "user", "mch_": "merchant"}.get(subject[:4])
+    return found or end("Name a user (usr_…) or a merchant (mch_…).", 2)
