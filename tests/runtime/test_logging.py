@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runtime.logging import RedactingFormatter, configure_logging, request_id
+from runtime.logging import RedactingFormatter, configure_logging, log_as, request_id
 from runtime.redaction import STRUCK_OUT, redact, redact_text
 
 ID_NUMBER, CARD, MOBILE = "11010519491231002X", "6222021234567890123", "13812345678"
@@ -97,6 +98,22 @@ def test_a_line_is_json_with_instant_process_level_and_request(lines: Any) -> No
     assert inside["payment_id"] == "pay_1"
     assert inside["at"].endswith("+00:00")
     assert "request_id" not in outside
+
+
+async def test_a_task_that_serves_one_thing_names_it_in_every_line_and_no_other_task_does(lines: Any) -> None:
+    logger = logging.getLogger("liushui.test")
+
+    async def serve() -> None:
+        log_as("req_2", workflow_id="collect-payment/pay_2", subject_id="pay_2")
+        logger.info("inside")
+
+    await asyncio.create_task(serve())
+    logger.info("outside")
+    inside, outside = lines()
+    assert (inside["request_id"], inside["workflow_id"], inside["subject_id"]) == (
+        "req_2", "collect-payment/pay_2", "pay_2",
+    )  # fmt: skip
+    assert not {"request_id", "workflow_id", "subject_id"} & set(outside)
 
 
 def test_arguments_extras_and_tracebacks_are_redacted_too(lines: Any) -> None:
