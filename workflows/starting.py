@@ -180,7 +180,7 @@ class Processes:
         *,
         order_number: str | None,
         reuse: WorkflowIDReusePolicy,
-        conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.FAIL,
+        conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED,
         signal: str | None = None,
     ) -> Literal["started", "known", "no_answer"]:
         try:
