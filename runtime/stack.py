@@ -28,7 +28,7 @@ from runtime.postgres import EmbeddedPostgres
 from runtime.processes import Mark, end, from_json, to_json
 from runtime.secrets import load_or_create, write_private
 
-ALL_PARTS = ("postgres", "temporal", "codec", "simulator", "api", "ops", "worker")
+ALL_PARTS = ("postgres", "temporal", "codec", "simulator", "api", "ops", "worker", "webhooks")
 _STARTS = 3
 _SUPERVISION_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -101,7 +101,7 @@ class LocalStack:
             raise
 
     def stop(self) -> None:
-        """Stops the parts in the reverse order of their start, the worker first; leaves no process behind."""
+        """Stops the parts in the reverse order of their start; leaves no process behind."""
         self._stop_parts()
         self._parts.clear()
         self._marks.clear()
