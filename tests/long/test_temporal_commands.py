@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,16 @@ COMMANDS: dict[str, list[str]] = {
     "reset to the first task": ["workflow", "reset", "--type", "FirstWorkflowTask", "--reason", "a test"],
     "reset to the last task": ["workflow", "reset", "--type", "LastWorkflowTask", "--reason", "a test"],
     "delete": ["workflow", "delete"],
+}
+# The debit of a payment without a code is the first activity of its process.
+ON_THE_DEBIT: dict[str, list[str]] = {
+    "complete": ["activity", "complete", "--activity-id", "1", "--result", '{"outcome": "succeeded"}'],
+    "fail": ["activity", "fail", "--activity-id", "1", "--reason", "declined by hand"],
+    "fail with detail": ["activity", "fail", "--activity-id", "1", "--reason", "x", "--detail", '{"blocked": "x"}'],
+    "pause": ["activity", "pause", "--activity-id", "1"],
+    "reset": ["activity", "reset", "--activity-id", "1"],
+    "try ten times": ["activity", "update-options", "--activity-id", "1", "--retry-maximum-attempts", "10"],
+    "try for long": ["activity", "update-options", "--activity-id", "1", "--start-to-close-timeout", "1s"],
 }
 SWEPT_AFTER_SECONDS = 5
 # A bank that is silent for longer than a process waits before it shows a payment as unknown.
@@ -57,19 +67,23 @@ async def temporal(stack: LocalStack, *arguments: str) -> tuple[int, str]:
     return process.returncode or 0, printed.decode()
 
 
-async def each(stack: LocalStack, play: Callable[[Interfere], Awaitable[Any]]) -> dict[str, Any]:
+async def each(
+    stack: LocalStack,
+    play: Callable[[Interfere], Awaitable[Any]],
+    commands: Mapping[str, Sequence[str]] = COMMANDS,
+) -> dict[str, Any]:
     """What `play` comes to under each command, all at once."""
 
     async def under(name: str) -> Any:
         async def interfere(workflow_id: str) -> None:
-            code, printed = await temporal(stack, *COMMANDS[name], "--workflow-id", workflow_id)
+            code, printed = await temporal(stack, *commands[name], "--workflow-id", workflow_id)
             assert code == 0, printed
             say(f"{name} {workflow_id}")
 
         return await play(interfere)
 
-    ended = await asyncio.gather(*(under(name) for name in COMMANDS))
-    return dict(zip(COMMANDS, ended, strict=True))
+    ended = await asyncio.gather(*(under(name) for name in commands))
+    return dict(zip(commands, ended, strict=True))
 
 
 async def silent(world: World, payer: Payer, operation: str, kind: str = "processing_then_success") -> None:
@@ -107,14 +121,19 @@ async def test_while_the_payer_looks_for_the_code(stack: LocalStack, world: Worl
     assert await world.wrong() == []
 
 
-@pytest.mark.parametrize("kind", ["processing_then_success", "time_out_after", "time_out_before", "arrives_late"])
-@pytest.mark.parametrize("state", ["sending", "unknown"])
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("processing_then_success", "sending"),
+        ("processing_then_success", "unknown"),
+        ("time_out_after", "sending"),
+        ("time_out_before", "sending"),
+        ("arrives_late", "sending"),
+    ],
+)
 async def test_while_the_bank_keeps_silent_about_the_debit(
     stack: LocalStack, world: World, kind: str, state: str
 ) -> None:
-    if (state, kind) != ("unknown", "processing_then_success") and state == "unknown":
-        pytest.skip("these are known by then")
-
     async def play(interfere: Interfere) -> tuple[str, int]:
         merchant, payer = await new_payer(world)
         await silent(world, payer, "debits", kind)
@@ -156,6 +175,38 @@ async def test_while_a_late_success_is_given_back(stack: LocalStack, world: Worl
 
     assert await each(stack, play) == dict.fromkeys(COMMANDS, ("late_refunded", 1, 1))
     assert await world.wrong() == []
+
+
+@pytest.mark.parametrize("kind", ["time_out_after", "time_out_before"])
+async def test_what_is_done_to_the_debit_itself(stack: LocalStack, world: World, kind: str) -> None:
+    async def play(interfere: Interfere) -> tuple[str, int]:
+        merchant, payer = await new_payer(world)
+        await silent(world, payer, "debits", kind)
+        payment = await payer.pay()
+        await until(lambda: merchant.payment(payment["id"]), ("sending",))
+        await interfere(f"collect-payment/{payment['id']}")
+        return await ended(world, merchant, payment["id"])
+
+    assert await each(stack, play, ON_THE_DEBIT) == dict.fromkeys(ON_THE_DEBIT, ("succeeded", 1))
+    assert await world.wrong() == []
+
+
+async def test_a_debit_that_is_started_by_hand_without_a_process_sends_nothing(stack: LocalStack, world: World) -> None:
+    merchant, payer = await new_payer(world)
+    payment = await payer.pay(30_000)
+    await payer.code_awaited(payment["id"])
+    request = f'''{{"kind": "payment", "subject_id": "{payment["id"]}", "bank_code": "HBRB",
+        "request_number": "DB{payment["id"][4:]}", "now": "2026-11-23T00:00:00Z"}}'''
+    arguments = ["--type", "debit", "--task-queue", "liushui-payments", "--start-to-close-timeout", "5s"]
+    code, printed = await temporal(
+        stack, "activity", "execute", "--activity-id", "by-hand", *arguments, "--input", request,
+        "--retry-maximum-attempts", "1",
+    )  # fmt: skip
+    assert code != 0, printed
+    assert (await merchant.payment(payment["id"]))["state"] == "awaiting_code"
+    assert await times_booked(world, f"DB{payment['id'][4:]}") == 0
+    refused = "SELECT 1 FROM app.operation WHERE actor = 'temporal' AND outcome = 'refused'"
+    assert await world.rows(refused)
 
 
 async def test_what_is_over_stays_over_when_its_process_is_reset(stack: LocalStack, world: World) -> None:
