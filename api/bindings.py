@@ -48,6 +48,8 @@ _NOT_THERE = [C.USER_NOT_FOUND, C.BINDING_NOT_FOUND]
         [
             C.USER_NOT_FOUND,
             C.USER_NOT_ACTIVE,
+            C.FUNCTION_SUSPENDED,
+            C.AUTHORITY_HOLD,
             C.MERCHANT_SUSPENDED,
             C.REGION_NOT_SERVED,
             C.AGREEMENT_REQUIRED,

@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 C = ErrorCode
 Kind = Literal["payment", "binding"]
 
+# It was withdrawn, or something of the user's or the merchant's was suspended while the code was awaited.
+_IN_THE_WAY = (C.WITHDRAWN, C.USER_NOT_ACTIVE, C.FUNCTION_SUSPENDED, C.AUTHORITY_HOLD)
 CODE_REFUSALS = (
+    *_IN_THE_WAY,
     C.CODE_NOT_AWAITED,
     C.CODE_WRONG,
     C.CODE_EXPIRED,
@@ -34,6 +37,7 @@ CODE_REFUSALS = (
     C.PARTNER_NOT_AVAILABLE,
 )
 RESEND_REFUSALS = (
+    *_IN_THE_WAY,
     C.CODE_NOT_AWAITED,
     C.CODE_ATTEMPT_IN_PROGRESS,
     C.CODE_RESEND_TOO_SOON,

@@ -151,6 +151,8 @@ def _conditions(policy: Policy, order: OrderToPay, terms: Terms, verification: s
             *_ORDER_REFUSALS,
             C.MERCHANT_SUSPENDED,
             C.USER_NOT_ACTIVE,
+            C.FUNCTION_SUSPENDED,
+            C.AUTHORITY_HOLD,
             C.REGION_NOT_SERVED,
             C.AGREEMENT_REQUIRED,
             C.BINDING_NOT_OPEN,

@@ -34,6 +34,9 @@ READ = Operation("read_refund", "refunds:read")
         [
             C.PAYMENT_NOT_FOUND,
             C.MERCHANT_SUSPENDED,
+            C.FUNCTION_SUSPENDED,
+            C.FUNDS_FROZEN,
+            C.AUTHORITY_HOLD,
             C.PAYMENT_NOT_REFUNDABLE,
             C.REFUND_EXCEEDS_PAYMENT,
             C.INSUFFICIENT_FUNDS,

@@ -23,7 +23,7 @@ from api.strict_json import field_name
 from domain.banking import FourElements
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
 from domain.identity import holds_id_number
-from domain.instructions import Channel, ConsentKind, Origin
+from domain.instructions import Channel, ConsentKind, Origin, ReportKind
 from domain.money import AmountMinor, Currency
 from domain.signing import SigningAlgorithm
 
@@ -87,6 +87,20 @@ class NewConsent(Body):
     acted_at: Instant = Field(examples=["2026-11-22T08:00:00Z"])
     evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] | None = Field(
         default=None, examples=["click-log:991"]
+    )
+
+
+class NewReport(Body):
+    """What a user noticed: a payment that is not theirs, an instruction changed or leaked, a lost device."""
+
+    kind: ReportKind = Field(examples=["not_me"])
+    payment_id: Annotated[str, Field(pattern=r"^pay_[0-9A-HJKMNP-TV-Z]{26}$")] | None = Field(
+        default=None, description="Which one, if it is about one."
+    )
+    discovered_at: Instant | None = Field(default=None, description="When the user noticed, if that is known.")
+    channel: Channel = Field(examples=["app"])
+    evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] | None = Field(
+        default=None, examples=["chat:4711"]
     )
 
 
@@ -242,6 +256,19 @@ class Consent(Resource):
     case_id: str | None
 
 
+class Report(Resource):
+    id: str = Field(description="The case that it opened.")
+    object: Literal["report"]
+    user_id: str
+    kind: str
+    payment_id: str | None
+    channel: str
+    discovered_at: str | None
+    received_at: str = Field(description="When it arrived here; liability turns on it (A3.9b).")
+    parties: list[str] = Field(description="Who is to be told: issuers, merchant, institution.")
+    suspended: list[str]
+
+
 class Binding(Resource):
     id: str
     object: Literal["binding"]
@@ -335,6 +362,7 @@ class Payment(Resource):
     bank_reference: str | None
     booked_at: str | None
     corrected_at: str | None
+    report_path: str = Field(description="Where to report that it was not the user's (A3.5b).")
     refunded_minor: int
     refunding_minor: int
     refundable_minor: int
@@ -356,6 +384,7 @@ class Refund(Resource):
     accepted_at: str
     bank_reference: str | None
     booked_at: str | None
+    report_path: str = Field(description="Where to report that it was not the user's (A3.5b).")
     waiting_for: WaitingFor | None
 
 

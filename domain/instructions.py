@@ -56,6 +56,23 @@ class RecordConsent(_Value):
     case_id: str | None = None
 
 
+ReportKind = Literal["not_me", "instruction_tampered", "instruction_leaked", "lost_device"]
+
+
+class ReportUser(_Value):
+    """A user's notice of misuse, theft or tampering; `now` is when it was received (A3.3b, A3.5b, A3.9a-c)."""
+
+    request: RequestContext
+    now: datetime
+    id: str
+    user_id: str
+    kind: ReportKind
+    payment_id: str | None = None
+    discovered_at: datetime | None = None
+    channel: Channel
+    evidence_ref: str | None = None
+
+
 class AcceptBinding(_Value):
     """Apply to bind a card; the four elements are sealed items of the vault, never plain (A2.1a)."""
 

@@ -41,6 +41,7 @@ from domain.instructions import (
     CodeAttempt,
     OpenAttempt,
     RecordConsent,
+    ReportUser,
     ResolveCodeAttempt,
 )
 from domain.settlement import Settlement
@@ -106,6 +107,10 @@ class Instructions:
 
     async def record_consent(self, command: RecordConsent) -> Resource:
         return await self._accept("app.record_consent", command)
+
+    async def report_user(self, command: ReportUser) -> Resource:
+        """From its commit on nothing more is collected from the user."""
+        return await self._accept("app.report_user", command)
 
     async def accept_binding(self, command: AcceptBinding) -> Resource:
         return await self._accept("app.accept_binding", command)

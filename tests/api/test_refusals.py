@@ -12,13 +12,19 @@ from api.documentation import NOWHERE
 from api.problems import status_of
 from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 from storage.administration import SCOPES
-from tests.api import refused_payments, refused_signatures, refused_users_and_cards, refused_webhooks
+from tests.api import (
+    refused_by_decisions,
+    refused_payments,
+    refused_signatures,
+    refused_users_and_cards,
+    refused_webhooks,
+)
 from tests.api.conftest import Stage
 from tests.api.refusals import SCENARIOS
 
 C = ErrorCode
 # Importing them registers their scenarios.
-REGISTERED = (refused_payments, refused_signatures, refused_users_and_cards, refused_webhooks)
+REGISTERED = (refused_by_decisions, refused_payments, refused_signatures, refused_users_and_cards, refused_webhooks)
 
 
 _RECORDED_AS = {

@@ -39,8 +39,9 @@ async def a_payment(ops: OpsStage, state: str = "awaiting_code") -> str:
     )  # fmt: skip
     await ops.rows(
         "INSERT INTO app.payment (id, merchant_id, user_id, binding_id, bank_code, order_number, amount_minor,"
-        " currency, payee_kind, payee_name, payee_account, fee_minor, fee_rule, confirmation_hash, agreement_version, origin,"
-        " verification, liability_standard, order_expires_at, limit_reservations, state, state_since, accepted_at)"
+        " currency, payee_kind, payee_name, payee_account, fee_minor, fee_rule, confirmation_hash, agreement_version,"
+        " origin, verification, liability_standard, order_expires_at, limit_reservations, state, state_since,"
+        " accepted_at)"
         " SELECT :p, merchant_id, user_id, id, bank_code, '1', 100, 'CNY', 'merchant', 'x', 'x', 0, 'x', 'x', '1',"
         " 'user_relayed', 'code', 'negligence', :until, '[]', :state, :now, :now FROM app.binding WHERE id = :b",
         p=payment, b=binding, state=state, now=now, until=now + timedelta(hours=1),
