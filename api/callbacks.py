@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api.documentation import ANYWHERE, documented
+from api.problems import RecordedAs
 from api.schemas import Resource
 from api.services import Services, services_of
 from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
@@ -45,16 +46,8 @@ async def take_callback(request: Request, bank_code: str) -> Response:
     try:
         notice = _authentic(request, bank_code, body)
     except CallbackRejectedError as rejected:
-        await services.requests.record_operation(
-            now,
-            "unknown",
-            "bank_callback",
-            "denied",
-            rejected.reason,
-            partner=bank_code if rejected.reason != "bank_unknown" else None,
-            request_id=request.state.request_id,
-        )
-        raise _RecordedError from None
+        partner = bank_code if rejected.reason != "bank_unknown" else None
+        raise _ForgedError(RecordedAs("bank_callback", rejected.reason, partner)) from None
     found = await services.requests.record_callback(now, bank_code, notice)
     if not await services.work.finish(_nudge(services, found, notice)):
         # A correction would otherwise be forgotten: the bank will call again.
@@ -62,13 +55,12 @@ async def take_callback(request: Request, bank_code: str) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-class _RecordedError(NotAllowedError):
-    """CALLBACK_REJECTED whose reason is on record already."""
+class _ForgedError(NotAllowedError):
+    """CALLBACK_REJECTED, and what goes on record about it."""
 
-    is_recorded = True
-
-    def __init__(self) -> None:
+    def __init__(self, recorded_as: RecordedAs) -> None:
         super().__init__(C.CALLBACK_REJECTED)
+        self.recorded_as = recorded_as
 
 
 def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:

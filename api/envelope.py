@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.calls import record_failure
-from api.problems import answer_of, error_of, problem
+from api.problems import RecordedAs, answer_of, error_of, problem
 from api.rate_limits import Quota, RateLimitedError, address_of
 from api.services import services_of
 from domain.errors import DomainError, ErrorCode, NotAllowedError
@@ -83,22 +83,24 @@ async def refuse(request: Request, error: Exception) -> Response:
 async def _refuse_stranger(request: Request, found: DomainError, action: str) -> DomainError:
     """Records a refusal, or says that this address was refused often enough: a flood leaves one record a window."""
     standing = await services_of(request).rate_limits.take(Quota.UNAUTHENTICATED, address_of(request))
-    refusal = found if standing.is_within else RateLimitedError(standing)
-    if standing.is_first_refusal or (standing.is_within and not getattr(found, "is_recorded", False)):
-        await _record_refusal(request, refusal, action)
-    return refusal
+    if not standing.is_within:
+        found = RateLimitedError(standing)
+    if standing.is_within or standing.is_first_refusal:
+        await _record_refusal(request, found, action)
+    return found
 
 
 async def _record_refusal(request: Request, error: DomainError, action: str) -> None:
     services = services_of(request)
-    outcome = "denied" if isinstance(error, NotAllowedError) else "refused"
+    recorded: RecordedAs = getattr(error, "recorded_as", None) or RecordedAs(action, error.code.value.lower())
     try:
         await services.requests.record_operation(
             services.clock.now(),
             "unknown",
-            action,
-            outcome,
-            error.code.value.lower(),
+            recorded.action,
+            "denied" if isinstance(error, NotAllowedError) else "refused",
+            recorded.reason,
+            partner=recorded.partner,
             request_id=request.state.request_id,
         )
     except Exception as failure:

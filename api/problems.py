@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -40,6 +40,14 @@ _RETRY_AFTER_SECONDS = {
 _WHAT_IS_NEEDED = {ErrorCode.SCOPE_MISSING: "scope", ErrorCode.PERMISSION_MISSING: "permission"}
 _HTTP_ERRORS = {404: ErrorCode.ROUTE_NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 _OUTAGES = (StorageUnavailableError, BatcherClosedError, SQLAlchemyError, OSError, TimeoutError)
+
+
+class RecordedAs(NamedTuple):
+    """What goes on record of a refusal, where an error says more than its code (as `recorded_as`)."""
+
+    action: str
+    reason: str
+    partner: str | None = None
 
 
 def status_of(code: ErrorCode) -> int:

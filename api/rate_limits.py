@@ -52,9 +52,7 @@ class Standing(NamedTuple):
 
 
 class RateLimitedError(DomainError):
-    """Asked too often; whatever goes on record about it is there."""
-
-    is_recorded = True
+    """Asked too often."""
 
     def __init__(self, standing: Standing) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, retry_after_seconds=standing.reset_seconds)
@@ -107,6 +105,6 @@ def address_of(request: Request) -> str:
         address = ip_address(host)
     except ValueError:
         return host
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
-    return str(address)
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or f"{IPv6Address(int(address) >> 64 << 64)}/64")

@@ -69,7 +69,9 @@ class Message:
     headers: Headers
 
 
-class _OneKey(HTTPSignatureKeyResolver):
+class OneKey(HTTPSignatureKeyResolver):
+    """Resolves to the key that was found, whatever the id: it was found by that id."""
+
     def __init__(self, key: PublicKey) -> None:
         self._key = key
 
@@ -139,7 +141,7 @@ class Signatures:
 
 def verify(message: Any, key: PublicKey, algorithm: SigningAlgorithm, components: tuple[str, ...]) -> VerifyResult:
     """The one signature of the profile. Raises the library's exceptions."""
-    verifier = Verifier(signature_algorithm=ALGORITHMS[algorithm], key_resolver=_OneKey(key))
+    verifier = Verifier(signature_algorithm=ALGORITHMS[algorithm], key_resolver=OneKey(key))
     [result] = verifier.verify(
         message, max_age=None, expect_tag=signing.TAG, expect_label=signing.LABEL, require_components=components
     )
