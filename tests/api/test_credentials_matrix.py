@@ -3,94 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import httpx
 
 from api import application
+from api.problems import status_of
+from client.signing import SigningKey
 from domain.error_codes import ErrorCode
 from storage.administration import SCOPES, Act, revoke_key
-from tests.api.conftest import ELEMENTS, Merchant, Stage
-from tests.api.refused_payments import enable_waiver
+from storage.signing_keys import revoke
+from tests.api.conftest import Merchant, Stage
+from tests.api.houses import BODIES, QUERIES, WITHOUT_A_KEY, House, Route, forget_quotas, house_of, routes
 from tests.api.refused_users_and_cards import suspend
 from tests.api.rows import fingerprints
 
 C = ErrorCode
 ULID = "01KB5N3E4H6Q8Z2T7V9W0X1Y2R"
-# Whom banks, monitors and readers of the document are is not known by a merchant's key.
-WITHOUT_A_KEY = {
-    "POST /bank-callbacks/{bank_code}",
-    "GET /health",
-    "GET /ready",
-    "GET /docs",
-    "GET /openapi.json",
-}
-
-
-@dataclass(frozen=True)
-class Route:
-    """An address of the document and the scope it asks for."""
-
-    name: str
-    scope: str
-    is_command: bool
-
-    @property
-    def method(self) -> str:
-        return self.name.split()[0]
-
-    @property
-    def template(self) -> str:
-        return self.name.split()[1]
-
-
-@dataclass
-class House:
-    """A merchant with something of everything."""
-
-    merchant: Merchant
-    ids: dict[str, str] = field(default_factory=dict)
-    # A card whose code is still waited for, and what a payment's confirmation is about.
-    order: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def marks(self) -> set[str]:
-        """Whatever identifies this merchant's rows and must never be in a stranger's answer."""
-        return {self.merchant.id, *self.ids.values(), self.order["order_number"], "9901010000000000018"}
-
-
-Body = Callable[[House, Stage], dict[str, Any]]
-
-
-def _consent(_house: House, stage: Stage) -> dict[str, Any]:
-    return {
-        "kind": "agreement",
-        "version": stage.policy.agreement.version,
-        "content_hash": stage.policy.agreement.content_hash,
-        "channel": "app",
-        "acted_at": stage.clock.now().isoformat(),
-    }
-
-
-# What each command is sent: good enough to be carried out, were it only asked by the right one.
-BODIES: dict[str, Body | None] = {
-    "POST /v1/users": lambda *_: {"merchant_user_ref": "customer-new", "type": "individual", "region": "CN"},
-    "POST /v1/users/{user_id}/consents": _consent,
-    "POST /v1/users/{user_id}/bindings": lambda *_: ELEMENTS | {"card_number": "9901010000000000026"},
-    "DELETE /v1/users/{user_id}/bindings/{binding_id}": None,
-    "POST /v1/users/{user_id}/bindings/{binding_id}/code": lambda *_: {"code": "482913"},
-    "POST /v1/users/{user_id}/bindings/{binding_id}/code/resend": None,
-    "POST /v1/payments/preview": lambda house, _: {
-        name: value for name, value in house.order.items() if name not in ("confirmation_hash", "order_expires_at")
-    },
-    "POST /v1/payments": lambda house, _: house.order,
-    "POST /v1/payments/{payment_id}/code": lambda *_: {"code": "482913"},
-    "POST /v1/payments/{payment_id}/code/resend": None,
-    "POST /v1/payments/{payment_id}/refunds": lambda *_: {"amount_minor": 100, "reason_code": "other"},
-    "POST /v1/waiver/applications": lambda *_: {"limit_minor": 5_000, "currency": "CNY"},
-}
 # What a suspended merchant is refused; everything else that was accepted is finished (A0.3).
 NEW_BUSINESS = {
     "POST /v1/users",
@@ -101,11 +30,21 @@ NEW_BUSINESS = {
 }
 FINISHES = {
     "POST /v1/users/{user_id}/consents",
+    "POST /v1/users/{user_id}/reports",
     "DELETE /v1/users/{user_id}/bindings/{binding_id}",
     "POST /v1/users/{user_id}/bindings/{binding_id}/code",
     "POST /v1/users/{user_id}/bindings/{binding_id}/code/resend",
     "POST /v1/payments/{payment_id}/code",
     "POST /v1/payments/{payment_id}/code/resend",
+    "POST /v1/signing_keys",
+    "POST /v1/signing_keys/{signing_key_id}/revoke",
+    "POST /v1/webhook_endpoints",
+    "DELETE /v1/webhook_endpoints/{endpoint_id}",
+    "POST /v1/webhook_endpoints/{endpoint_id}/enable",
+    "POST /v1/webhook_endpoints/{endpoint_id}/disable",
+    "POST /v1/webhook_endpoints/{endpoint_id}/rotate_secret",
+    "POST /v1/webhook_endpoints/{endpoint_id}/test",
+    "POST /v1/webhook_endpoints/{endpoint_id}/replay",
 }
 # What a stranger is told who names what is not its own.
 NOT_THERE = {
@@ -113,6 +52,8 @@ NOT_THERE = {
     "{binding_id}": C.BINDING_NOT_FOUND,
     "{payment_id}": C.PAYMENT_NOT_FOUND,
     "{refund_id}": C.REFUND_NOT_FOUND,
+    "{endpoint_id}": C.WEBHOOK_ENDPOINT_NOT_FOUND,
+    "{signing_key_id}": C.SIGNING_KEY_NOT_FOUND,
 }
 # The document's addresses that name nothing: a stranger gets or makes its own there.
 NAMES_NOTHING = {
@@ -123,36 +64,19 @@ NAMES_NOTHING = {
     "POST /v1/waiver/applications",
     "GET /v1/waiver",
     "GET /v1/agreement",
+    "GET /v1/events",
+    "POST /v1/signing_keys",
+    "GET /v1/signing_keys",
+    "POST /v1/webhook_endpoints",
+    "GET /v1/webhook_endpoints",
 }
 IN_THE_BODY = {"POST /v1/payments", "POST /v1/payments/preview"}
-QUERIES = {"GET /v1/statement": {"account": "pending"}}
 
 
-def routes(stage: Stage) -> Iterator[Route]:
-    """Every address that asks for a key."""
-    for template, methods in stage.openapi()["paths"].items():
-        for method, operation in methods.items():
-            name = f"{method.upper()} {template}"
-            if name not in WITHOUT_A_KEY:
-                assert operation.get("security"), f"{name} asks for no credential"
-                keyed = any(item["name"] == "Idempotency-Key" for item in operation["parameters"])
-                yield Route(name, operation["x-scope"], keyed)
-
-
-async def house_of(stage: Stage, name: str) -> House:
-    merchant = await stage.merchant(name)
-    user_id, binding_id = await stage.payer(merchant)
-    paid = await stage.paid(merchant, user_id, binding_id, amount_minor=77_700)
-    refund = await merchant.post(f"/v1/payments/{paid['id']}/refunds", {"amount_minor": 700, "reason_code": "other"})
-    assert refund.status_code == 201, refund.text
-    await enable_waiver(stage, merchant)
-    ids = {"user_id": user_id, "binding_id": binding_id, "payment_id": paid["id"], "refund_id": refund.json()["id"]}
-    order = await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=66_600))
-    return House(merchant, ids, order)
-
-
-async def ask(stage: Stage, house: House, route: Route, key: str | None, number: int) -> httpx.Response:
-    """A good request about this house, with whatever credential is given."""
+async def ask(
+    stage: Stage, house: House, route: Route, key: str | None, number: int, *, signing_key: SigningKey | None
+) -> httpx.Response:
+    """A good request about this house, with whatever credentials are given."""
     assert route.name in BODIES or route.method == "GET", f"{route.name}: say in BODIES what it is sent"
     path = re.sub(r"\{(\w+)\}", lambda found: house.ids[found[1]], route.template)
     make = BODIES.get(route.name)
@@ -160,7 +84,10 @@ async def ask(stage: Stage, house: House, route: Route, key: str | None, number:
     if route.is_command:
         headers["Idempotency-Key"] = f"matrix-{number:08d}"
     body = None if make is None else make(house, stage)
-    return await stage.http.request(route.method, path, json=body, headers=headers, params=QUERIES.get(route.name))
+    request = stage.http.build_request(route.method, path, json=body, headers=headers, params=QUERIES.get(route.name))
+    if signing_key is not None and route.is_command:
+        signing_key.sign(request, created=stage.clock.now(), nonce=stage.ids.ulid())
+    return await stage.http.send(request)
 
 
 Credential = Callable[[Stage, Merchant, Route], Awaitable[str | None]]
@@ -223,12 +150,17 @@ def test_addresses_that_ask_for_no_key_are_those_that_are_known(stage: Stage) ->
 
 async def test_whoever_shows_no_good_credential_gets_nothing_changes_nothing_and_is_on_record(stage: Stage) -> None:
     house = await house_of(stage, "海棠书店")
+    forget_quotas(stage)
+    signing_key = await stage.sign(house.merchant)
     before, told = await fingerprints(stage), len(stage.processes.started)
     asked = {}
     for kind, (credential, status, code) in CREDENTIALS.items():
+        keys: dict[str, str | None] = {}
         for number, route in enumerate(routes(stage)):
-            key = await credential(stage, house.merchant, route)
-            answer = await ask(stage, house, route, key, number)
+            if route.scope not in keys:
+                keys[route.scope] = await credential(stage, house.merchant, route)
+            key = keys[route.scope]
+            answer = await ask(stage, house, route, key, number, signing_key=signing_key)
             assert (answer.status_code, answer.json()["code"]) == (status, code.value), f"{kind}: {route.name}"
             assert ("www-authenticate" in answer.headers) == (status == 401)
             assert not found_in(answer, house.marks), f"{kind}: {route.name}"
@@ -241,13 +173,36 @@ async def test_whoever_shows_no_good_credential_gets_nothing_changes_nothing_and
     assert len(stage.processes.started) == told
 
 
+async def test_no_command_of_a_merchant_that_signs_is_taken_without_a_signature_of_its_own(stage: Stage) -> None:
+    house, stranger = await house_of(stage, "海棠书店"), await stage.merchant("别家")
+    ended = await stage.new_signing_key(house.merchant.id)
+    await revoke(stage.database.owner_engine, Act("test", stage.clock.now()), house.merchant.id, ended.key_id)
+    signers: dict[str, tuple[SigningKey | None, ErrorCode]] = {
+        "none": (None, C.SIGNATURE_REQUIRED),
+        "another merchant's": (await stage.sign(stranger), C.SIGNING_KEY_UNKNOWN),
+        "an ended one": (ended, C.SIGNING_KEY_UNKNOWN),
+        "one that nobody knows": (SigningKey.from_raw(f"sgk_{ULID}", b"k" * 32), C.SIGNING_KEY_UNKNOWN),
+    }
+    before = await fingerprints(stage)
+    for kind, (signing_key, code) in signers.items():
+        for number, route in enumerate(routes(stage)):
+            if route.is_command:
+                answer = await ask(stage, house, route, f"Bearer {house.merchant.key}", number, signing_key=signing_key)
+                got = (answer.status_code, answer.json()["code"])
+                assert got == (status_of(code), code.value), f"{kind}: {route.name}"
+                [record] = await stage.records(request_id=answer.headers["x-request-id"])
+                assert (record["outcome"], record["reason"]) == ("denied", code.value.lower())
+    assert await fingerprints(stage) == before
+
+
 async def test_a_stranger_with_a_good_key_finds_nothing_and_touches_nothing(stage: Stage) -> None:
     house = await house_of(stage, "别家")
     stranger = await stage.merchant("海棠书店")
+    signing_key = await stage.sign(stranger)
     before = await fingerprints(stage, house.marks)
     assert all(before[f"app.{kind}"][0] for kind in ("end_user", "binding", "payment", "refund", "event", "effect"))
     for number, route in enumerate(routes(stage)):
-        answer = await ask(stage, house, route, f"Bearer {stranger.key}", number)
+        answer = await ask(stage, house, route, f"Bearer {stranger.key}", number, signing_key=signing_key)
         expected = _for_a_stranger(route)
         got = answer.json().get("code") if answer.is_error else None
         assert got == expected, f"{route.name}: {answer.text}"
@@ -264,15 +219,19 @@ def _for_a_stranger(route: Route) -> ErrorCode | None:
         return None
     named = "{user_id}" if route.name in IN_THE_BODY else re.findall(r"\{\w+\}", route.template)[0]
     # Whoever unbinds is not told which of the two is not there.
-    return C.BINDING_NOT_FOUND if route.method == "DELETE" else NOT_THERE[named]
+    unbinds = route.name == "DELETE /v1/users/{user_id}/bindings/{binding_id}"
+    return C.BINDING_NOT_FOUND if unbinds else NOT_THERE[named]
 
 
 async def test_a_suspended_merchant_reads_and_finishes_but_begins_nothing(stage: Stage) -> None:
     house = await house_of(stage, "海棠书店")
+    signing_key = await stage.sign(house.merchant)
     await suspend(stage, house.merchant)
-    for number, route in enumerate(routes(stage)):
-        before = await fingerprints(stage)
-        answer = await ask(stage, house, route, f"Bearer {house.merchant.key}", number)
+    # What is read must still be there, so what is deleted comes last.
+    in_order = sorted(routes(stage), key=lambda route: (route.is_command, route.method == "DELETE"))
+    for number, route in enumerate(in_order):
+        before = await fingerprints(stage) if route.name in NEW_BUSINESS else {}
+        answer = await ask(stage, house, route, f"Bearer {house.merchant.key}", number, signing_key=signing_key)
         if route.name in NEW_BUSINESS:
             assert answer.json().get("code") == C.MERCHANT_SUSPENDED, f"{route.name}: {answer.text}"
             assert await fingerprints(stage) == before, route.name
