@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -43,6 +44,9 @@ from domain.banking import (
     StatementUnavailableError,
     UnsignRequest,
 )
+
+
+log = logging.getLogger(__name__)
 
 
 class _NoAnswerError(Exception):
@@ -202,10 +206,19 @@ class AgreementPayConnector:
         limit: int = MAX_ANSWER_BYTES,
     ) -> _Reply:
         """One signed request and its verified answer, the whole inside one time limit. Raises
-        `_NoAnswerError`.
+        `_NoAnswerError`, and says so in the log: what is asked for again is worth a line each time.
         """
         try:
-            async with asyncio.timeout(timeout_seconds or self._capabilities.timeout_seconds):
+            return await self._within(timeout_seconds or self._capabilities.timeout_seconds, method, path, body, limit)
+        except _NoAnswerError as error:
+            # The last part of the path is a resource, or a request number, which is no secret.
+            asked = {"bank_code": self._capabilities.bank_code, "asked": f"{method} {path.rpartition('/')[2]}"}
+            log.warning("a bank gave no answer that can be trusted", extra={**asked, "reason": error.why})
+            raise
+
+    async def _within(self, seconds: float, method: str, path: str, body: bytes, limit: int) -> _Reply:
+        try:
+            async with asyncio.timeout(seconds):
                 return await self._send(method, path, body, limit)
         except TimeoutError:
             raise _NoAnswerError("TIME_OUT") from None
