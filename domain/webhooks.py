@@ -173,12 +173,10 @@ def _embedded(address: Address) -> IPv4Address | None:
     return address.sixtofour if address in _SIX_TO_FOUR else None
 
 
-def chosen_address(addresses: Iterable[Address], *, private_networks: bool) -> Address | None:
-    """Where to connect: the first address of a name, but none at all if any of them is not allowed."""
-    found = list(addresses)
-    if not found or not all(is_address_allowed(item, private_networks=private_networks) for item in found):
-        return None
-    return found[0]
+def allowed_addresses(addresses: Iterable[Address], *, private_networks: bool) -> tuple[Address, ...]:
+    """Where one may connect: all addresses of a name, or none at all if any of them is not allowed."""
+    found = tuple(addresses)
+    return found if all(is_address_allowed(item, private_networks=private_networks) for item in found) else ()
 
 
 # Secrets

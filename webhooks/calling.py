@@ -25,7 +25,7 @@ from domain.webhooks import (
     MAX_EXCERPT_BYTES,
     Address,
     address_of,
-    chosen_address,
+    allowed_addresses,
     excerpt,
     url_fault,
 )
@@ -34,6 +34,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 # Names whose servers do not answer hold a thread each for a while; those of other merchants must not wait for one.
 _RESOLVING_THREADS = 64
 _ANSWER_SECONDS = 2.0
+_MOST_ADDRESSES = 4
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,29 @@ class Caller:
         target = httpx.URL(url)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                address = await self._address(target)
-                if address is None:
+                addresses = await self._addresses(target)
+                if not addresses:
                     return Answer(None, "address_not_allowed")
-                response = await self._transport.handle_async_request(self._request(target, address, headers, body))
+                response = await self._send(target, addresses, headers, body)
         except TimeoutError:
             return Answer(None, "timeout")
         except (OSError, httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
             return Answer(None, _error_code(error))
         return await _read(response)
 
-    async def _address(self, target: httpx.URL) -> Address | None:
+    async def _addresses(self, target: httpx.URL) -> Sequence[Address]:
         literal = address_of(target.host)
         found = [literal] if literal is not None else await self._resolve(target.host, target.port or 443)
-        return chosen_address(found, private_networks=self._private_networks)
+        return allowed_addresses(found, private_networks=self._private_networks)[:_MOST_ADDRESSES]
+
+    async def _send(
+        self, target: httpx.URL, addresses: Sequence[Address], headers: Mapping[str, str], body: bytes
+    ) -> httpx.Response:
+        """To the first address that takes a connection: where none was made, nothing was sent."""
+        for address in addresses[:-1]:
+            with contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._transport.handle_async_request(self._request(target, address, headers, body))
+        return await self._transport.handle_async_request(self._request(target, addresses[-1], headers, body))
 
     def _request(self, target: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes) -> httpx.Request:
         seconds = self._timeout_seconds

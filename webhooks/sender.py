@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from domain import webhooks as rules
-from storage.webhooks import AttemptRecord, ClaimedDelivery, DeliveryQueue
+from storage.webhooks import PURGE_BATCH, AttemptRecord, ClaimedDelivery, DeliveryQueue
 from webhooks.calling import Answer, Caller
 from webhooks.signing import signed_message
 
@@ -145,8 +145,8 @@ class Sender:
         return await self._queue.record(record)
 
     async def _purge(self, now: datetime) -> None:
-        if self._last_purge is None or now - self._last_purge >= PURGE_EVERY:
-            await self._queue.purge(now)
+        is_due = self._last_purge is None or now - self._last_purge >= PURGE_EVERY
+        if is_due and await self._queue.purge(now) < PURGE_BATCH:
             self._last_purge = now
 
 

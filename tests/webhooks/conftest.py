@@ -25,6 +25,10 @@ from webhooks.sender import Sender
 
 KEY = b"w" * 32
 SECRET = b"s" * 32
+_INSERT_EVENT = sa.text(
+    "INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)"
+    " VALUES (:m, :o, :s, :t, :at, CAST(:b AS jsonb)) RETURNING id"
+)
 
 
 @dataclass
@@ -82,16 +86,10 @@ class Stand:
         """The next event of an object, or the first of a new one; answers its id."""
         object_id = object_id or self.books.new_id("pay")
         sequence = self._sequences[object_id] = self._sequences.get(object_id, 0) + 1
-        return await self.books_value_committed(
-            "INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)"
-            " VALUES (:m, :o, :s, :t, :at, CAST(:b AS jsonb)) RETURNING id",
-            m=self.books.merchant_id, o=object_id, s=sequence, t=event_type, at=self.now,
-            b=json.dumps({"id": object_id} | body),
-        )  # fmt: skip
-
-    async def books_value_committed(self, statement: str, **parameters: Any) -> Any:
+        row = {"m": self.books.merchant_id, "o": object_id, "s": sequence, "t": event_type, "at": self.now}
         async with self.books.owner.begin() as connection:
-            return await connection.scalar(sa.text(statement), parameters)
+            made = await connection.scalar(_INSERT_EVENT, row | {"b": json.dumps({"id": object_id} | body)})
+        return str(made)
 
     async def settle(self, sender: Sender) -> int:
         """Rounds at this instant until nothing is due; answers how many attempts were made."""

@@ -28,10 +28,13 @@ URL = "https://merchant.example/events"
 class Wire(httpx.AsyncBaseTransport):
     """Writes down what would have been sent, and where."""
 
-    def __init__(self) -> None:
+    def __init__(self, unreachable: str = "") -> None:
         self.sent: list[httpx.Request] = []
+        self._unreachable = unreachable
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == self._unreachable:
+            raise httpx.ConnectError("no route")
         self.sent.append(request)
         return httpx.Response(204)
 
@@ -88,6 +91,12 @@ async def test_a_name_that_leads_elsewhere_after_registration_gains_nothing() ->
     names.addresses = ["169.254.169.254"]
     assert (await post(wire, names)).error == "address_not_allowed"
     assert len(wire.sent) == 1
+
+
+async def test_of_several_addresses_the_first_that_takes_a_connection_gets_it() -> None:
+    wire, names = Wire(unreachable="2606:2800:220:1::1"), Names("2606:2800:220:1::1", PUBLIC)
+    assert (await post(wire, names)).status == 204
+    assert [request.url.host for request in wire.sent] == [PUBLIC]
 
 
 async def test_a_public_address_behind_nat64_is_called() -> None:
