@@ -22,9 +22,10 @@ from cli import demo_merchant, local_operators
 from cli.demo_report import Report, print_report, read_report
 from cli.operators_api import OpsClient, Sessions
 from cli.stack import DEFAULT_FOLDER, STARTING, local_only, local_stack
+from client import AsyncLiushui
 from demo.banks import Banks
-from demo.merchant import Merchant
 from demo.people import NUMBERS
+from demo.receiver import Receiver
 from demo.scenarios import SCENARIOS, play
 from demo.stage import Stage
 from runtime.parts import PartFailedError, StackStoppedError
@@ -146,10 +147,15 @@ async def _perform(running: Running, screen: Console) -> Report:
         async with AsyncExitStack() as closing:
             api = await closing.enter_async_context(_client(running.addresses["api"]))
             simulator = await closing.enter_async_context(_client(running.addresses["simulator"]))
-            merchant = await demo_merchant.register(engine)
-            tell("institution", f"registers the merchant 「{demo_merchant.NAME}」 {merchant.merchant_id}")
+            known = await demo_merchant.register(engine)
+            tell(
+                "institution",
+                f"registers the merchant 「{demo_merchant.NAME}」 {known.merchant_id} and its signing key",
+            )
             stage = Stage(
-                merchant=Merchant(api, merchant.key),
+                merchant=AsyncLiushui(running.addresses["api"], known.key, known.signing_key, http=api),
+                line=api,
+                receiver=closing.enter_context(Receiver()),
                 banks=Banks(simulator),
                 simulator_url=running.addresses["simulator"],
                 approve=approve,
@@ -157,7 +163,11 @@ async def _perform(running: Running, screen: Console) -> Report:
                 number=randbelow(NUMBERS - len(SCENARIOS)),
                 closing=closing,
             )
+            endpoint = await stage.merchant.webhook_endpoints.create(stage.receiver.url)
+            stage.receiver.secret = endpoint.secret or ""
             rows = await play(stage)
+            # Nobody listens there any more.
+            await stage.merchant.webhook_endpoints.delete(endpoint.id)
             tell("institution", "compares its books with the banks'")
             return await read_report(engine, stage.banks, rows)
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from client import Payment, Refund
 from domain.identifiers import BankStep, request_number
 
 
@@ -23,12 +24,12 @@ class Banks:
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
-    async def times_booked(self, step: BankStep, instruction: dict[str, Any]) -> int:
+    async def times_booked(self, step: BankStep, instruction: Payment | Refund) -> int:
         """How often a bank has booked that step of a payment or refund."""
-        bank = (await self.books())["banks"][instruction["bank_code"]]
+        bank = (await self.books())["banks"][instruction.bank_code]
         kind = "debits_per_request_number" if step is BankStep.DEBIT else "refunds_per_request_number"
         counts: dict[str, int] = bank[kind]
-        return counts.get(request_number(step, instruction["id"]), 0)
+        return counts.get(request_number(step, instruction.id), 0)
 
     @asynccontextmanager
     async def set_to(self, **settings: float) -> AsyncIterator[None]:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from banks.simulator.payer import Phone
-from demo.merchant import Merchant, RefusedError, Resource
+from client import AsyncLiushui, Binding, LiushuiError, Payment, PaymentPreview, Refund, is_done_or_needs_code
+from client.states import PayeeKind, PaymentState, Verification
 from demo.people import Person
 from domain.money import format_amount
 
-_BINDING_ENDS = frozenset({"open", "declined", "expired", "unbound"})
 _BANKS_ZH = {"HBRB": "港湾银行", "WLWB": "柳岸银行"}
 ORDER_MINUTES = 15.0
-LONG_SECONDS = 120.0
+PATIENCE_SECONDS, LONG_SECONDS = 60.0, 120.0
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What the payer was shown and said yes to."""
+
+    preview: PaymentPreview
+    expires_at: datetime
 
 
 class Payer:
     """One person with a phone, at one merchant. `say` tells the audience what happens."""
 
-    def __init__(self, person: Person, merchant: Merchant, phone: Phone, say: Callable[[str], None]) -> None:
+    def __init__(self, person: Person, merchant: AsyncLiushui, phone: Phone, say: Callable[[str], None]) -> None:
         self._person, self._merchant, self._phone, self._say = person, merchant, phone, say
         self._last_message = 0
         self._orders = 0
@@ -30,105 +38,120 @@ class Payer:
     async def join(self) -> None:
         """Becomes a user of the merchant and accepts the agreement in force."""
         reference = f"customer-{self._person.mobile[-6:]}-{datetime.now(UTC):%H%M%S}"
-        body = {"merchant_user_ref": reference, "type": "individual", "region": "CN"}
-        self.user_id = (await self._merchant.post("/v1/users", body))["id"]
-        agreement = await self._merchant.get("/v1/agreement")
-        title = agreement["text"].splitlines()[0].strip("# ")
-        self._say(f"reads and accepts the agreement: 《{title}》 {agreement['version']}")
-        await self.consent("agreement", agreement["version"], content_hash=agreement["content_hash"])
+        self.user_id = (await self._merchant.users.create(reference)).id
+        agreement = await self._merchant.users.agreement()
+        title = agreement.text.splitlines()[0].strip("# ")
+        self._say(f"reads and accepts the agreement: 《{title}》 {agreement.version}")
+        await self.consent("agreement", agreement.version, content_hash=agreement.content_hash)
 
-    async def consent(self, kind: str, version: str, **more: str) -> None:
+    async def consent(self, kind: str, version: str, content_hash: str | None = None) -> None:
         """Something that the payer did or was shown, with evidence."""
-        act = {"channel": "app", "acted_at": datetime.now(UTC).isoformat(), "evidence_ref": "demo:click"}
-        await self._merchant.post(f"/v1/users/{self.user_id}/consents", {"kind": kind, "version": version} | act | more)
+        await self._merchant.users.consent(
+            self.user_id,
+            kind,
+            version,
+            acted_at=datetime.now(UTC),
+            content_hash=content_hash,
+            evidence_ref="demo:click",
+        )
 
-    async def bind(self, card_number: str) -> Resource:
+    async def bind(self, card_number: str) -> Binding:
         """Gives the four elements and the code that the issuer texts. Answers the binding, open or declined."""
-        four = {"name": self._person.name, "id_number": self._person.id_number, "mobile": self._person.mobile}
-        path = f"/v1/users/{self.user_id}/bindings"
-        binding = await self._merchant.post(path, four | {"card_number": card_number})
-        bank = _BANKS_ZH.get(binding["bank_code"], binding["bank_code"])
-        self._say(f"asks to bind the card that ends in {binding['card_last4']} ({bank})")
-        path = f"{path}/{binding['id']}"
-        binding = await self._merchant.until(path, lambda seen: _wants_code(seen) or seen["state"] in _BINDING_ENDS)
-        if _wants_code(binding):
-            await self._merchant.post(f"{path}/code", {"code": await self.read_code("sign")})
-            binding = await self._merchant.until(path, lambda seen: seen["state"] in _BINDING_ENDS)
-        self._say(f"the card is {_ended(binding)}")
+        bindings, who = self._merchant.bindings, self._person
+        binding = await bindings.create(
+            self.user_id, name=who.name, id_number=who.id_number, card_number=card_number, mobile=who.mobile
+        )
+        bank = _BANKS_ZH.get(binding.bank_code, binding.bank_code)
+        self._say(f"asks to bind the card that ends in {binding.card_last4} ({bank})")
+        binding = await bindings.wait(self.user_id, binding.id, until=is_done_or_needs_code)
+        if binding.needs_code:
+            await bindings.confirm(self.user_id, binding.id, await self.read_code("sign"))
+            binding = await bindings.wait(self.user_id, binding.id)
+        self._say(f"the card is {ended(binding)}")
         return binding
 
-    async def unbind(self, binding: Resource) -> Resource:
+    async def unbind(self, binding: Binding) -> Binding:
         """Takes the card away again."""
-        path = f"/v1/users/{self.user_id}/bindings/{binding['id']}"
-        await self._merchant.delete(path)
-        unbound = await self._merchant.until(path, lambda seen: seen["state"] == "unbound")
+        await self._merchant.bindings.unbind(self.user_id, binding.id)
+        unbound = await self._merchant.bindings.wait(self.user_id, binding.id)
         self._say("the card is unbound")
         return unbound
 
     async def confirm(
-        self, binding: Resource, amount_minor: int, payee_kind: str = "merchant", minutes: float = ORDER_MINUTES
-    ) -> tuple[Resource, Resource]:
-        """Looks at what is to be paid; answers the preview and the order that was confirmed with it."""
+        self,
+        binding: Binding,
+        amount_minor: int,
+        payee_kind: str = PayeeKind.MERCHANT,
+        minutes: float = ORDER_MINUTES,
+    ) -> Confirmed:
+        """Looks at what is to be paid, and says yes."""
         self._orders += 1
-        order = {
-            "user_id": self.user_id,
-            "binding_id": binding["id"],
-            "order_number": f"{self.user_id[-6:]}-{self._orders}",
-            "amount_minor": amount_minor,
-            "currency": "CNY",
-            "payee_kind": payee_kind,
-        }
-        preview = await self._merchant.post("/v1/payments/preview", order)
+        preview = await self._merchant.payments.preview(
+            user_id=self.user_id,
+            binding_id=binding.id,
+            order_number=f"{self.user_id[-6:]}-{self._orders}",
+            amount_minor=amount_minor,
+            payee_kind=payee_kind,
+        )
         amount = format_amount(amount_minor, "CNY")
-        self._say(f"is shown and confirms: 向「{preview['payee_name']}」支付 {amount}")
-        expires_at = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
-        more = {"confirmation_hash": preview["confirmation_hash"], "order_expires_at": expires_at}
-        return preview, order | more
+        self._say(f"is shown and confirms: 向「{preview.payee_name}」支付 {amount}")
+        return Confirmed(preview, datetime.now(UTC) + timedelta(minutes=minutes))
 
-    async def pay(self, binding: Resource, amount_minor: int, **options: Any) -> Resource:
+    async def instruct(self, confirmed: Confirmed, idempotency_key: str | None = None) -> Payment:
+        """Has the merchant send what was confirmed. Raises LiushuiError."""
+        return await self._merchant.payments.pay(
+            confirmed.preview, order_expires_at=confirmed.expires_at, idempotency_key=idempotency_key
+        )
+
+    async def pay(
+        self,
+        binding: Binding,
+        amount_minor: int,
+        payee_kind: str = PayeeKind.MERCHANT,
+        minutes: float = ORDER_MINUTES,
+    ) -> Payment:
         """Confirms, enters the code if there is one, and waits for the end."""
-        _, order = await self.confirm(binding, amount_minor, **options)
-        return await self.finish(await self._merchant.post("/v1/payments", order))
+        return await self.finish(await self.instruct(await self.confirm(binding, amount_minor, payee_kind, minutes)))
 
-    async def finish(self, payment: Resource) -> Resource:
+    async def finish(self, payment: Payment) -> Payment:
         """From an accepted payment to its final state."""
-        if payment["verification"] == "code":
+        if payment.verification == Verification.CODE:
             await self.wait_for_code(payment)
             await self.enter_code(payment, await self.read_code("payment"))
         return await self.final(payment)
 
-    async def wait_for_code(self, payment: Resource) -> None:
+    async def wait_for_code(self, payment: Payment) -> None:
         """Until the payment waits for the payer's code."""
-        await self._merchant.until(f"/v1/payments/{payment['id']}", _wants_code)
+        await self._merchant.payments.wait(payment.id, until=is_done_or_needs_code)
 
-    async def enter_code(self, payment: Resource, code: str) -> None:
-        """Types a code. Raises RefusedError."""
+    async def enter_code(self, payment: Payment, code: str) -> None:
+        """Types a code. Raises LiushuiError."""
         try:
-            await self._merchant.post(f"/v1/payments/{payment['id']}/code", {"code": code})
-        except RefusedError as refused:
+            await self._merchant.payments.confirm(payment.id, code)
+        except LiushuiError as refused:
             self._say(f"is told: {refused.title_zh} ({refused.code}, attempts left: {refused.attempts_left})")
             raise
 
-    async def final(self, payment: Resource) -> Resource:
+    async def final(self, payment: Payment) -> Payment:
         """Waits for the end, and says what it waits for on the way."""
         told: set[str] = set()
 
-        def ended(seen: Resource) -> bool:
-            if seen["state"] in ("unknown", "late_refunding") and seen["state"] not in told:
-                told.add(seen["state"])
-                self._say(f"payment {_id(seen)} is {seen['state']}, waiting for {seen['waiting_for']['reason']}")
-            return seen["waiting_for"] is None
+        def is_over(seen: Payment) -> bool:
+            waiting = seen.waiting_for
+            if waiting and seen.state in (PaymentState.UNKNOWN, PaymentState.LATE_REFUNDING) and seen.state not in told:
+                told.add(seen.state)
+                self._say(f"payment {_id(seen)} is {seen.state}, waiting for {waiting.reason}")
+            return waiting is None
 
-        seen = await self._merchant.until(f"/v1/payments/{payment['id']}", ended, LONG_SECONDS)
-        self._say(f"payment {_id(seen)} of {format_amount(seen['amount_minor'], 'CNY')} {_ended(seen)}")
+        seen = await self._merchant.payments.wait(payment.id, until=is_over, within_seconds=LONG_SECONDS)
+        self._say(f"payment {_id(seen)} of {format_amount(seen.amount_minor, 'CNY')} {ended(seen)}")
         return seen
 
-    async def refund(self, payment: Resource, amount_minor: int) -> Resource:
-        """The merchant gives money back. Raises RefusedError."""
-        body = {"amount_minor": amount_minor, "reason_code": "requested_by_payer"}
-        refund = await self._merchant.post(f"/v1/payments/{payment['id']}/refunds", body)
-        seen = await self._merchant.until(f"/v1/refunds/{refund['id']}", lambda one: one["waiting_for"] is None)
-        self._say(f"refund {_id(seen)} of {format_amount(amount_minor, 'CNY')} {_ended(seen)}")
+    async def refund(self, payment: Payment, amount_minor: int) -> Refund:
+        """The merchant gives money back. Raises LiushuiError."""
+        refund = await self._merchant.refunds.create(payment.id, amount_minor)
+        seen = await self._merchant.refunds.wait(refund.id)
+        self._say(f"refund {_id(seen)} of {format_amount(amount_minor, 'CNY')} {ended(seen)}")
         return seen
 
     async def read_code(self, purpose: str) -> str:
@@ -140,13 +163,10 @@ class Payer:
         return str(message["code"])
 
 
-def _wants_code(seen: Resource) -> bool:
-    return (seen["waiting_for"] or {}).get("reason") == "payer_code"
+def ended(seen: Binding | Payment | Refund) -> str:
+    """How something ended, and why if there is more to say."""
+    return f"{seen.state} ({seen.reason})" if seen.reason else str(seen.state)
 
 
-def _ended(seen: Resource) -> str:
-    return f"{seen['state']} ({seen['reason']})" if seen.get("reason") else str(seen["state"])
-
-
-def _id(seen: Resource) -> str:
-    return f"…{seen['id'][-6:]}"
+def _id(seen: Payment | Refund) -> str:
+    return f"…{seen.id[-6:]}"

@@ -9,7 +9,12 @@ from dataclasses import replace
 import httpx
 
 from banks.simulator.payer import NoMessageError
-from demo.merchant import RefusedError, Resource, StillWaitingError, new_key
+from client import LiushuiError, Payment, StillWaitingError
+from client.models import AccountBalance
+from client.states import PayeeKind, PaymentState, RefundState
+from demo.meddling import altered_on_the_way, sent_again
+from demo.payer import ended
+from demo.receiver import is_without_gap
 from demo.stage import Row, Stage
 from domain.identifiers import BankStep
 from domain.money import format_amount
@@ -18,46 +23,38 @@ from domain.money import format_amount
 SHORT_ORDER_MINUTES = 61.5 / 60
 LATE_SUCCESS_SECONDS = 65.0
 WAIVER_LIMIT_MINOR = 10_000
+# What was decided last is on its way for a moment.
+_LOOKS, _PAUSE_SECONDS = 100, 0.2
 
 Scenario = Callable[[Stage], Awaitable[None]]
 
 
 async def pay_with_a_code(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("王芳")
-    stage.row("Bind a card with the four elements and a code", "open", _state(binding), binding)
+    stage.row("Bind a card with the four elements and a code", "open", ended(binding), binding)
     payment = await payer.pay(binding, 12_800)
-    got = f"{await _debited(stage, payment)}, fee {_amount(payment['fee_minor'])}"
+    got = f"{await _debited(stage, payment)}, fee {_amount(payment.fee_minor)}"
     stage.row("Pay 128.00 with a code", "succeeded, debited once, fee 0.77 CNY", got, payment)
     unbound = await payer.unbind(binding)
-    stage.row("Unbind the card", "unbound", _state(unbound), unbound)
+    stage.row("Unbind the card", "unbound", ended(unbound), unbound)
     got = await _refusal(payer.pay(binding, 100))
     stage.row("Pay with the unbound card", "refused: BINDING_NOT_OPEN", got)
 
 
 async def the_same_request_twice(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("李伟", "WLWB")
-    _, order = await payer.confirm(binding, 5_000)
-    key = new_key()
-    both = await asyncio.gather(*(stage.merchant.send("POST", "/v1/payments", order, key) for _ in range(2)))
-    first, second = (answer.json() for answer in both)
-    replayed = sum("Idempotency-Replayed" in answer.headers for answer in both)
+    confirmed = await payer.confirm(binding, 5_000)
+    key = f"tapped-twice-{stage.number}"
+    first, second = await asyncio.gather(*(payer.instruct(confirmed, key) for _ in range(2)))
     stage.tell("李伟", "taps twice: the merchant's two requests with one Idempotency-Key get one answer")
     payment = await payer.finish(first)
-    got = (
-        f"{'one payment' if first == second else 'two payments'}, {replayed} replayed, {await _debited(stage, payment)}"
-    )
-    stage.row(
-        "The same request twice at the same instant",
-        "one payment, 1 replayed, succeeded, debited once",
-        got,
-        payment,
-    )
+    got = f"{'one payment' if first == second else 'two payments'}, {await _debited(stage, payment)}"
+    stage.row("The same request twice at the same instant", "one payment, succeeded, debited once", got, payment)
 
 
 async def a_wrong_code_first(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("张敏")
-    _, order = await payer.confirm(binding, 3_000)
-    payment = await stage.merchant.post("/v1/payments", order)
+    payment = await payer.instruct(await payer.confirm(binding, 3_000))
     await payer.wait_for_code(payment)
     code = await payer.read_code("payment")
     wrong = f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
@@ -73,26 +70,25 @@ async def a_wrong_code_first(stage: Stage) -> None:
 
 
 async def pay_free_of_a_code(stage: Stage) -> None:
-    body = {"limit_minor": WAIVER_LIMIT_MINOR, "currency": "CNY"}
-    application = await stage.merchant.post("/v1/waiver/applications", body)
+    application = await stage.merchant.waiver.apply(WAIVER_LIMIT_MINOR)
     stage.tell("merchant", f"applies for payment without a code up to {_amount(WAIVER_LIMIT_MINOR)}")
     payer, binding = await stage.payer_with_card("刘洋", "WLWB")
-    before, _ = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
-    await stage.approve(application["id"])
-    version = (await stage.merchant.get("/v1/waiver"))["version"]
+    before = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
+    await stage.approve(application.id)
+    version = (await stage.merchant.waiver.get()).version or "none in force"
     await payer.consent("waiver_authorisation", version)
     stage.tell("刘洋", "authorises payment without a code (小额免密)")
-    authorised, _ = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
+    authorised = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
     await payer.consent("waiver_notice", version)
     stage.tell("刘洋", "is shown the notice before the first use (首次免密风险提示)")
-    ready, _ = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
-    steps = [preview["verification"] for preview in (before, authorised, ready)]
-    stage.row("Waiver: applied for, approved and authorised, notice shown", "code, notice, waived", ", ".join(steps))
+    ready = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
+    steps = ", ".join(confirmed.preview.verification for confirmed in (before, authorised, ready))
+    stage.row("Waiver: applied for, approved and authorised, notice shown", "code, notice, waived", steps)
     payment = await payer.pay(binding, WAIVER_LIMIT_MINOR)
-    got = f"{payment['verification']}, {await _debited(stage, payment)}"
+    got = f"{payment.verification}, {await _debited(stage, payment)}"
     stage.row("Pay exactly the limit of 100.00", "waived, succeeded, debited once", got, payment)
     payment = await payer.pay(binding, WAIVER_LIMIT_MINOR + 1)
-    got = f"{payment['verification']}, {await _debited(stage, payment)}"
+    got = f"{payment.verification}, {await _debited(stage, payment)}"
     stage.row("Pay one fen more than the limit", "code, succeeded, debited once", got, payment)
 
 
@@ -120,7 +116,7 @@ async def processing_then_success(stage: Stage) -> None:
 async def declined_at_binding(stage: Stage) -> None:
     _, binding = await stage.payer_with_card("黄丽", "HBRB", 4)
     expected = "declined (mobile_mismatch)"
-    stage.row("The mobile is not the one that the issuer has", expected, _state(binding), binding)
+    stage.row("The mobile is not the one that the issuer has", expected, ended(binding), binding)
 
 
 async def late_success(stage: Stage) -> None:
@@ -137,23 +133,23 @@ async def refunds(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("吴霞", "WLWB")
     payment = await payer.pay(binding, 20_000)
     part = await payer.refund(payment, 5_000)
-    left = (await stage.merchant.get(f"/v1/payments/{payment['id']}"))["refundable_minor"]
-    got = f"{_state(part)}, {_amount(left)} left"
+    left = (await stage.merchant.payments.get(payment.id)).refundable_minor
+    got = f"{ended(part)}, {_amount(left)} left"
     stage.row("Refund 50.00 of 200.00", "succeeded, 150.00 CNY left", got, payment, part)
     got = await _refusal(payer.refund(payment, left + 1))
     stage.row("Refund one fen more than is left", "refused: REFUND_EXCEEDS_PAYMENT", got)
     rest = await payer.refund(payment, left)
     booked = [await stage.banks.times_booked(BankStep.REFUND, one) for one in (part, rest)]
-    left = (await stage.merchant.get(f"/v1/payments/{payment['id']}"))["refundable_minor"]
-    got = f"{_state(rest)}, {_amount(left)} left, paid back {' and '.join(map(_times, booked))}"
+    left = (await stage.merchant.payments.get(payment.id)).refundable_minor
+    got = f"{ended(rest)}, {_amount(left)} left, paid back {' and '.join(map(_times, booked))}"
     stage.row("Refund all the rest", "succeeded, 0.00 CNY left, paid back once and once", got, rest)
 
 
 async def top_up_own_balance(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("孙悦")
-    payment = await payer.pay(binding, 30_000, payee_kind="user")
-    balance = await stage.merchant.get(f"/v1/users/{payer.user_id}/balance")
-    got = f"{await _debited(stage, payment)}, balance {_amount(balance['available_minor'])}"
+    payment = await payer.pay(binding, 30_000, payee_kind=PayeeKind.USER)
+    balance = await stage.merchant.users.balance(payer.user_id)
+    got = f"{await _debited(stage, payment)}, balance {_amount(balance.available_minor)}"
     stage.row("Pay 300.00 into the own balance", "succeeded, debited once, balance 300.00 CNY", got, payment)
 
 
@@ -162,6 +158,18 @@ async def wrong_elements(stage: Stage) -> None:
     stage.tell("马超", "types half of the card number, and is refused at once")
     got = await _refusal(payer.bind(stage.card()[:10]))
     stage.row("Half a card number", "refused: QUICKPAY_DATA_INVALID (card_number wrong_length)", got)
+
+
+async def meddled_with(stage: Stage) -> None:
+    payer, binding = await stage.payer_with_card("高翔")
+    payment = await payer.pay(binding, 6_000)
+    stage.tell("somebody", "sits between merchant and API, and makes more of a refund than the merchant signed")
+    got = await altered_on_the_way(stage, payment, 1_000, 6_000)
+    stage.row("A refund whose amount is altered on the way", "refused: CONTENT_DIGEST_MISMATCH", got)
+    stage.tell("somebody", "sends a signed refund once more, under another Idempotency-Key and under its own")
+    got = await sent_again(stage, payment, 1_000)
+    expected = "taken, then refused: SIGNATURE_INVALID, SIGNATURE_REPLAYED; 10.00 CNY given back"
+    stage.row("A signed refund that is sent again by somebody else", expected, got, payment)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -177,8 +185,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     late_success,
     refunds,
     top_up_own_balance,
+    meddled_with,
 )
-_EXPECTED_TROUBLE = (RefusedError, StillWaitingError, NoMessageError, httpx.HTTPError, KeyError, ValueError)
+_EXPECTED_TROUBLE = (LiushuiError, StillWaitingError, NoMessageError, httpx.HTTPError, KeyError, ValueError)
 
 
 async def play(stage: Stage) -> list[Row]:
@@ -187,22 +196,37 @@ async def play(stage: Stage) -> list[Row]:
     async with stage.banks.set_to(late_success_seconds=LATE_SUCCESS_SECONDS):
         await asyncio.gather(*map(_guarded, stages, SCENARIOS))
     await _guarded(stage, what_the_merchant_is_owed)
+    await _guarded(stage, what_the_merchant_was_told)
     return [row for played in (*stages, stage) for row in played.rows]
 
 
 async def what_the_merchant_is_owed(stage: Stage) -> None:
     """The balance is what was paid to the merchant, less fees, less what went back."""
     owed = 0
-    for payment in (await stage.merchant.get("/v1/payments", limit="100"))["items"]:
-        if payment["state"] == "succeeded" and payment["payee_kind"] == "merchant":
-            owed += payment["amount_minor"] - payment["fee_minor"]
-            back = (await stage.merchant.get(f"/v1/payments/{payment['id']}/refunds"))["items"]
-            owed -= sum(one["amount_minor"] - one["fee_back_minor"] for one in back if one["state"] == "succeeded")
-    balances = (await stage.merchant.get("/v1/balances"))["balances"]
-    pending = next(balance for balance in balances if balance["account"] == "pending")
-    stage.row(
-        "The merchant's balance", f"{_amount(owed)}, none held", f"{_amount(pending['posted_minor'])}, {_held(pending)}"
-    )
+    async for payment in stage.merchant.payments.list():
+        if payment.state == PaymentState.SUCCEEDED and payment.payee_kind == PayeeKind.MERCHANT:
+            owed += payment.amount_minor - payment.fee_minor
+            async for refund in stage.merchant.refunds.list(payment.id):
+                if refund.state == RefundState.SUCCEEDED:
+                    owed -= refund.amount_minor - refund.fee_back_minor
+    balances = (await stage.merchant.balances.get()).balances
+    pending = next(balance for balance in balances if balance.account == "pending")
+    got = f"{_amount(pending.posted_minor)}, {_held(pending)}"
+    stage.row("The merchant's balance", f"{_amount(owed)}, none held", got)
+
+
+async def what_the_merchant_was_told(stage: Stage) -> None:
+    """Every event came as a signed webhook, those of each thing in order and without a gap."""
+    told = {event.id async for event in stage.merchant.events.list()}
+    for _ in range(_LOOKS):
+        if told <= {event.id for event in stage.receiver.events()}:
+            break
+        await asyncio.sleep(_PAUSE_SECONDS)
+    came = {event.id for event in stage.receiver.events()}
+    stage.tell("merchant", f"was told {len(came)} events, each signed")
+    order = "in order" if is_without_gap(stage.receiver.sequences()) else "with a gap or out of order"
+    got = f"{len(told & came)} of {len(told)} events, {order}, {len(stage.receiver.rejected)} rejected"
+    stage.row("Webhooks to the merchant", f"{len(told)} of {len(told)} events, in order, 0 rejected", got)
 
 
 async def _guarded(stage: Stage, scenario: Scenario) -> None:
@@ -217,26 +241,23 @@ async def _guarded(stage: Stage, scenario: Scenario) -> None:
 async def _refusal(asked: Awaitable[object]) -> str:
     try:
         await asked
-    except RefusedError as refused:
-        return str(refused)
+    except LiushuiError as refused:
+        fields = ", ".join(f"{found.field} {found.code}" for found in refused.errors)
+        return f"refused: {refused.code}{f' ({fields})' if fields else ''}"
     return "not refused"
 
 
-async def _debited(stage: Stage, payment: Resource) -> str:
+async def _debited(stage: Stage, payment: Payment) -> str:
     times = await stage.banks.times_booked(BankStep.DEBIT, payment)
-    return f"{_state(payment)}, {f'debited {_times(times)}' if times else 'never debited'}"
+    return f"{ended(payment)}, {f'debited {_times(times)}' if times else 'never debited'}"
 
 
 def _times(times: int) -> str:
     return {0: "never", 1: "once"}.get(times, f"{times} times")
 
 
-def _state(found: Resource) -> str:
-    return f"{found['state']} ({found['reason']})" if found.get("reason") else str(found["state"])
-
-
-def _held(balance: Resource) -> str:
-    return f"{_amount(balance['held_minor'])} held" if balance["held_minor"] else "none held"
+def _held(balance: AccountBalance) -> str:
+    return f"{_amount(balance.held_minor)} held" if balance.held_minor else "none held"
 
 
 def _amount(minor: int) -> str:

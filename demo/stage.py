@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import httpx
+
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
+from client import AsyncLiushui, Binding, Payment, Refund
 from demo.banks import Banks
-from demo.merchant import Merchant, Resource
 from demo.payer import Payer
 from demo.people import person
+from demo.receiver import Receiver
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,13 @@ class Stage:
     """The merchant, the banks, the institution's decision, and who tells the audience.
 
     `approve` has another person of the institution approve an application. `number` is that of this scenario's payer
-    and of the payer's card, in no other scenario and hardly ever in another run.
+    and of the payer's card, in no other scenario and hardly ever in another run. `line` is what lies between merchant
+    and API, for who would meddle with it; `receiver` is where the merchant is told of events.
     """
 
-    merchant: Merchant
+    merchant: AsyncLiushui
+    line: httpx.AsyncClient
+    receiver: Receiver
     banks: Banks
     simulator_url: str
     approve: Callable[[str], Awaitable[None]]
@@ -45,9 +51,9 @@ class Stage:
     closing: AsyncExitStack
     rows: list[Row] = field(default_factory=list)
 
-    def row(self, scenario: str, expected: str, got: str, *resources: Resource) -> None:
+    def row(self, scenario: str, expected: str, got: str, *resources: Binding | Payment | Refund) -> None:
         """Notes what came out."""
-        self.rows.append(Row(scenario, expected, got, tuple(found["id"] for found in resources)))
+        self.rows.append(Row(scenario, expected, got, tuple(found.id for found in resources)))
 
     async def payer(self, name: str) -> Payer:
         """Somebody who is a user of the merchant and has agreed."""
@@ -63,7 +69,7 @@ class Stage:
 
     async def payer_with_card(
         self, name: str, bank_code: str = "HBRB", fault_number: int | None = None
-    ) -> tuple[Payer, Resource]:
+    ) -> tuple[Payer, Binding]:
         """Somebody with a bound card."""
         payer = await self.payer(name)
         return payer, await payer.bind(self.card(bank_code, fault_number))
