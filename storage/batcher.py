@@ -11,6 +11,7 @@ idempotent by a key of its own, which is what allows to send a batch again when 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import re
 from collections import deque
@@ -106,7 +107,10 @@ class Batcher:
         self._waiting.append(_Waiting(body, answer))
         self._arrived.set()
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write_until_closed(), name=f"batcher {self._function}")
+            # In no request's context: the writer outlives the one that began it, and would log under its id for ever.
+            self._writer = asyncio.create_task(
+                self._write_until_closed(), name=f"batcher {self._function}", context=contextvars.Context()
+            )
         return await answer
 
     async def close(self) -> None:
