@@ -7,10 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from api.rate_limits import RateLimits
+from config.policy import read_policy
 from config.settings import OpsSettings, load_or_exit
+from domain.policy import Policy
 from ops.application import build
 from ops.credentials import Passwords, SecondFactors
-from ops.services import OpsServices, SessionRules
+from ops.services import OpsServices
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
@@ -47,7 +50,7 @@ async def _wire(settings: OpsSettings, stack: AsyncExitStack) -> OpsServices:
         processes=Processes(client),
         passwords=Passwords(),
         second_factors=SecondFactors(settings.operator_key.get_secret_value()),
+        rate_limits=RateLimits(Policy.model_validate(read_policy()).rate_limits),
         temporal_namespace=client.namespace,
         ready={"database": adapters.database_answers, "temporal": client.service_client.check_health},
-        rules=SessionRules(address_is_forwarded=settings.environment == "production"),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from api.rate_limits import address_of
 from domain.errors import ErrorCode, NotAllowedError
 from ops.credentials import Token
 from ops.services import OpsServices
@@ -26,18 +27,9 @@ def read_session(headers: Headers) -> Token:
     return token
 
 
-def address_of(request: Request, *, is_forwarded: bool) -> str:
-    """Where a caller comes from, as far as can be known."""
-    forwarded = request.headers.getlist("x-forwarded-for")
-    if is_forwarded and forwarded:
-        return forwarded[-1].rpartition(",")[2].strip()[:64]
-    return request.client.host if request.client else "unknown"
-
-
 def brake_of(services: OpsServices, request: Request, login: str) -> Brake:
     """What a guess is counted against: keyed digests, because what is typed as a login may be a password."""
-    rules = services.rules
-    address = address_of(request, is_forwarded=rules.address_is_forwarded)
+    rules, address = services.rules, address_of(request)
     return Brake(
         subjects={
             f"login:{services.vault.fingerprint(['operator login', login])}": rules.attempts_a_login,
@@ -80,6 +72,7 @@ async def log_in(services: OpsServices, request: Request, claim: Claim) -> dict[
         session_seconds=int(services.rules.session.total_seconds()),
     )
     session = await services.operators.finish_login(judged)
+    services.acquaintances.learn(token.hash)
     return {"object": "session", "token": token.text, **session}
 
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.calls import Done
 from api.problems import answer_of, error_of, problem
+from api.rate_limits import Quota, RateLimitedError, address_of
 from api.strict_json import NotJsonError, parse_object
 from domain.errors import DomainError, ErrorCode, RefusedError
 from domain.forbidden_card_data import contains_forbidden_card_data
@@ -118,6 +119,8 @@ async def _begin(request: Request, operation: Operation, *, record: bool) -> Cal
     services, now, request_id = services_of(request), services_of(request).clock.now(), request.state.request_id
     token = read_session(request.headers)
     subject_id = _subject(request)
+    if not services.acquaintances.knows(token.hash):
+        await count_stranger(request, operation)
     act = StartedAct(
         now=now,
         request_id=request_id,
@@ -132,8 +135,28 @@ async def _begin(request: Request, operation: Operation, *, record: bool) -> Cal
     try:
         known = await services.operators.begin_act(act)
     except DomainError as error:
+        services.acquaintances.forget(token.hash)
         return problem(answer_of(error), request_id, scope=operation.permission)
+    services.acquaintances.learn(token.hash)
     return Call(services, request, now, known, subject_id)
+
+
+async def count_stranger(request: Request, operation: Operation) -> None:
+    """A flood of those who are nobody leaves one record in each window. Raises RateLimitedError."""
+    services = services_of(request)
+    standing = await services.rate_limits.take(Quota.UNAUTHENTICATED, address_of(request))
+    if standing.is_within:
+        return
+    if standing.is_first_refusal:
+        await services.records.record_operation(
+            services.clock.now(),
+            "unknown",
+            operation.action,
+            "refused",
+            "rate_limited",
+            request_id=request.state.request_id,
+        )
+    raise RateLimitedError(standing)
 
 
 async def _decide(

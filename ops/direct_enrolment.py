@@ -68,7 +68,13 @@ async def enrol_directly(
 
 
 async def renew_directly(
-    owner: AsyncEngine, operator_key: bytes, login: str, *, now: datetime, credentials: timedelta = timedelta(days=3650)
+    owner: AsyncEngine,
+    operator_key: bytes,
+    login: str,
+    *,
+    now: datetime,
+    passwords: Passwords | None = None,
+    credentials: timedelta = timedelta(days=3650),
 ) -> DirectCredentials:
     """New credentials of somebody whose old ones got lost. Raises NotFoundError, ConflictError if they have left."""
     operators = Operators(owner)
@@ -78,7 +84,7 @@ async def renew_directly(
     token = Token.new("lse", known["id"].removeprefix("opr_"))
     reset = _change(now, known["id"], "reset", token_hash=token.hash, token_expires_at=now + _TOKEN)
     await operators.change(reset)
-    return await _redeem(operators, SecondFactors(operator_key), Passwords(), token, now, credentials)
+    return await _redeem(operators, SecondFactors(operator_key), passwords or Passwords(), token, now, credentials)
 
 
 async def invite_first(

@@ -14,7 +14,7 @@ from domain.error_codes import ErrorCode
 from ops.calls import Operation
 
 C = ErrorCode
-_OF_A_CALL = (C.SESSION_MISSING, C.SESSION_INVALID)
+_OF_A_CALL = (C.SESSION_MISSING, C.SESSION_INVALID, C.RATE_LIMITED)
 _OF_A_PERMISSION = (C.PERMISSION_MISSING, C.CREDENTIALS_EXPIRED, C.TRAINING_EXPIRED)
 _OF_A_BODY = (C.REQUEST_INVALID, C.BODY_NOT_JSON)
 
@@ -31,7 +31,7 @@ def documented(
     needs_session: bool = True,
 ) -> dict[str, Any]:
     """Arguments of a route's decorator: what it answers, and every code with which it can refuse."""
-    codes = [*(_OF_A_CALL if needs_session else ()), *(_OF_A_PERMISSION if operation.permission else ())]
+    codes = [*(_OF_A_CALL if needs_session else (C.RATE_LIMITED,)), *(_OF_A_PERMISSION if operation.permission else ())]
     codes += [*(_OF_A_BODY if body is not None else ()), *refusals]
     if body is not None and not operation.has_password:
         codes.append(C.FORBIDDEN_CARD_DATA)

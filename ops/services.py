@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from api.rate_limits import RateLimits
 from api.services import Clock, IdSource, UninterruptedWork
 from domain.identifiers import IdPrefix, identifier
 from ops.credentials import Passwords, SecondFactors
@@ -28,8 +30,25 @@ class SessionRules:
     enrolment: timedelta = timedelta(days=3)
     attempts_a_login: int = 5
     attempts_an_address: int = 30
-    # Behind our own terminator the caller's address is the last one that it wrote down.
-    address_is_forwarded: bool = False
+
+
+class Acquaintances:
+    """Tokens that were good a moment ago: who shows another one counts as a stranger until it is found good."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._most = most
+
+    def knows(self, token_hash: str) -> bool:
+        return token_hash in self._known
+
+    def learn(self, token_hash: str) -> None:
+        self._known[token_hash] = None
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def forget(self, token_hash: str) -> None:
+        self._known.pop(token_hash, None)
 
 
 @dataclass(frozen=True)
@@ -46,9 +65,11 @@ class OpsServices:
     processes: Processes
     passwords: Passwords
     second_factors: SecondFactors
+    rate_limits: RateLimits
     temporal_namespace: str
     ready: Mapping[str, Callable[[], Awaitable[bool]]]
     rules: SessionRules = SessionRules()
+    acquaintances: Acquaintances = field(default_factory=Acquaintances)
     work: UninterruptedWork = field(default_factory=UninterruptedWork)
 
     @property

@@ -16,7 +16,7 @@ from api.schemas import read_as
 from domain.errors import DomainError, ErrorCode, NotAllowedError, RefusedError
 from domain.identifiers import IdPrefix, identifier
 from ops.authentication import Claim, brake_of, log_in
-from ops.calls import Call, Operation, read_body, run_command, run_read
+from ops.calls import Call, Operation, count_stranger, read_body, run_command, run_read
 from ops.credentials import Token, is_strong, otpauth_uri
 from ops.documentation import documented
 from ops.schemas import ChangedPassword, Ended, Enrolment, LoginAttempt, Me, SecondFactor, Session
@@ -40,6 +40,7 @@ Open = Callable[[OpsServices, Request, dict[str, Any]], Coroutine[Any, Any, Mapp
 async def run_open(request: Request, operation: Operation, handle: Open) -> Response:
     """Serves a request of somebody who has no session yet."""
     services, request_id = services_of(request), request.state.request_id
+    await count_stranger(request, operation)
     payload, fault = read_body(request, await request.body(), has_password=operation.has_password)
     try:
         if fault is not None:

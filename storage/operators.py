@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.roles import RoleBook
 from storage.instructions import refusal
+from storage.ops_reading import plain
 
 Resource = dict[str, Any]
 _COLUMNS = "login, name, roles, state, credentials_expire_at, trained_until, enrolled_at, enrolled_by"
@@ -220,7 +221,7 @@ class Operators:
 
     async def _rows(self, statement: sa.TextClause, **parameters: Any) -> list[Resource]:
         async with self._engine.connect() as connection:
-            return [dict(row) for row in (await connection.execute(statement, parameters)).mappings()]
+            return [plain(dict(row)) for row in (await connection.execute(statement, parameters)).mappings()]
 
     async def _call(self, function: str, item: BaseModel | Mapping[str, Any]) -> Resource:
         given = item.model_dump(mode="json") if isinstance(item, BaseModel) else dict(item)
@@ -270,10 +271,13 @@ class ActRecords:
         reason: str,
         *,
         subject_id: str | None = None,
+        partner: str | None = None,
         request_id: str | None = None,
     ) -> None:
         """As the merchant API's envelope records what did not get as far as a call."""
-        await self.record_act(now, actor, action, outcome, reason, request_id=request_id or "", subject_id=subject_id)
+        await self.record_act(
+            now, actor, action, outcome, reason, request_id=request_id or "", subject_id=subject_id or partner
+        )
 
     async def _run(self, item: Mapping[str, Any]) -> None:
         statement = sa.text("SELECT app.record_act(:item)").bindparams(sa.bindparam("item", type_=JSONB))

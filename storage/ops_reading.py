@@ -5,7 +5,7 @@ Never a name or a number of a person: users come with tokens, which the vault ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -205,7 +205,12 @@ class OpsReading:
     async def _rows(self, statement: str, **parameters: Any) -> list[Resource]:
         async with self._engine.connect() as connection:
             rows = await connection.execute(sa.text(statement), parameters)
-            return [{name: _plain(value) for name, value in row.items()} for row in rows.mappings()]
+            return [plain(dict(row)) for row in rows.mappings()]
+
+
+def plain(row: Mapping[str, Any]) -> Resource:
+    """A row as JSON can hold it."""
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

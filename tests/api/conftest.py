@@ -94,6 +94,7 @@ class FakeProcesses:
     started: list[tuple[str, Any]] = field(default_factory=list)
     told: list[tuple[str, str, Any]] = field(default_factory=list)
     answers: bool = True
+    takes_notices: bool = True
 
     async def collect_payment(self, order: Any) -> bool:
         return self._start("collect_payment", order)
@@ -120,11 +121,14 @@ class FakeProcesses:
 
     async def tell_bank_notice(self, process: Any, subject_id: str) -> bool:
         self.told.append((str(process.value), subject_id, "notice"))
-        return self.answers
+        return self.answers and self.takes_notices
 
     async def tell_decision(self, resource: Any, decision_id: str) -> bool:
         self.told.append(("decision", resource["id"], decision_id))
         return self.answers
+
+    async def revive(self, process: Any, subject_id: str, order: Any) -> bool:
+        return self._start(f"revive {process.value} {subject_id}", order)
 
     def _start(self, name: str, order: Any) -> bool:
         self.started.append((name, order))

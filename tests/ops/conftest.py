@@ -12,6 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from api.rate_limits import RateLimits
 from config.policy import read_policy
 from config.roles import read_roles
 from domain.policy import Policy
@@ -35,6 +36,8 @@ OPERATOR_KEY = b"o" * 32
 # As strong as a test needs it; the parameters stand in every hash.
 CHEAP = PasswordCost(iterations=1, lanes=1, memory_kib=64)
 ROLES = RoleBook.model_validate(read_roles())
+# A test asks more often in a second than people do in a minute.
+PLENTY = {"unauthenticated": 100_000}
 _numbers = count(1)
 
 
@@ -160,6 +163,7 @@ async def open_ops_stage(
             processes=processes,  # type: ignore[arg-type]
             passwords=Passwords(CHEAP),
             second_factors=SecondFactors(OPERATOR_KEY),
+            rate_limits=RateLimits(Policy.model_validate(read_policy()).rate_limits.model_copy(update=PLENTY)),
             temporal_namespace="liushui",
             ready={},
             rules=SessionRules(),
