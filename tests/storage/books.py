@@ -13,11 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from config.policy import read_policy
+from domain.decisions import DecisionRules
 from domain.instructions import AcceptPayment, AcceptRefund, RequestContext
 from domain.limits import LimitSet, windows_to_take
 from runtime.id_source import UlidSource
 from storage.batcher import Batcher
 from storage.database import create_engine
+from storage.decisions import register_decision_rules
 from storage.instructions import Instructions
 from tests.conftest import Database
 from vault.bank_steps import BankStepVault
@@ -162,6 +165,8 @@ async def _register(books: Books) -> None:
         " VALUES (:u, :m, 'agreement', '1.0', :h, 'app', :at)",
         u=books.user_id, m=books.merchant_id, h="a" * 64, at=NOW,
     )  # fmt: skip
+    async with books.owner.begin() as connection:
+        await register_decision_rules(connection, DecisionRules.model_validate(read_policy()["decisions"]))
     await books.vault.ensure_user_key(books.user_id)
     sealed = await books.vault.seal(
         books.user_id,

@@ -9,12 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from config.policy import read_policy
 from config.roles import read_roles
-from domain.decisions import AnswerDecision, DecisionRules, RequestDecision
+from domain.decisions import AnswerDecision, RequestDecision
 from domain.roles import RoleBook
 from runtime.id_source import UlidSource
-from storage.decisions import Decisions, register_decision_rules
+from storage.decisions import Decisions
 from storage.operators import register_roles
 from tests.conftest import Database
 from tests.storage.books import NOW
@@ -80,11 +79,10 @@ class Deciders:
 
 
 async def open_deciders(database: Database) -> Deciders:
-    """The rules as the institution has them, and two people with every role that decides."""
+    """Roles as the institution has them, and two people with every one that decides."""
     deciders = Deciders(database.owner_engine, Decisions(database.ops_engine))
     async with database.owner_engine.begin() as connection:
         await register_roles(connection, RoleBook.model_validate(read_roles()))
-        await register_decision_rules(connection, DecisionRules.model_validate(read_policy()["decisions"]))
     for login in ("anna", "ben"):
         await deciders.enrol(login, *ALL_ROLES)
     return deciders
