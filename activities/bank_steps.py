@@ -143,7 +143,7 @@ class BankSteps:
                 type=ErrorCode.BANK_NO_ANSWER.value,
                 category=ApplicationErrorCategory.BENIGN,
             )
-        return _result(answer, bank)
+        return _about(query.request_number, _result(answer, bank))
 
     @activity.defn(name=names.ASK_ABOUT_CODE)
     async def ask_about_code(self, question: AttemptQuestion) -> AttemptVerdicts:
@@ -156,6 +156,9 @@ class BankSteps:
         return AttemptVerdicts(state=state, open_attempts=len(left), declined=declined)
 
     async def _perform(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
+        return _about(request.request_number, await self._claim_and_send(request, step, send))
+
+    async def _claim_and_send(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
         bank = self._banks.connector_for_sent(request.bank_code)
         request = request.model_copy(update={"now": request.now + _waited_for_a_worker()})
         began = time.monotonic()
@@ -240,6 +243,10 @@ def _surely_remembered(bank: BankConnector) -> timedelta:
     """How long after its claim a number is safely inside the bank's memory."""
     memory = timedelta(seconds=bank.capabilities.remembers_request_numbers_seconds)
     return max(memory - RESEND_MARGIN, memory / 2)
+
+
+def _about(request_number: str, result: EffectResult) -> EffectResult:
+    return result.model_copy(update={"request_number": request_number})
 
 
 def _unsent(claimed: ClaimedEffect) -> EffectResult:

@@ -37,9 +37,13 @@ class EffectRequest(Message):
 
 
 class EffectResult(Message):
-    """What is known of a step at a bank. `blocked`: the send claim was refused and nothing was sent."""
+    """What is known of a step at a bank. `blocked`: the send claim was refused and nothing was sent.
+
+    `request_number`: what it is about; a result that was kept and brought again for another step is no answer.
+    """
 
     outcome: BankOutcome
+    request_number: str | None = None
     reason: str | None = None
     raw_code: str | None = None
     bank_reference: str | None = None

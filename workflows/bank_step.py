@@ -80,6 +80,7 @@ class BankStep:
             if is_cancelled_exception(error):
                 raise
             result = UNANSWERED
+        result = self._about_this(result)
         self._sent_at = workflow.now()
         self._remember(result)
         # The bank knows this number with other content: what became of that one is the answer.
@@ -151,13 +152,17 @@ class BankStep:
                 # A bank that is silent for days must not keep people from ending the wait.
                 asking.cancel()
                 return None
-            result: EffectResult = await asking
+            result = self._about_this(await asking)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             return None
         self._remember(result)
         return result
+
+    def _about_this(self, result: EffectResult) -> EffectResult:
+        """What another step of this process was answered tells nothing here, whoever brings it."""
+        return result if result.request_number in (None, self._request.request_number) else UNANSWERED
 
     async def _wait(self, until: datetime | None) -> None:
         pause = self._pause if until is None else min(self._pause, max(until - workflow.now(), timedelta(0)))

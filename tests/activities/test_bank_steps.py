@@ -149,7 +149,10 @@ async def test_what_stands_in_the_way_keeps_the_step_here(steps: BankSteps, book
     name, step, _ = sending
     book.refusal = EffectRefusedError("user_not_active", "ready")
     assert await run(steps, name, request(step)) == EffectResult(
-        outcome=BankOutcome.DECLINED, blocked="user_not_active", blocked_state="ready"
+        outcome=BankOutcome.DECLINED,
+        request_number=request_number(step, PAYMENT),
+        blocked="user_not_active",
+        blocked_state="ready",
     )
     assert book.journal == ["claim"]
 

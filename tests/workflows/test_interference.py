@@ -283,6 +283,37 @@ async def test_a_debit_that_an_outsider_reports_as_done_is_asked_about_at_the_ba
     assert await house.books.balance(f"reserve:{BANK}:CNY") == 20_000
 
 
+async def test_what_the_bank_said_of_one_step_does_not_count_for_another(
+    house: House, outsider: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, answers = asyncio.Event(), asyncio.Event()
+
+    async def query(number: str) -> BankAnswer:
+        if number.startswith("DB"):
+            reached.set()
+            await answers.wait()
+        return SUCCEEDED.model_copy(update={"code_expires_at": await house.now() + timedelta(minutes=5)})
+
+    house.bank.script("send_payment_code", UNKNOWN)
+    house.bank.script("debit", UNKNOWN)
+    monkeypatch.setattr(house.bank, "query", query)
+    payment = await awaiting_code(house)
+    history = await house.handle(Process.COLLECT_PAYMENT, payment["id"]).fetch_history()
+    told = [e for e in history.events if e.HasField("activity_task_completed_event_attributes")][-1]
+    about_the_code = told.activity_task_completed_event_attributes.result.payloads[0]
+    await confirm(house, payment)
+    await reached.wait()
+    handle = theirs(outsider, payment)
+    [asking] = (await handle.describe()).raw_description.pending_activities
+    activity = outsider.get_async_activity_handle(workflow_id=handle.id, run_id=None, activity_id=asking.activity_id)
+    reached.clear()
+    await activity.complete(RawValue(about_the_code))
+    await reached.wait()
+    assert (await house.payment(payment["id"]))["state"] == "sending"
+    answers.set()
+    assert (await house.end_of(Process.COLLECT_PAYMENT, payment["id"])).state == "succeeded"
+
+
 async def test_a_debit_that_an_outsider_reports_as_failed_is_unknown_and_asked_about(
     house: House, outsider: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
