@@ -7,12 +7,13 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ class Page:
         for word in words:
             self.wait(f"document.body && document.body.innerText.includes({json.dumps(word)})", within_seconds)
 
+    def wait_for_text_in_a_frame(self, word: str, within_seconds: float = 20) -> None:
+        """The UI shows what a process says of itself in frames of their own."""
+        deadline = time.monotonic() + within_seconds
+        while time.monotonic() < deadline:
+            snapshot = self.call("DOMSnapshot.captureSnapshot", computedStyles=[])
+            if any(word in text for text in snapshot["strings"]):
+                return
+            time.sleep(0.1)
+        raise PageError(f"not within {within_seconds:g} s in any frame: {word}")
+
     def click(self, script: str) -> None:
         """Clicks on the element of an expression, as a mouse does."""
         self.wait(f"!!({script})")
@@ -103,16 +114,14 @@ class Page:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         self.call("Input.insertText", text=text)
 
-    def cookies(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("Network.getAllCookies")["cookies"]
+    def cookies_of(self, address: str) -> list[dict[str, Any]]:
+        """What the browser would send to an address."""
+        found: list[dict[str, Any]] = self.call("Network.getCookies", urls=[address])["cookies"]
         return found
 
-    def picture(self, file: Path, *, height: int | None = None) -> None:
-        """A PNG of what is to be seen, or of the page's upper part."""
-        area = {"x": 0, "y": 0, "width": self.evaluate("innerWidth"), "height": height, "scale": 1}
-        clip = {"clip": area} if height else {}
-        data = self.call("Page.captureScreenshot", format="png", **clip)["data"]
-        file.write_bytes(base64.b64decode(data))
+    def picture(self, file: Path) -> None:
+        """A PNG of what is to be seen."""
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
 class Browser:
@@ -148,7 +157,9 @@ class Browser:
         return Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
 
     def close(self) -> None:
-        self.call("Browser.close")
+        """Tells it to end, if it listens."""
+        with suppress(OSError, AssertionError):
+            self.call("Browser.close")
         self._to.close()
         self._from.close()
 
@@ -173,10 +184,11 @@ def chromium() -> Iterator[Browser]:
     browser = Browser(ours_out, ours_in)
     try:
         yield browser
-        browser.close()
-        process.wait(20)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, 9)
+        browser.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         shutil.rmtree(profile, ignore_errors=True)
