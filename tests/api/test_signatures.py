@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from http_message_signatures import HTTPMessageSigner, InvalidSignature, MappingKeyResolver, algorithms
 
-from api.signatures import ALGORITHMS, OneKey, Signatures, Verifier
+from api.signatures import ALGORITHMS, OneKey, Signatures, Verifier, base_of, verify
 from client.signing import SigningKey
 from domain.errors import NotFoundError, ValidationRefusedError
 from domain.signing import SigningAlgorithm
@@ -607,3 +608,28 @@ async def test_the_institution_ends_also_the_last_key_and_unsigned_instructions_
     assert (record["actor"], record["outcome"], record["subject_id"]) == ("operator:test", "done", signing_key.key_id)
     with pytest.raises(NotFoundError, match="MERCHANT_NOT_FOUND"):
         await register(stage.database.owner_engine, act, stage.ids.ulid(), "mch_nobody", PUBLIC_KEY)
+
+
+# The documents for merchants
+
+
+def test_the_example_for_merchants_is_right_byte_for_byte() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "merchants" / "signing.md").read_text(encoding="utf-8")
+    _, message, rest = re.split(r"```http\n|\n```\n", text, maxsplit=2)
+    shown_base = rest.partition("```text\n")[2].partition("\n```")[0]
+    head, _, body = message.partition("\n\n")
+    request_line, *lines = head.splitlines()
+    shown = dict(line.split(": ", 1) for line in lines)
+    method, path, _ = request_line.split(" ")
+    url = f"https://{shown['Host']}{path}"
+    sent = {name: shown[name] for name in ("Content-Type", "Idempotency-Key")}
+    request = httpx.Request(method, url, content=body.encode(), headers=sent)
+    # The private key of RFC 9421, B.1.4.
+    seed = base64.urlsafe_b64decode("n4Ni-HpISpVObnQMW0wOhCKROaIKqKtW_2ZYb2p9KcU=")
+    signing_key = SigningKey.from_raw("sgk_01KB5N3E4H6Q8Z2T7V9W0X1Y2R", seed)
+    signing_key.sign(request, created=datetime.fromtimestamp(1795334400, UTC), nonce="n-01KB5N3E4H6Q8Z2T7V")
+    for name in ("Content-Digest", "Signature-Input", "Signature"):
+        assert request.headers[name] == shown[name]
+    key = load_public_key(read_public_key(PUBLIC_KEY, SigningAlgorithm.ED25519))
+    result = verify(request, key, SigningAlgorithm.ED25519, COVERED)
+    assert base_of(result) == shown_base
