@@ -19,6 +19,7 @@ from .models import Plain
 from .nouns import Async, Carrier, Mode, Sync
 from .payments import Payments
 from .refunds import Refunds
+from .reports import Reports
 from .retries import Retries
 from .signing import SigningKey
 from .signing_keys import SigningKeys
@@ -38,6 +39,7 @@ class _Nouns(Generic[Mode]):
         self.bindings: Bindings[Mode] = Bindings(carrier)
         self.payments: Payments[Mode] = Payments(carrier)
         self.refunds: Refunds[Mode] = Refunds(carrier)
+        self.reports: Reports[Mode] = Reports(carrier)
         self.balances: Balances[Mode] = Balances(carrier)
         self.waiver: Waiver[Mode] = Waiver(carrier)
         self.events: Events[Mode] = Events(carrier)

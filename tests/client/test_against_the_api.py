@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import (
     AsyncLiushui,
@@ -18,10 +20,14 @@ from client import (
     RefusedError,
     RequestInvalidError,
     Retries,
+    SigningKey,
     StillWaitingError,
     is_done_or_needs_code,
 )
+from client.core import World
 from client.states import PaymentState, Verification, WaitReason
+from storage import signing_keys
+from storage.administration import Act
 from tests.api.conftest import ELEMENTS, FakeBank, Merchant, Stage
 
 
@@ -239,3 +245,40 @@ async def test_a_webhook_endpoint_is_added_rotated_tested_and_removed(liushui: A
     assert [found.id async for found in endpoints.list()] == [made.id]
     assert (await endpoints.delete(made.id)).state == "deleted"
     assert [found async for found in endpoints.list()] == []
+
+
+async def test_a_report_stops_the_users_payments(stage: Stage, merchant: Merchant, liushui: AsyncLiushui) -> None:
+    whose = await stage.payer(merchant)
+    payment = await _payment(stage, liushui, whose)
+    report = await liushui.reports.create(whose[0], payment_id=payment.id)
+    assert report.payment_id == payment.id
+    assert payment.report_path == f"/v1/users/{whose[0]}/reports"
+    with pytest.raises(RefusedError, match="FUNCTION_SUSPENDED"):
+        await _payment(stage, liushui, whose, order_number="order-2")
+
+
+async def test_a_merchant_with_a_signing_key_signs_and_replaces_it(stage: Stage, merchant: Merchant) -> None:
+    first, second = (Ed25519PrivateKey.generate() for _ in range(2))
+    ulid, act = stage.ids.ulid(), Act("test", stage.clock.now())
+    key = SigningKey(f"sgk_{ulid}", first)
+    await signing_keys.register(stage.database.owner_engine, act, ulid, merchant.id, key.public_key_pem)
+    unsigned = AsyncLiushui("http://liushui.test", merchant.key, http=stage.http)
+    with pytest.raises(AuthenticationError, match="SIGNATURE_REQUIRED"):
+        await unsigned.users.create("customer-1")
+    signed = _at_the_stages_time(stage, AsyncLiushui("http://liushui.test", merchant.key, key, http=stage.http))
+    user = await signed.users.create("customer-1")
+    public = SigningKey("sgk_new", second).public_key_pem
+    registered = await signed.signing_keys.create(public, label="next")
+    successor = SigningKey(registered.id, second)
+    renewed = _at_the_stages_time(stage, AsyncLiushui("http://liushui.test", merchant.key, successor, http=stage.http))
+    assert (await renewed.signing_keys.revoke(key.key_id)).revoked_at is not None
+    assert (await renewed.users.get(user.id)) == user
+    with pytest.raises(AuthenticationError, match="SIGNING_KEY_UNKNOWN"):
+        await signed.users.create("customer-2")
+    assert [found.id async for found in renewed.signing_keys.list()] == [registered.id, key.key_id]
+
+
+def _at_the_stages_time(stage: Stage, liushui: AsyncLiushui) -> AsyncLiushui:
+    core = liushui.core
+    core.settings = dataclasses.replace(core.settings, world=World(now=stage.clock.now))
+    return liushui

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client import events, models, signing_keys, states, webhook_endpoints
+from client import events, models, reports, signing_keys, states, webhook_endpoints
 from client.models import Payment, Resource
 from domain import states as rules
 from tests.api.conftest import Stage
@@ -32,6 +32,7 @@ _SAME = (
 _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
     "AgreementInForce": models.Agreement,
     "Event": events.Event,
+    "Report": reports.Report,
     "PageOfEvents": events.EventPage,
     "SigningKeyResource": signing_keys.RegisteredKey,
     "WebhookEndpointWithSecret": webhook_endpoints.WebhookEndpoint,
