@@ -24,20 +24,23 @@ from temporalio.client import (
 )
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Replayer
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from domain.banking import BankAnswer, DebitRequest
-from runtime.interceptors import MESSAGE_REFUSED, RequestIds
+from runtime.interceptors import MESSAGE_REFUSED, MessageGuard, RequestIds
 from runtime.logging import current_request_id, request_id
 from runtime.payloads import PAYLOAD_REFUSED
-from runtime.start_guard import START_REFUSED
+from runtime.start_guard import START_REFUSED, GuardedRunner
 from runtime.temporal import data_converter
 from sweeper import UNFINISHED_AFTER, Sweeper
 from tests.conftest import Database
 from tests.storage.books import BANK
 from tests.workflows.conftest import BINDING_LIFE, House, open_house
 from tests.workflows.scripted_bank import PROCESSING, SUCCEEDED, UNKNOWN
-from worker import WORKFLOWS, build_worker
+from worker import PASSED_THROUGH, WORKFLOWS, build_worker
 from workflows import names
+from workflows.messages import CodeVerdictMessage
 from workflows.names import Process
 from workflows.starting import Processes
 
@@ -347,6 +350,40 @@ async def test_a_process_whose_key_is_missing_waits_for_the_key_and_fails_no_pay
     assert (await house.payment(payment["id"]))["state"] == "ready"
     async with build_worker(rotated, house.books.instructions, house.books.bank_vault, house.bank):
         await house.until("SELECT state FROM app.payment", "succeeded")
+
+
+async def test_a_history_is_not_played_again_without_the_messages_that_no_key_opens(house: House) -> None:
+    rotated = await Client.connect(
+        house.env.client.service_client.config.target_host,
+        namespace=NAMESPACE, data_converter=data_converter([NEW, OLD], NAMESPACE),
+    )  # fmt: skip
+    async with build_worker(
+        rotated, house.books.instructions, house.books.bank_vault, house.bank, task_queue="rotated"
+    ):
+        payment = await house.accept()
+        workflow_id = names.workflow_id(Process.COLLECT_PAYMENT, payment["id"])
+        await rotated.start_workflow("collect-payment", house.order(payment), id=workflow_id, task_queue="rotated")
+        await house.until("SELECT wait_reason FROM app.payment", "payer_code")
+        attempt = await house.type_code("payment", payment["id"], "confirmed", authorisation="AUTH-1")
+        # The answer is under the new key, which this client does not have.
+        told = CodeVerdictMessage(attempt_id=attempt, verdict="confirmed")
+        assert not await house.processes.tell_verdict("payment", payment["id"], told)
+        await house.until("SELECT state FROM app.payment", "succeeded")
+        history = await house.handle(Process.COLLECT_PAYMENT, payment["id"]).fetch_history()
+
+    async def replay(*keys: tuple[str, SecretBytes]) -> Exception | None:
+        replayer = Replayer(
+            workflows=WORKFLOWS,
+            data_converter=data_converter(keys, NAMESPACE),
+            interceptors=[RequestIds(), MessageGuard()],
+            workflow_runner=GuardedRunner(
+                restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+            ),
+        )
+        return (await replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
+
+    assert await replay(NEW, OLD) is None
+    assert await replay(NEW) is not None
 
 
 async def test_a_message_whose_key_is_missing_is_left_to_be_told_again_and_stops_nothing(house: House) -> None:

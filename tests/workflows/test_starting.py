@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from runtime.codec import PayloadRefusedError, Refusal
 from workflows.messages import CodeVerdictMessage
 from workflows.starting import Processes
 
@@ -31,6 +33,8 @@ class ClientWithoutServer:
         RPCError("gone", RPCStatusCode.UNAVAILABLE, b""),
         WorkflowUpdateRPCTimeoutOrCancelledError(),
         TimeoutError(),
+        WorkflowUpdateFailedError(ApplicationError("refused")),
+        PayloadRefusedError(Refusal.UNKNOWN_KEY),
     ],
     ids=lambda error: type(error).__name__,
 )
