@@ -17,6 +17,7 @@ from api.documentation import documented, query_parameter
 from api.schemas import read_as
 from api.webhook_schemas import (
     NewWebhookEndpoint,
+    NoFields,
     PageOfWebhookDeliveries,
     Replay,
     SecretRotation,
@@ -104,7 +105,7 @@ async def read_endpoint(request: Request, endpoint_id: str) -> Response:
     ),
 )
 async def delete_endpoint(request: Request, endpoint_id: str) -> Response:
-    return await run_command(request, DELETE, lambda call, _: _switch(call, endpoint_id, "deleted"))
+    return await run_command(request, DELETE, lambda call, body: _switch(call, endpoint_id, body, "deleted"))
 
 
 @router.post(
@@ -118,7 +119,7 @@ async def delete_endpoint(request: Request, endpoint_id: str) -> Response:
     ),
 )
 async def enable_endpoint(request: Request, endpoint_id: str) -> Response:
-    return await run_command(request, ENABLE, lambda call, _: _switch(call, endpoint_id, "enabled"))
+    return await run_command(request, ENABLE, lambda call, body: _switch(call, endpoint_id, body, "enabled"))
 
 
 @router.post(
@@ -132,10 +133,13 @@ async def enable_endpoint(request: Request, endpoint_id: str) -> Response:
     ),
 )
 async def disable_endpoint(request: Request, endpoint_id: str) -> Response:
-    return await run_command(request, DISABLE, lambda call, _: _switch(call, endpoint_id, "disabled"))
+    return await run_command(request, DISABLE, lambda call, body: _switch(call, endpoint_id, body, "disabled"))
 
 
-async def _switch(call: Call, endpoint_id: str, to: Literal["enabled", "disabled", "deleted"]) -> Done:
+async def _switch(
+    call: Call, endpoint_id: str, payload: dict[str, Any], to: Literal["enabled", "disabled", "deleted"]
+) -> Done:
+    read_as(NoFields, payload)
     return Done(await _decided(call, call.services.webhooks.switch(_command(call, _checked(endpoint_id)), to)))
 
 
@@ -172,7 +176,8 @@ async def _rotate(call: Call, endpoint_id: str, payload: dict[str, Any]) -> Done
     ),
 )
 async def send_test(request: Request, endpoint_id: str) -> Response:
-    async def test(call: Call, _: dict[str, Any]) -> Done:
+    async def test(call: Call, payload: dict[str, Any]) -> Done:
+        read_as(NoFields, payload)
         work = call.services.webhooks.send_test(_command(call, _checked(endpoint_id)), call.resource_id)
         return Done(await _decided(call, work))
 

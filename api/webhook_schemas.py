@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from api.schemas import Body, Instant, NoPersonalData, Resource
+from api.resources import Resource
+from api.schemas import Body, Instant, NoPersonalData
 from domain.webhooks import DEFAULT_OVERLAP, MAX_OVERLAP, MAX_URL_LENGTH, is_event_filter
 
 _DESCRIPTION = "Types of events to be sent, `payment.succeeded`, or families of them, `payment.*`; none: all."
@@ -32,6 +33,10 @@ class NewWebhookEndpoint(Body):
     description: Annotated[str, Field(max_length=200), NoPersonalData] = Field(
         default="", description="For yourself; no personal data.", examples=["orders service"]
     )
+
+
+class NoFields(Body):
+    """A command that needs none; what is sent all the same is refused, not ignored."""
 
 
 class SecretRotation(Body):

@@ -53,6 +53,14 @@ async def test_endpoints_are_added_listed_disabled_enabled_and_deleted(stage: St
     ]
 
 
+async def test_a_command_that_takes_no_field_refuses_any(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    made = await new_endpoint(merchant)
+    for command in ("enable", "disable", "test"):
+        answer = await merchant.post(f"{ENDPOINTS}/{made['id']}/{command}", {"from": "now"})
+        assert answer.json()["errors"] == [{"field": "from", "code": "unknown_field"}]
+
+
 async def test_a_deleted_endpoint_makes_room_for_another(stage: Stage) -> None:
     merchant = await stage.merchant()
     made = [await new_endpoint(merchant) for _ in range(10)]

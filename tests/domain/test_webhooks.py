@@ -141,3 +141,24 @@ def test_every_event_that_the_code_writes_can_be_asked_for() -> None:
     written = {name for path in files for name in pattern.findall(path.read_text(encoding="utf-8"))}
     assert len(written) > 15
     assert written - set(rules.EVENT_TYPES) == set()
+
+
+def test_the_merchants_page_says_what_the_rules_say() -> None:
+    page = (PROJECT / "docs" / "merchants" / "webhooks.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| next try after"))
+    shown = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    assert shown == [*dict.fromkeys(_in_words(pause) for pause in rules.RETRY_PAUSES), "given up"]
+    for name in rules.EVENT_TYPES:
+        family, _, word = name.partition(".")
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{family}.*`"))
+        assert f"`{word}`" in line
+    assert f"{rules.KEPT_DELIVERIES.days} days after a delivery ended" in page
+    assert f"{rules.MAX_REPLAYED} at most" in page
+
+
+def _in_words(pause: timedelta) -> str:
+    seconds = pause.total_seconds()
+    for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= length:
+            return f"{seconds / length:g} {unit}"
+    return ""

@@ -367,3 +367,16 @@ async def test_old_deliveries_are_forgotten_and_events_are_not(stand: Stand) -> 
     await stand.settle(sender)
     assert await stand.states(endpoint_id) == {}
     assert await stand.books.value("SELECT count(*) FROM app.event") == 1
+
+
+async def test_a_line_of_the_log_names_event_and_endpoint_and_no_secret(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = await stand.receiver()
+    endpoint_id, event_id = await stand.endpoint(receiver.url), await stand.event()
+    with caplog.at_level("INFO", logger="webhooks"):
+        await stand.settle(stand.sender())
+    [line] = [record.__dict__ for record in caplog.records if record.name == "webhooks.sender"]
+    assert (line["event_id"], line["endpoint_id"], line["status"]) == (event_id, endpoint_id, 204)
+    signature = receiver.arrived[0].headers["webhook-signature"]
+    assert not any(signature in str(value) or receiver.url in str(value) for value in line.values())
