@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from storage.database import create_engine
 from tests.conftest import Database
 from tests.storage.books import Books, open_books
-from tests.storage.deciders import Deciders, open_deciders
+from tests.storage.deciders import Deciders, enrol_deciders
 
 
 @pytest.fixture
@@ -16,5 +17,8 @@ async def books(database: Database) -> AsyncIterator[Books]:
 
 
 @pytest.fixture
-async def deciders(database: Database) -> Deciders:
-    return await open_deciders(database)
+async def deciders(database: Database) -> AsyncIterator[Deciders]:
+    """Over open connections, so that a decision takes no longer than a claim."""
+    ops = create_engine(database.ops_url)
+    yield await enrol_deciders(database, ops)
+    await ops.dispose()

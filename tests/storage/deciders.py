@@ -78,9 +78,9 @@ class Deciders:
         return AnswerDecision(now=now, request_id=f"req_{self.ids.ulid()}", operator_id=self.people[by], id=decision_id)
 
 
-async def open_deciders(database: Database) -> Deciders:
+async def enrol_deciders(database: Database, ops: AsyncEngine) -> Deciders:
     """Roles as the institution has them, and two people with every one that decides."""
-    deciders = Deciders(database.owner_engine, Decisions(database.ops_engine))
+    deciders = Deciders(database.owner_engine, Decisions(ops))
     async with database.owner_engine.begin() as connection:
         await register_roles(connection, RoleBook.model_validate(read_roles()))
     for login in ("anna", "ben"):
