@@ -47,7 +47,6 @@ _SUMMARIES = {
     "rfd": "SELECT app.refund_view(x) AS view, x.merchant_id FROM app.refund x WHERE x.id = :id",
     "bnd": "SELECT app.binding_view(x) AS view, x.merchant_id FROM app.binding x WHERE x.id = :id",
 }
-_NO_SUMMARY = "SELECT NULL AS view, NULL AS merchant_id WHERE :id IS NULL"
 _OF_NUMBER = "SELECT subject_id AS id FROM app.effect WHERE request_number = :number"
 _PARTS = {
     "effects": _EFFECTS,
@@ -129,7 +128,9 @@ class OpsReading:
         found = []
         async with self._engine.connect() as connection:
             for instruction_id in ids:
-                statement = sa.text(_SUMMARIES.get(instruction_id[:3], _NO_SUMMARY)).columns(view=JSONB)
+                if instruction_id[:3] not in _SUMMARIES:
+                    continue
+                statement = sa.text(_SUMMARIES[instruction_id[:3]]).columns(view=JSONB)
                 row = (await connection.execute(statement, {"id": instruction_id})).one_or_none()
                 if row is not None:
                     found.append(row.view | {"merchant_id": row.merchant_id})

@@ -26,11 +26,14 @@ from storage.administration import register_institution
 from storage.database import create_engine
 from storage.operators import ActRecords, Operators
 from storage.ops_reading import OpsReading
-from tests.api.conftest import FakeClock, FakeProcesses
+from tests.api.conftest import FakeClock, FakeProcesses, stage
 from tests.conftest import Database
 from vault.sealing import MasterKeys
 from vault.vault import Vault
 from wiring import read_bank_register
+
+# The merchants' API as a fixture here too, for tests that need both.
+__all__ = ["OpsStage", "Person", "open_ops_stage", "ops", "stage"]
 
 OPERATOR_KEY = b"o" * 32
 # As strong as a test needs it; the parameters stand in every hash.
