@@ -14,10 +14,12 @@ import httpx
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
 from config.policy import read_policy
+from domain.decisions import DecisionKind
 from domain.policy import Policy
 from runtime.id_source import UlidSource
-from storage.administration import SCOPES, Act, create_merchant, decide_waiver, issue_key
+from storage.administration import SCOPES, Act, create_merchant, issue_key
 from storage.database import create_engine
+from storage.decisions import decide_directly
 
 BANK_CODE = "HBRB"
 WAIVED_UP_TO_MINOR = 10_000
@@ -72,7 +74,7 @@ async def open_merchant(owner_url: str, http: httpx.AsyncClient) -> Merchant:
         merchant = Merchant(merchant_id, key, http)
         application = {"limit_minor": WAIVED_UP_TO_MINOR, "currency": "CNY"}
         applied = await merchant.post("/v1/waiver/applications", application)
-        await decide_waiver(engine, Act("operator:approver", datetime.now(UTC)), applied["id"], approved=True)
+        await decide_directly(engine, DecisionKind.WAIVER_APPROVE, applied["id"], datetime.now(UTC))
     finally:
         await engine.dispose()
     return merchant

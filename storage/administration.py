@@ -119,19 +119,6 @@ async def create_merchant(engine: AsyncEngine, act: Act, merchant_id: str, name:
         await _record(connection, act, "create_merchant", merchant_id, merchant_id)
 
 
-async def set_merchant_state(engine: AsyncEngine, act: Act, merchant_id: str, state: str) -> None:
-    """`suspended` refuses new instructions and finishes existing ones; `active` takes them again (A0.3)."""
-    async with engine.begin() as connection:
-        changed = await connection.execute(
-            sa.text("UPDATE app.merchant SET state = :state WHERE id = :id AND state <> :state"),
-            {"id": merchant_id, "state": state},
-        )
-        if not changed.rowcount:
-            raise AdministrationError(f"There is no merchant {merchant_id} that is not {state} already.")
-        action = "suspend_merchant" if state == "suspended" else "resume_merchant"
-        await _record(connection, act, action, merchant_id, merchant_id)
-
-
 async def issue_key(
     engine: AsyncEngine,
     act: Act,
@@ -179,50 +166,6 @@ async def revoke_key(engine: AsyncEngine, act: Act, key_id: str) -> None:
         if merchant is None:
             raise NotFoundError(ErrorCode.KEY_NOT_FOUND)
         await _record(connection, act, "revoke_key", key_id, merchant)
-
-
-async def decide_waiver(engine: AsyncEngine, act: Act, application_id: str, *, approved: bool) -> None:
-    """Approves or rejects a merchant's application; an approved one replaces the waiver in force (A3.11a).
-
-    Users' authorisations name the version they were given for, so each must be given again for the new one.
-    """
-    async with engine.begin() as connection:
-        found = (
-            await connection.execute(
-                sa.text("SELECT merchant_id, state FROM app.waiver_application WHERE id = :id FOR UPDATE"),
-                {"id": application_id},
-            )
-        ).one_or_none()
-        if found is None or found.state != "pending":
-            raise AdministrationError(f"There is no application {application_id} that waits for a decision.")
-        if approved:
-            await connection.execute(
-                sa.text(
-                    "UPDATE app.waiver_application SET state = 'superseded'"
-                    " WHERE merchant_id = :merchant AND state = 'approved'"
-                ),
-                {"merchant": found.merchant_id},
-            )
-        await connection.execute(
-            sa.text(
-                "UPDATE app.waiver_application SET state = :state, decided_at = :now, decided_by = :by WHERE id = :id"
-            ),
-            {"id": application_id, "state": "approved" if approved else "rejected", "now": act.at, "by": act.actor},
-        )
-        action = "approve_waiver" if approved else "reject_waiver"
-        await _record(connection, act, action, application_id, found.merchant_id)
-
-
-async def set_partner_enabled(engine: AsyncEngine, act: Act, code: str, *, enabled: bool) -> None:
-    """Switches new business with a partner on or off; what was sent is finished either way (A0.4)."""
-    async with engine.begin() as connection:
-        changed = await connection.execute(
-            sa.text("UPDATE app.partner SET enabled = :enabled, changed_at = :now WHERE code = :code"),
-            {"code": code, "enabled": enabled, "now": act.at},
-        )
-        if not changed.rowcount:
-            raise AdministrationError(f"There is no partner {code}.")
-        await _record(connection, act, "enable_partner" if enabled else "disable_partner", code)
 
 
 async def list_merchants(engine: AsyncEngine) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from domain.banking import BankAnswer, BankOutcome, DeclineReason
+from domain.decisions import DecisionKind
 from domain.error_codes import ErrorCode
-from storage.administration import Act, decide_waiver
+from storage.decisions import decide_directly
 from tests.api.conftest import Merchant, Stage
 from tests.api.refusals import Ask, change, refused_with
 
@@ -172,8 +173,7 @@ async def enable_waiver(stage: Stage, merchant: Merchant, limit_minor: int = 10_
     answer = await merchant.post("/v1/waiver/applications", {"limit_minor": limit_minor, "currency": "CNY"})
     assert answer.status_code == 201, answer.text
     version: str = answer.json()["id"]
-    act = Act("operator:wang", stage.clock.now())
-    await decide_waiver(stage.database.owner_engine, act, version, approved=True)
+    await decide_directly(stage.database.owner_engine, DecisionKind.WAIVER_APPROVE, version, stage.clock.now())
     return version
 
 

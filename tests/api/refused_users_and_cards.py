@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from domain.decisions import DecisionKind
 from domain.error_codes import ErrorCode
-from storage.administration import Act, revoke_key, set_merchant_state, set_partner_enabled
+from storage.administration import Act, revoke_key
+from storage.decisions import decide_directly
 from tests.api.conftest import ELEMENTS, FakeBank, Merchant, Stage, served
 from tests.api.refusals import Ask, change, refused_with
 
@@ -128,8 +130,7 @@ async def suspended_merchant(stage: Stage) -> Ask:
 
 
 async def suspend(stage: Stage, merchant: Merchant) -> None:
-    act = Act("test", stage.clock.now())
-    await set_merchant_state(stage.database.owner_engine, act, merchant.id, "suspended")
+    await decide_directly(stage.database.owner_engine, DecisionKind.MERCHANT_SUSPEND, merchant.id, stage.clock.now())
 
 
 # Not there
@@ -273,8 +274,7 @@ async def unknown_issuer(stage: Stage) -> Ask:
 async def bank_switched_off(stage: Stage) -> Ask:
     merchant = await stage.merchant()
     user_id = await stage.user(merchant)
-    act = Act("test", stage.clock.now())
-    await set_partner_enabled(stage.database.owner_engine, act, "HBRB", enabled=False)
+    await decide_directly(stage.database.owner_engine, DecisionKind.PARTNER_DISABLE, "HBRB", stage.clock.now())
     return lambda: merchant.post(f"/v1/users/{user_id}/bindings", ELEMENTS)
 
 

@@ -21,11 +21,13 @@ from sqlalchemy.pool import NullPool
 
 from cli.stack import local_stack
 from client import SigningKey
+from domain.decisions import DecisionKind
 from domain.identifiers import IdPrefix, identifier
 from runtime.id_source import UlidSource
 from runtime.stack import LocalStack
 from storage import signing_keys
-from storage.administration import SCOPES, Act, create_merchant, decide_waiver, issue_key, revoke_key
+from storage.administration import SCOPES, Act, create_merchant, issue_key, revoke_key
+from storage.decisions import decide_directly
 from tests.end_to_end.audit import settled_findings
 from tests.end_to_end.play import Merchant
 
@@ -98,7 +100,7 @@ class World:
         application = await merchant.done(
             "POST", "/v1/waiver/applications", {"limit_minor": limit_minor, "currency": "CNY"}
         )
-        await decide_waiver(self.owner, self._act(), application["id"], approved=True)
+        await decide_directly(self.owner, DecisionKind.WAIVER_APPROVE, application["id"], datetime.now(UTC))
         version: str = (await merchant.get("/v1/waiver"))["version"]
         return version
 
