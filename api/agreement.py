@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.calls import Call, Operation, run_read
 from api.documentation import documented
-from api.schemas import AgreementInForce
+from api.resources import AgreementInForce
 
 router = APIRouter(prefix="/v1", tags=["agreement"])
 

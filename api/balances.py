@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.calls import Call, Operation, page_of, run_read
 from api.documentation import documented, query_parameter
-from api.schemas import AccountBalance, Balances, PageOfMovements
+from api.resources import AccountBalance, Balances, PageOfMovements
 from api.users import user_of
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
 from storage.reading import statement_account

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from api.calls import Call, Done, Operation, page_of, run_command, run_read
 from api.codes import CODE_REFUSALS, RESEND_REFUSALS, Judge, confirm_code, resend_code
 from api.documentation import documented
-from api.schemas import ELEMENTS, Binding, Code, NewBinding, PageOfBindings, read_as
+from api.resources import Binding, PageOfBindings
+from api.schemas import ELEMENTS, Code, NewBinding, read_as
 from api.strict_json import field_name
 from api.users import user_of
 from domain.banking import BankAnswer, BankConnector, FourElements, SignConfirmation

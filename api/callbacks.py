@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.documentation import ANYWHERE, documented
 from api.problems import RecordedAs
-from api.schemas import Resource
+from api.resources import Resource
 from api.services import Services, services_of
 from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
 from domain.error_codes import ErrorCode

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from api.problems import MEDIA_TYPE, document, status_of
-from api.schemas import Body, Problem
+from api.resources import Problem
+from api.schemas import Body
 from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 
 C = ErrorCode

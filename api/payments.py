@@ -15,7 +15,8 @@ from api.calls import Call, Done, Operation, page_of, run_command, run_preview, 
 from api.codes import CODE_REFUSALS, RESEND_REFUSALS, Judge, confirm_code, resend_code
 from api.documentation import documented, query_parameter
 from api.limits import limits_of, user_limits
-from api.schemas import Code, NewPayment, OrderToPay, PageOfPayments, Payment, PaymentPreview, read_as
+from api.resources import PageOfPayments, Payment, PaymentPreview
+from api.schemas import Code, NewPayment, OrderToPay, read_as
 from api.users import user_of
 from domain.banking import BankAnswer, BankConnector, PaymentCodeVerification
 from domain.conditions import order_values

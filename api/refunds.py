@@ -12,7 +12,8 @@ from starlette.responses import Response
 from api.calls import Call, Done, Operation, page_of, run_command, run_read
 from api.documentation import documented
 from api.payments import payment_of
-from api.schemas import NewRefund, PageOfRefunds, Refund, read_as
+from api.resources import PageOfRefunds, Refund
+from api.schemas import NewRefund, read_as
 from domain.errors import ErrorCode, NotFoundError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptRefund

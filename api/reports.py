@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from api.calls import Call, Done, Operation, run_command
 from api.documentation import documented
-from api.schemas import NewReport, Report, read_as
+from api.resources import Report
+from api.schemas import NewReport, read_as
 from domain.errors import ErrorCode, NotFoundError, RefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import ReportUser

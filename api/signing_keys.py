@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from api.calls import Call, Done, Operation, run_command, run_read
 from api.documentation import documented
-from api.schemas import ListOfSigningKeys, NewSigningKey, SigningKeyResource, read_as
+from api.resources import ListOfSigningKeys, SigningKeyResource
+from api.schemas import NewSigningKey, read_as
 from domain.errors import ErrorCode, NotFoundError, RefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptSigningKey, EndSigningKey

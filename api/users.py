@@ -13,7 +13,8 @@ from starlette.responses import Response
 from api.calls import Call, Done, Operation, run_command, run_read
 from api.documentation import documented, query_parameter
 from api.limits import user_limits
-from api.schemas import Consent, Limits, NewConsent, NewUser, User, read_as
+from api.resources import Consent, Limits, User
+from api.schemas import NewConsent, NewUser, read_as
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptUser, RecordConsent

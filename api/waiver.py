@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from api.calls import Call, Done, Operation, run_command, run_read
 from api.documentation import documented
-from api.schemas import NewWaiverApplication, Waiver, WaiverApplication, read_as
+from api.resources import Waiver, WaiverApplication
+from api.schemas import NewWaiverApplication, read_as
 from domain.errors import ErrorCode, RefusedError
 from domain.identifiers import IdPrefix
 from domain.instructions import ApplyForWaiver

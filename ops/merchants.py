@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.calls import Done
-from api.schemas import NewSigningKey, SigningKeyResource, read_as
+from api.resources import SigningKeyResource
+from api.schemas import NewSigningKey, read_as
 from domain.errors import ErrorCode, NotFoundError
 from domain.identifiers import IdPrefix
 from ops.calls import Call, Operation, run_command, run_read

@@ -130,7 +130,8 @@ async def test_every_route_with_a_body_shows_an_example_that_is_taken(stage: Sta
         for operation in methods.values()
         if "requestBody" in operation
     }
-    models = {model.__name__: model for model in _below(schemas.Body)}
+    ours = (model for model in _below(schemas.Body) if model.__module__.startswith("api.") and model.model_fields)
+    models = {model.__name__: model for model in ours}
     assert set(bodies) == set(models)
     for title, example in bodies.items():
         assert schemas.read_as(models[title], example)
@@ -141,7 +142,7 @@ def _below(model: type[Any]) -> list[type[Any]]:
 
 
 async def test_the_answers_have_the_documented_fields(stage: Stage) -> None:
-    from api import schemas
+    from api import resources
 
     merchant = await stage.merchant()
     user_id, binding_id = await stage.payer(merchant)
@@ -149,21 +150,21 @@ async def test_the_answers_have_the_documented_fields(stage: Stage) -> None:
     body = {"amount_minor": 100, "reason_code": "other"}
     refund = await merchant.post(f"/v1/payments/{payment['id']}/refunds", body)
     order = stage.order(user_id, binding_id)
-    answers: list[tuple[type[schemas.Resource], httpx.Response]] = [
-        (schemas.User, await merchant.get(f"/v1/users/{user_id}")),
-        (schemas.Limits, await merchant.get(f"/v1/users/{user_id}/limits")),
-        (schemas.Consent, await stage.consent(merchant, user_id)),
-        (schemas.Binding, await merchant.get(f"/v1/users/{user_id}/bindings/{binding_id}")),
-        (schemas.PageOfBindings, await merchant.get(f"/v1/users/{user_id}/bindings")),
-        (schemas.Payment, await merchant.get(f"/v1/payments/{payment['id']}")),
-        (schemas.PaymentPreview, await merchant.post("/v1/payments/preview", order, key=None)),
-        (schemas.Refund, refund),
-        (schemas.PageOfRefunds, await merchant.get(f"/v1/payments/{payment['id']}/refunds")),
-        (schemas.Balances, await merchant.get("/v1/balances")),
-        (schemas.AccountBalance, await merchant.get(f"/v1/users/{user_id}/balance")),
-        (schemas.PageOfMovements, await merchant.get("/v1/statement", account="pending")),
-        (schemas.AgreementInForce, await merchant.get("/v1/agreement")),
-        (schemas.Waiver, await merchant.get("/v1/waiver")),
+    answers: list[tuple[type[resources.Resource], httpx.Response]] = [
+        (resources.User, await merchant.get(f"/v1/users/{user_id}")),
+        (resources.Limits, await merchant.get(f"/v1/users/{user_id}/limits")),
+        (resources.Consent, await stage.consent(merchant, user_id)),
+        (resources.Binding, await merchant.get(f"/v1/users/{user_id}/bindings/{binding_id}")),
+        (resources.PageOfBindings, await merchant.get(f"/v1/users/{user_id}/bindings")),
+        (resources.Payment, await merchant.get(f"/v1/payments/{payment['id']}")),
+        (resources.PaymentPreview, await merchant.post("/v1/payments/preview", order, key=None)),
+        (resources.Refund, refund),
+        (resources.PageOfRefunds, await merchant.get(f"/v1/payments/{payment['id']}/refunds")),
+        (resources.Balances, await merchant.get("/v1/balances")),
+        (resources.AccountBalance, await merchant.get(f"/v1/users/{user_id}/balance")),
+        (resources.PageOfMovements, await merchant.get("/v1/statement", account="pending")),
+        (resources.AgreementInForce, await merchant.get("/v1/agreement")),
+        (resources.Waiver, await merchant.get("/v1/waiver")),
     ]
     for model, answer in answers:
         assert model.model_validate(answer.json(), strict=True)
