@@ -80,19 +80,20 @@ def owner_engine(folder: Path) -> AsyncEngine:
     return create_engine(url, pool_size=1, application_name="liushui-demo")
 
 
-def keep_one(folder: Path) -> DemoMerchant:
-    """The folder's merchants; on the first call they are registered and written to `demo_merchant.json`, mode 0600."""
-    return asyncio.run(_keep_one(folder))
+def keep_one(folder: Path, addresses: Mapping[str, str]) -> DemoMerchant:
+    """The folder's merchants, registered on the first call. With the addresses in `demo_merchant.json`, mode 0600."""
+    return asyncio.run(_keep_one(folder, addresses))
 
 
-async def _keep_one(folder: Path) -> DemoMerchant:
+async def _keep_one(folder: Path, addresses: Mapping[str, str]) -> DemoMerchant:
     engine = owner_engine(folder)
     try:
         kept = _read(folder / "demo_merchant.json")
         if kept is None or not await list_keys(engine, kept.merchant_id):
             unsigned = await _register(engine, UNSIGNED_NAME)
             kept = (await register(engine)).model_copy(update={"unsigned": unsigned})
-            write_private(folder / "demo_merchant.json", json.dumps(kept.model_dump(), indent=2) + "\n")
+        where = {name: addresses[name] for name in ("api", "simulator")}
+        write_private(folder / "demo_merchant.json", json.dumps(where | kept.model_dump(), indent=2) + "\n")
         # A header file for curl, so that the key shows neither on the screen nor in a list of processes.
         write_private(folder / "demo_merchant.header", f"Authorization: Bearer {(kept.unsigned or kept).key}\n")
         return kept
@@ -102,8 +103,9 @@ async def _keep_one(folder: Path) -> DemoMerchant:
 
 def _read(path: Path) -> DemoMerchant | None:
     try:
-        return DemoMerchant.model_validate_json(path.read_text())
-    except (OSError, ValidationError):
+        kept = json.loads(path.read_text())
+        return DemoMerchant(**{name: kept.get(name) for name in DemoMerchant.model_fields})
+    except (OSError, ValueError, AttributeError, ValidationError):
         return None
 
 

@@ -52,7 +52,7 @@ def local_stack(folder: Path = DEFAULT_FOLDER, **options: Any) -> LocalStack:
 
 def ready_line(stack: LocalStack) -> str:
     """One line that can be pasted into a terminal and does something: it registers a user, each time a new one."""
-    demo_merchant.keep_one(stack.folder)
+    demo_merchant.keep_one(stack.folder, stack.addresses)
     return demo_merchant.curl_line(stack.folder, stack.addresses)
 
 
@@ -105,7 +105,7 @@ def _show(screen: Console, stack: LocalStack) -> None:
     screen.print("\nPaste this into another terminal; it registers a user of a merchant made for trying:\n")
     screen.print(ready_line(stack), soft_wrap=True, markup=False)
     screen.print(
-        f"\nThe merchant's id and key are in {stack.folder / 'demo_merchant.json'}.", soft_wrap=True, markup=False
+        f"\nThe merchants' ids and keys are in {stack.folder / 'demo_merchant.json'}.", soft_wrap=True, markup=False
     )
     people = local_operators.keep_some(stack.folder)
     screen.print(f"The operators' credentials are in {people}; for example:", soft_wrap=True, markup=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from contextlib import nullcontext
 
 import pytest
 
@@ -10,8 +12,11 @@ from api import error_table, state_tables
 from api.problems import status_of
 from banks.simulator import card_table
 from banks.simulator.cards import FAULT_CARDS
+from client import Liushui
+from client.nouns import Noun
 from domain.error_codes import OPERATOR_CODES, ErrorCode
 from domain.states import BindingState, PaymentState, RefundState, WaitReason
+from domain.webhooks import EVENT_TYPES
 from tests.architecture.project import PROJECT
 
 DOCUMENTS = PROJECT / "docs" / "merchants"
@@ -54,3 +59,36 @@ def test_every_code_in_the_documents_exists() -> None:
     for path in DOCUMENTS.glob("*.md"):
         named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", path.read_text(encoding="utf-8")))
         assert named - known - {"NO_ANSWER", "WEBHOOK_SECRET", "UNEXPECTED_ANSWER"} == set(), path.name
+
+
+def test_every_event_and_address_in_the_pictures_exists() -> None:
+    text = (DOCUMENTS / "flows.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b((?:payment|refund|binding)\.[a-z_]+)\b", text))
+    assert named - set(EVENT_TYPES) == set()
+    paths = {re.sub(r"\{\w+\}", "{id}", path) for path in _addresses()}
+    shown = set(re.findall(r"(?:GET|POST|DELETE) (/v1/[a-z_/{}]*[a-z}])", text))
+    assert len(shown) > 8
+    assert shown - paths == set()
+
+
+def _addresses() -> set[str]:
+    from api.application import build
+
+    app = build(nullcontext, needs_tls=False)  # type: ignore[arg-type, return-value]
+    return set(app.openapi()["paths"])
+
+
+def test_every_method_of_the_client_is_in_its_document() -> None:
+    text = (DOCUMENTS / "client.md").read_text(encoding="utf-8")
+    client = Liushui("https://api.example", "lsk_x")
+    for name, noun in vars(client).items():
+        if isinstance(noun, Noun):
+            row = re.search(rf"^\| `{name}` \| `([a-z_ ]+)` \|$", text, re.MULTILINE)
+            assert row is not None, name
+            assert set(row[1].split()) == {found for found in vars(type(noun)) if not found.startswith("_")}, name
+
+
+def test_the_python_in_the_documents_is_python() -> None:
+    for path in DOCUMENTS.glob("*.md"):
+        for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            compile(block, path.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
