@@ -76,6 +76,11 @@ class OpsRefusedError(Exception):
         self.problem = problem
 
 
+def connect(address: str) -> httpx.Client:
+    """Redirects are not followed: a token goes to this address only."""
+    return httpx.Client(base_url=address, timeout=_SECONDS, trust_env=False)
+
+
 class OpsClient:
     """One address of the operators' API, and the sessions here."""
 
@@ -83,7 +88,7 @@ class OpsClient:
         self, address: str, sessions: Sessions, local: Mapping[str, LocalOperator], login: str | None = None
     ) -> None:
         self._login = login
-        self._http = httpx.Client(base_url=address, timeout=_SECONDS, trust_env=False)
+        self._http = connect(address)
         self._sessions = sessions
         self._local = local
 
