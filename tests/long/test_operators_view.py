@@ -246,7 +246,8 @@ async def asks_the_bank_again(view: View) -> None:
         found: dict[str, Any] = (await view.world.http.get(path, headers=headers)).json()
         return found
 
-    ended = await until(read, ("succeeded",), 30)
+    # A question that is under way is asked again after a minute at most.
+    ended = await until(read, ("succeeded",), 90)
     assert ended["bank_reference"]
 
 
