@@ -168,47 +168,12 @@ async def revoke_key(engine: AsyncEngine, act: Act, key_id: str) -> None:
         await _record(connection, act, "revoke_key", key_id, merchant)
 
 
-async def list_merchants(engine: AsyncEngine) -> list[dict[str, Any]]:
-    return await _rows(engine, "SELECT id, name, state, contract_until, created_at FROM app.merchant ORDER BY id")
-
-
 async def list_keys(engine: AsyncEngine, merchant_id: str) -> list[dict[str, Any]]:
     return await _rows(
         engine,
         "SELECT id, label, scopes, created_at, expires_at, revoked_at FROM app.api_key"
         " WHERE merchant_id = :merchant ORDER BY id",
         merchant=merchant_id,
-    )
-
-
-async def list_waiver_applications(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """Those that wait for a decision."""
-    return await _rows(
-        engine,
-        "SELECT w.id, w.merchant_id, m.name AS merchant, w.limit_minor, w.currency, w.applied_at, w.applied_by"
-        " FROM app.waiver_application w JOIN app.merchant m ON m.id = w.merchant_id"
-        " WHERE w.state = 'pending' ORDER BY w.applied_at",
-    )
-
-
-async def list_matters(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """What only a person can bring on: open cases, and instructions that wait for an operator; oldest first."""
-    return await _rows(
-        engine,
-        "SELECT c.id AS matter, c.kind AS why, c.subject_id AS subject, c.merchant_id, c.opened_at AS since"
-        " FROM app.case_record c WHERE c.state = 'open'"
-        " UNION ALL SELECT p.id, coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
-        " FROM app.payment p WHERE p.wait_reason = 'operator'"
-        " UNION ALL SELECT r.id, coalesce(r.reason, r.state), r.id, r.merchant_id, r.state_since"
-        " FROM app.refund r WHERE r.wait_reason = 'operator'"
-        " UNION ALL SELECT b.id, coalesce(b.reason, b.state), b.id, b.merchant_id, b.state_since"
-        " FROM app.binding b WHERE b.wait_reason = 'operator' ORDER BY since",
-    )
-
-
-async def list_partners(engine: AsyncEngine) -> list[dict[str, Any]]:
-    return await _rows(
-        engine, "SELECT code, role, name_en, name_zh, enabled, changed_at FROM app.partner ORDER BY code"
     )
 
 
