@@ -25,6 +25,7 @@ from cli import (
 )
 from cli.demo import demo
 from cli.institution import register_again
+from cli.local_credentials import credentials
 from cli.queries import queries
 from cli.records import records
 from cli.stack import up, use_local_stack
@@ -85,6 +86,7 @@ app.add_typer(signing_keys.app, name="signing-keys")
 app.add_typer(operators.app, name="operators")
 app.add_typer(ledger.app, name="ledger")
 app.command(name="queries")(queries)
+app.command(name="credentials")(credentials)
 
 
 @app.command()

@@ -110,6 +110,12 @@ def _show(screen: Console, stack: LocalStack) -> None:
     people = local_operators.keep_some(stack.folder)
     screen.print(f"The operators' credentials are in {people}; for example:", soft_wrap=True, markup=False)
     screen.print("bin/liushui --as su matters list", soft_wrap=True, markup=False)
+    codec = stack.addresses["codec"]
+    screen.print(
+        f"To read payloads in Temporal's UI, log in at {codec} with what this shows (docs/operators.md):",
+        soft_wrap=True,
+    )
+    screen.print("bin/liushui credentials su", soft_wrap=True, markup=False)
     screen.print("From here to a first payment and its webhooks: docs/merchants/first_payment.md", soft_wrap=True)
     screen.print(f"Logs are in {stack.folder / 'log'}. Ctrl-C stops everything.", soft_wrap=True, markup=False)
 

@@ -180,8 +180,11 @@ class CodecServerSettings(ProcessSettings):
 
     @model_validator(mode="after")
     def _cookie_reaches_it(self) -> CodecServerSettings:
-        """Browsers send a SameSite cookie from the UI's page only if both are of one site."""
-        if _site(self.codec_origin) != _site(self.ui_origin):
+        """Browsers send a SameSite cookie from the UI's page only if both are of one site.
+
+        On a developer's machine the UI may be a cluster's far away; command lines can use the server all the same.
+        """
+        if self.environment == "production" and _site(self.codec_origin) != _site(self.ui_origin):
             raise _wrong(
                 f"{PREFIX}CODEC_ORIGIN and {PREFIX}UI_ORIGIN must be of one site, as in https://codec.ops.example and "
                 "https://temporal.ops.example, or browsers will not send the operator's session"
