@@ -28,5 +28,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for file, names in _REPLACED.items():
-        restore_functions(_SQL / file, names)
+        restore_functions(_SQL.joinpath(file), names)
     execute_sql_file(_SQL / "0007_down.sql")
