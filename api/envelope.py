@@ -83,16 +83,16 @@ async def refuse(request: Request, error: Exception) -> Response:
 async def _refuse_stranger(request: Request, found: DomainError, action: str) -> DomainError:
     """Records a refusal, or says that this address was refused often enough: a flood leaves one record a window."""
     standing = await services_of(request).rate_limits.take(Quota.UNAUTHENTICATED, address_of(request))
+    recorded: RecordedAs = getattr(found, "recorded_as", None) or RecordedAs(action, found.code.value.lower())
     if not standing.is_within:
-        found = RateLimitedError(standing)
+        found, recorded = RateLimitedError(standing), recorded._replace(reason=ErrorCode.RATE_LIMITED.value.lower())
     if standing.is_within or standing.is_first_refusal:
-        await _record_refusal(request, found, action)
+        await _record_refusal(request, found, recorded)
     return found
 
 
-async def _record_refusal(request: Request, error: DomainError, action: str) -> None:
+async def _record_refusal(request: Request, error: DomainError, recorded: RecordedAs) -> None:
     services = services_of(request)
-    recorded: RecordedAs = getattr(error, "recorded_as", None) or RecordedAs(action, error.code.value.lower())
     try:
         await services.requests.record_operation(
             services.clock.now(),
