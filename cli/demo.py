@@ -34,8 +34,8 @@ from runtime.secrets import LocalSecretsError
 from runtime.stack import AlreadyRunningError, LocalStack, application_environment
 from runtime.temporal import DEFAULT_NAMESPACE
 
-# Of the people of a local stack, the one who decides applications.
-APPROVER = "rui"
+# Of the people of a local stack: the one who decides, and the one who asks where it takes two.
+APPROVER, ASKING = "rui", "ren"
 _PLAIN_WIDTH = 120
 _HTTP_SECONDS = 30.0
 
@@ -143,6 +143,12 @@ async def _perform(running: Running, screen: Console) -> Report:
         await asyncio.to_thread(_approve, running, application_id)
         tell("institution", f"{APPROVER}, who may, logs in and approves {application_id}")
 
+    async def withdraw(payment_id: str) -> None:
+        await asyncio.to_thread(_withdraw, running, payment_id)
+        tell(
+            "institution", f"{ASKING} asks to withdraw {payment_id}, and {APPROVER} approves it: two people, never one"
+        )
+
     try:
         async with AsyncExitStack() as closing:
             api = await closing.enter_async_context(_client(running.addresses["api"]))
@@ -159,6 +165,7 @@ async def _perform(running: Running, screen: Console) -> Report:
                 banks=Banks(simulator),
                 simulator_url=running.addresses["simulator"],
                 approve=approve,
+                withdraw=withdraw,
                 tell=tell,
                 number=randbelow(NUMBERS - len(SCENARIOS)),
                 closing=closing,
@@ -176,11 +183,24 @@ async def _perform(running: Running, screen: Console) -> Report:
 
 def _approve(running: Running, application_id: str) -> None:
     """As a person of the institution, over the operators' API."""
+    decision = {"kind": "waiver.approve", "subject_id": application_id, "ground": "application_reviewed"}
+    with _operator(running, APPROVER) as ops:
+        ops.post("/decisions", decision | {"reason": "The application was examined", "detail": {}})
+
+
+def _withdraw(running: Running, payment_id: str) -> None:
+    """One asks, another approves."""
+    decision = {"kind": "instruction.withdraw", "subject_id": payment_id, "ground": "suspected_fraud"}
+    with _operator(running, ASKING) as ops:
+        asked = ops.post("/decisions", decision | {"reason": "The order looks made up", "detail": {}})
+    with _operator(running, APPROVER) as ops:
+        ops.post(f"/decisions/{asked['id']}/approve")
+
+
+def _operator(running: Running, login: str) -> OpsClient:
     address = running.addresses["ops"]
     sessions = Sessions.read(running.folder / "session.json", address)
-    decision = {"kind": "waiver.approve", "subject_id": application_id, "ground": "application_reviewed"}
-    with OpsClient(address, sessions, local_operators.read_operators(running.folder), APPROVER) as ops:
-        ops.post("/decisions", decision | {"reason": "The application was examined", "detail": {}})
+    return OpsClient(address, sessions, local_operators.read_operators(running.folder), login)
 
 
 def _client(address: str) -> httpx.AsyncClient:

@@ -172,6 +172,25 @@ async def meddled_with(stage: Stage) -> None:
     stage.row("A signed refund that is sent again by somebody else", expected, got, payment)
 
 
+async def withdrawn_by_two(stage: Stage) -> None:
+    payer, binding = await stage.payer_with_card("何平", "WLWB")
+    payment = await payer.instruct(await payer.confirm(binding, 7_700))
+    await payer.wait_for_code(payment)
+    await stage.withdraw(payment.id)
+    got = await _debited(stage, await payer.final(payment))
+    stage.row("Two people of the institution withdraw a payment", "closed (withdrawn), never debited", got, payment)
+
+
+async def not_me(stage: Stage) -> None:
+    payer, binding = await stage.payer_with_card("林晓")
+    payment = await payer.pay(binding, 1_500)
+    stage.tell("林晓", "reports that the payment was not hers (非本人操作)")
+    report = await stage.merchant.reports.create(payer.user_id, "not_me", payment_id=payment.id)
+    got = f"a case for {len(report.parties)} parties, then {await _refusal(payer.pay(binding, 1_500))}"
+    expected = "a case for 3 parties, then refused: FUNCTION_SUSPENDED"
+    stage.row("A payer says that it was not her", expected, got, payment)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     pay_with_a_code,
     wrong_elements,
@@ -186,6 +205,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     refunds,
     top_up_own_balance,
     meddled_with,
+    withdrawn_by_two,
+    not_me,
 )
 _EXPECTED_TROUBLE = (LiushuiError, StillWaitingError, NoMessageError, httpx.HTTPError, KeyError, ValueError)
 

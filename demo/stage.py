@@ -35,9 +35,9 @@ class Row:
 class Stage:
     """The merchant, the banks, the institution's decision, and who tells the audience.
 
-    `approve` has another person of the institution approve an application. `number` is that of this scenario's payer
-    and of the payer's card, in no other scenario and hardly ever in another run. `line` is what lies between merchant
-    and API, for who would meddle with it; `receiver` is where the merchant is told of events.
+    `approve` has a person of the institution approve an application; `withdraw` has two withdraw a payment. `number` is
+    that of this scenario's payer and of the payer's card, in no other scenario and hardly ever in another run. `line`
+    is what lies between merchant and API, for who would meddle with it; `receiver` is where the merchant is told.
     """
 
     merchant: AsyncLiushui
@@ -46,6 +46,7 @@ class Stage:
     banks: Banks
     simulator_url: str
     approve: Callable[[str], Awaitable[None]]
+    withdraw: Callable[[str], Awaitable[None]]
     tell: Callable[[str, str], None]
     number: int
     closing: AsyncExitStack
