@@ -120,7 +120,8 @@ def documented(
     if scope:
         extra |= {"security": [{"apiKey": []}], "x-scope": scope}
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": {"application/json": _body(body)}}
+        needs_fields = not {"required", "anyOf"}.isdisjoint(body.model_json_schema())
+        extra["requestBody"] = {"required": needs_fields, "content": {"application/json": _body(body)}}
     return {
         "summary": summary,
         "status_code": min(answers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from api.resources import Resource
 from api.schemas import Body, Instant, NoPersonalData
@@ -53,6 +53,10 @@ class SecretRotation(Body):
 
 class Replay(Body):
     """One event, or those that happened from `from` until before `until`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["event_id"]}, {"required": ["from", "until"]}]},
+    )
 
     event_id: Annotated[str, Field(pattern=r"^evt_[0-9A-Z]{26,32}$")] | None = Field(
         default=None, examples=["evt_8C2FD0A1B7A94A63A3B5B6A0B7B7C0DE"]
