@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.stack import LocalStack
+from tests.api.conftest import stage as stage  # noqa: PLC0414 - a fixture of these tests too
 from tests.end_to_end.world import QUICK_FAULTS, running_stack
 
 _BEGUN = time.monotonic()
