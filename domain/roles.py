@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.decisions import DecisionKind
 
+from domain.decisions import DecisionKind
+
 # What may be looked at, and done without a decision.
 PLAIN_PERMISSIONS = frozenset(
     {
@@ -40,23 +42,6 @@ PERMISSIONS = frozenset(
         "keys:write",
         "operators:write",
     }
-)
-# What is decided by people, each kind with a permission to request it and one to approve it (A8.1a).
-DECISION_KINDS = (
-    "waiver.approve",
-    "waiver.reject",
-    "instruction.withdraw",
-    "instruction.conclude",
-    "user.suspend",
-    "user.resume",
-    "merchant.suspend",
-    "merchant.resume",
-    "funds.freeze",
-    "funds.release",
-    "authority_order.register",
-    "partner.disable",
-    "partner.enable",
-    "case.resolve",
 )
 PERMISSIONS = PLAIN_PERMISSIONS | {f"{kind.value}:{part}" for kind in DecisionKind for part in ("request", "approve")}
 
