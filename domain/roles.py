@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.decisions import DecisionKind
 
-from domain.decisions import DecisionKind
-
 # What may be looked at, and done without a decision.
 PLAIN_PERMISSIONS = frozenset(
     {
