@@ -27,20 +27,6 @@ PLAIN_PERMISSIONS = frozenset(
     }
 )
 # What is decided by people: each kind has a permission to request it and one to approve it (A8.1a).
-PERMISSIONS = frozenset(
-    {
-        "payments:read",  # instructions, matters, cases, users with masked data, partners
-        "personal_data:read",  # needs a current training mark besides (P3.1c)
-        "payloads:decode",
-        "records:read",
-        "bank:ask",
-        "cases:open",
-        "merchants:read",
-        "merchants:write",
-        "keys:write",
-        "operators:write",
-    }
-)
 PERMISSIONS = PLAIN_PERMISSIONS | {f"{kind.value}:{part}" for kind in DecisionKind for part in ("request", "approve")}
 
 
