@@ -45,7 +45,6 @@ from domain.banking import (
     UnsignRequest,
 )
 
-
 log = logging.getLogger(__name__)
 
 
