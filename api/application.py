@@ -9,9 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from api import (
     agreement,
@@ -29,9 +26,10 @@ from api import (
     waiver,
     webhook_endpoints,
 )
-from api.envelope import BindRequestId, Envelope, refuse
+from api.envelope import BindRequestId, Envelope
 from api.limits_on_size import SizeLimits
 from api.services import Services
+from api.unknown_addresses import refusal_among
 
 TITLE, VERSION = "Liushui merchant API", "v1"
 _DESCRIPTION = (
@@ -81,7 +79,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={HTTPException: _no_such_address},
+        exception_handlers={HTTPException: refusal_among(route for room in _ROUTERS for route in room.router.routes)},
     )
     for room in _ROUTERS:
         app.include_router(room.router)
@@ -89,19 +87,6 @@ def build(
     app.add_middleware(Envelope, bind_request_id=bind_request_id, needs_tls=needs_tls)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-async def _no_such_address(request: Request, error: Exception) -> Response:
-    response = await refuse(request, error)
-    if response.status_code == 405:
-        # RFC 9110: whoever is refused a method learns which ones there are.
-        response.headers["Allow"] = ", ".join(sorted(_methods_at(request.url.path)))
-    return response
-
-
-def _methods_at(path: str) -> set[str]:
-    routes = (route for room in _ROUTERS for route in room.router.routes if isinstance(route, Route))
-    return {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

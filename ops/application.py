@@ -9,13 +9,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
 from api import documentation as shared_documentation
 from api import health
-from api.envelope import BindRequestId, Envelope, refuse
+from api.envelope import BindRequestId, Envelope
 from api.limits_on_size import SizeLimits
+from api.unknown_addresses import refusal_among
 from ops import decisions, decodes, documentation, instructions, matters, merchants, operators, records, sessions, users
 from ops.services import OpsServices
 
@@ -55,7 +54,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={HTTPException: _no_such_address},
+        exception_handlers={HTTPException: refusal_among(route for room in _ROUTERS for route in room.router.routes)},
     )
     for room in _ROUTERS:
         app.include_router(room.router)
@@ -63,10 +62,6 @@ def build(
     app.add_middleware(Envelope, bind_request_id=bind_request_id, needs_tls=needs_tls)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-async def _no_such_address(request: Request, error: Exception) -> Response:
-    return await refuse(request, error)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
