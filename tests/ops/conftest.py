@@ -37,7 +37,7 @@ __all__ = ["OpsStage", "Person", "open_ops_stage", "ops", "stage"]
 
 OPERATOR_KEY = b"o" * 32
 # As strong as a test needs it; the parameters stand in every hash.
-CHEAP = PasswordCost(iterations=1, lanes=1, memory_kib=64)
+CHEAP = PasswordCost(iterations=1, memory_kib=64)
 ROLES = RoleBook.model_validate(read_roles())
 # A test asks more often in a second than people do in a minute.
 PLENTY = {"unauthenticated": 100_000}

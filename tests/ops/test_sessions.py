@@ -10,7 +10,7 @@ import pytest
 
 from api.rate_limits import RateLimits
 from domain.policy import RatePolicy
-from ops.credentials import SecondFactors, code_at
+from ops.credentials import Passwords, SecondFactors, code_at
 from tests.ops.conftest import OpsStage, Person
 
 NEW_PASSWORD = "staple-battery-horse-7"
@@ -89,6 +89,15 @@ async def test_the_same_code_at_the_same_moment_opens_one_session(ops: OpsStage)
     rui = await ops.operator("risk", logged_in=False)
     answers = await asyncio.gather(*(rui.log_in() for _ in range(3)))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401]
+
+
+async def test_many_passwords_are_judged_at_once_with_the_cost_of_production(ops: OpsStage) -> None:
+    passwords = Passwords()
+    phc = await passwords.hash(NEW_PASSWORD)
+    assert phc.startswith("$argon2id$v=19$m=65536,t=2,p=1$")
+    async with asyncio.timeout(60):
+        verdicts = await asyncio.gather(*(passwords.verify(word, phc) for word in [NEW_PASSWORD, "another"] * 3))
+    assert verdicts == [True, False] * 3
 
 
 def test_codes_are_those_of_the_standard() -> None:
