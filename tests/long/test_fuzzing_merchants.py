@@ -81,7 +81,9 @@ async def test_without_a_credential_nothing_is_served_whatever_is_asked(
 ) -> None:
     theirs = await house_of(stage, "别家")
     aim = Aim({name: [value] for name, value in theirs.ids.items()}, await _bodies(stage, theirs, []))
-    watch = Watch(strange={f"a stranger's {mark[:4]}": mark for mark in theirs.marks} | PERSONS, refused_only=True)
+    watch = Watch(
+        strange={f"a stranger's {mark[:4]}": mark for mark in theirs.marks} | PERSONS, may_be_served=lambda _: False
+    )
     before = await fingerprints(stage)
     async with _served(stage) as address:
         bearer = Bearer(credential, seed) if credential else None

@@ -62,7 +62,7 @@ class Aim:
     def _body(self, context: Any, generated: Any) -> st.SearchStrategy[Any]:
         make = self._bodies.get(context.operation.label)
         if make is None or not isinstance(generated, Mapping):
-            return st.just(generated)
+            return self._aimed(context, generated)
 
         def nearly_right(seed: int) -> Any:
             chance = random.Random(seed)

@@ -42,6 +42,7 @@ async def fuzz(
     auth: AuthBase | None = None,
     aim: Aim | None = None,
     checks: Mapping[str, Any] | None = None,
+    leave_out: frozenset[str] = frozenset(),
 ) -> list[str]:
     """What schemathesis has to say against the API; `watch` has seen every answer. The same seed asks the same."""
     phases = {name: {"enabled": True} for name in ("examples", "coverage", "fuzzing")}
@@ -58,7 +59,9 @@ async def fuzz(
         "phases": phases,
         "checks": CHECKS | dict(checks or {}),
     }
-    schema = schemathesis.openapi.from_dict(_unsigned(document), config=schemathesis.Config.from_dict(config))
+    schema = schemathesis.openapi.from_dict(
+        _unsigned(document, leave_out), config=schemathesis.Config.from_dict(config)
+    )
     schema.hooks.register_hook_with_name(_after_call(watch, aim), "after_call")
     for name, hook in (aim.hooks() if aim is not None else {}).items():
         schema.hooks.register_hook_with_name(hook, name)
@@ -67,9 +70,10 @@ async def fuzz(
     return await asyncio.to_thread(_run, schema)
 
 
-def _unsigned(document: dict[str, Any]) -> dict[str, Any]:
-    """Without the parameters of signatures, which the client adds to what was made up."""
+def _unsigned(document: dict[str, Any], leave_out: frozenset[str]) -> dict[str, Any]:
+    """Without some paths, and without the parameters of signatures, which the client adds to what was made up."""
     same: dict[str, Any] = copy.deepcopy(document)
+    same["paths"] = {path: methods for path, methods in same["paths"].items() if path not in leave_out}
     for methods in same["paths"].values():
         for operation in methods.values():
             parameters = operation.get("parameters", [])

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,15 @@ KEPT = 12
 
 @dataclass
 class Watch:
-    """What was seen of one run. `strange` holds values that must be in no answer, by what they are."""
+    """What was seen of one run. `strange` holds values that must be in no answer, by what they are.
+
+    `may_be_served` says of an operation whether whoever asks here may have it; `shows` names operations whose very
+    purpose is to show what is strange elsewhere.
+    """
 
     strange: Mapping[str, str]
-    refused_only: bool = False
+    may_be_served: Callable[[schemathesis.Case], bool] = lambda _: True
+    shows: frozenset[str] = frozenset()
     cases: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -62,11 +67,12 @@ class Watch:
             found.append("an answer that may be cached or sniffed")
         if _INSIDES.search(text):
             found.append("our insides in an answer")
-        found += [f"{what} in an answer" for what in _given_away(text + str(headers), self.strange)]
+        if case.operation.label not in self.shows or response.status_code >= 300:
+            found += [f"{what} in an answer" for what in _given_away(text + str(headers), self.strange)]
         if response.status_code >= 400:
             found += self._faults_of_a_problem(case, response, headers)
-        elif self.refused_only:
-            found.append("served without a credential")
+        elif not self.may_be_served(case):
+            found.append("served to somebody who may not have it")
         return found
 
     def _faults_of_a_problem(
