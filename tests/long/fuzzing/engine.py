@@ -38,6 +38,7 @@ async def fuzz(
     seed: int,
     examples: int,
     chains: int = 0,
+    edges: bool = True,
     headers: Mapping[str, str] | None = None,
     auth: AuthBase | None = None,
     aim: Aim | None = None,
@@ -45,8 +46,10 @@ async def fuzz(
     leave_out: frozenset[str] = frozenset(),
 ) -> list[str]:
     """What schemathesis has to say against the API; `watch` has seen every answer. The same seed asks the same."""
-    phases = {name: {"enabled": True} for name in ("examples", "coverage", "fuzzing")}
-    phases["stateful"] = {"enabled": chains > 0, "generation": {"max-examples": max(chains, 1)}}  # type: ignore[dict-item]
+    phases: dict[str, Any] = {"examples": {"enabled": True}, "coverage": {"enabled": edges}}
+    # What is aimed is to be right; wrong in every way are the edge cases.
+    phases["fuzzing"] = {"enabled": True, "generation": {"mode": "all" if aim is None else "positive"}}
+    phases["stateful"] = {"enabled": chains > 0, "generation": {"max-examples": max(chains, 1)}}
     config = {
         "seed": seed,
         "base-url": address,
