@@ -40,6 +40,9 @@ ALGORITHMS: dict[SigningAlgorithm, type[HTTPSignatureAlgorithm]] = {
     SigningAlgorithm.ED25519: algorithms.ED25519,
     SigningAlgorithm.ECDSA_P256_SHA256: algorithms.ECDSA_P256_SHA256,
 }
+# A host and perhaps a port and nothing else: whatever could begin a path, a query or a fragment in a Host would be read
+# as the address that was signed, while the request goes to another one.
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _NONCE = re.compile(rf"[!-~]{{{signing.MIN_NONCE_CHARACTERS},{signing.MAX_NONCE_CHARACTERS}}}")
 _NEEDED_PARAMETERS = frozenset({"created", "keyid", "nonce", "alg", "tag"})
 _SINGLE_HEADERS = ("content-type", "content-digest", "idempotency-key")
@@ -126,11 +129,13 @@ class Signatures:
             raise _FaultError(fault.code, key_id) from None
         except HTTPMessageSignaturesException:
             raise _FaultError(ErrorCode.SIGNATURE_INVALID, key_id) from None
+        created = _instant(parameters["created"])
         given = GivenSignature(
             key_id=key_id,
             nonce_hash=hashlib.sha256(parameters["nonce"].encode()).hexdigest(),
-            nonce_expires_at=now + signing.NONCE_MEMORY,
-            created=_instant(parameters["created"]),
+            # One made ahead of our clock is in time for longer.
+            nonce_expires_at=max(now, created) + signing.NONCE_MEMORY,
+            created=created,
         )
         if not keeps_evidence:
             return given
@@ -166,11 +171,11 @@ def required(request: Request, body: bytes) -> tuple[str, ...]:
 def message_of(request: Request) -> Message:
     """Raises _FaultError where the request's address cannot be told."""
     hosts, path = request.headers.getlist("host"), request.scope.get("raw_path")
-    if len(hosts) != 1 or not path:
+    query = request.scope["query_string"]
+    if len(hosts) != 1 or _AUTHORITY.fullmatch(hosts[0]) is None or not path or b"#" in path + query:
         raise _FaultError(ErrorCode.SIGNATURE_INVALID)
     forwarded = request.headers.get("x-forwarded-proto", "").strip().lower()
     scheme = "https" if forwarded == "https" else request.scope["scheme"]
-    query = request.scope["query_string"]
     target = (path + (b"?" + query if query else b"")).decode("latin-1")
     return Message(request.method, f"{scheme}://{hosts[0]}{target}", request.headers)
 

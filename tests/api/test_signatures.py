@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as new_rsa_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from http_message_signatures import HTTPMessageSigner, InvalidSignature, MappingKeyResolver, algorithms
+from starlette.requests import Request
 
 from api.signatures import ALGORITHMS, OneKey, Signatures, Verifier, base_of, verify
 from client.signing import SigningKey
@@ -182,6 +183,16 @@ def address(path: str) -> Change:
     return change
 
 
+def sent_to(path: str, host: str) -> Change:
+    """What a reader makes of `https://{host}{path}` is not where the request goes."""
+
+    def change(request: httpx.Request) -> None:
+        request.url = request.url.copy_with(raw_path=path.encode())
+        request.headers["Host"] = host
+
+    return change
+
+
 def another_method(request: httpx.Request) -> None:
     request.method = "PUT" if request.method == "POST" else "POST"
 
@@ -243,6 +254,9 @@ INVALID = "SIGNATURE_INVALID"
 ALTERED: dict[str, tuple[Change, str]] = {
     "another authority": (header("Host", "elsewhere.test"), INVALID),
     "another path": (address("/v1/waiver/applications"), INVALID),
+    "another path, the signed one in the Host": (sent_to("/v1/waiver/applications", "liushui.test/v1/users#"), INVALID),
+    "another query, the signed one in the Host": (sent_to("/v1/users?a=b", "liushui.test/v1/users#"), INVALID),
+    "a user in the Host": (header("Host", "somebody@liushui.test"), INVALID),
     "the same path, spelt otherwise": (address("/v1/%75sers"), INVALID),
     "another query": (address("/v1/users?a=b"), INVALID),
     "another content type": (header("Content-Type", "application/json; charset=utf-8"), INVALID),
@@ -295,6 +309,35 @@ async def test_whatever_is_altered_is_refused_recorded_and_burns_no_idempotency_
     assert await stage.rows("SELECT 1 FROM app.instruction_signature") == []
     answer = await stage.http.send(signed(stage, merchant, signing_key, key="altered-0000"))
     assert answer.status_code == 201
+
+
+async def test_a_server_whose_clock_is_ahead_forgets_no_nonce_that_another_would_still_take(stage: Stage) -> None:
+    merchant, signing_key = await signer(stage)
+    request, begun = request_of(stage, merchant), stage.clock.now()
+    # The merchant's clock is ahead as far as it may be.
+    signing_key.sign(request, created=begun + timedelta(seconds=300), nonce=stage.ids.ulid())
+    assert (await stage.http.send(request)).status_code == 201
+    stage.clock.instant = begun + timedelta(seconds=601)
+    ahead = request_of(stage, merchant)
+    signing_key.sign(ahead, created=stage.clock.now(), nonce=stage.ids.ulid())
+    await stage.http.send(ahead)
+    stage.clock.instant = begun + timedelta(seconds=599)
+    assert (await stage.http.send(request)).json()["code"] == "SIGNATURE_REPLAYED"
+
+
+async def test_no_client_can_have_a_part_of_the_address_taken_for_a_fragment(stage: Stage) -> None:
+    merchant, signing_key = await signer(stage)
+    for path, query in ((b"/v1/users", b"a=b#c"), (b"/v1/users#", b""), (b"/v1/users", b"#a=b")):
+        request = signed(stage, merchant, signing_key)
+        scope = {
+            "type": "http", "method": "POST", "scheme": "http", "raw_path": path, "query_string": query,
+            "path": path.decode(), "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        }  # fmt: skip
+        given = await stage.services.signatures.check(
+            Request(scope), request.content, stage.clock.now(), "req_x", keeps_evidence=False
+        )
+        assert given is not None
+        assert given.fault == "signature_invalid", (path, query)
 
 
 async def test_a_signature_of_another_method_is_refused(stage: Stage) -> None:
