@@ -27,8 +27,10 @@ from ops.services import OpsServices, services_of
 from storage.administration import Act
 from storage.operators import KnownOperator, StartedAct
 
-# What may stand in a record as the subject of a request: an identifier or a bank's code, never what else was typed.
-_SUBJECT = re.compile(r"[a-z]{2,5}_[0-9A-Z]{20,40}|[A-Z0-9]{3,12}")
+# What may stand in a record as the subject of a request: an identifier or a bank's code, never what else was typed. A
+# bank's code begins with a letter: a mobile number is no code.
+SUBJECT = r"[a-z]{2,5}_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11}"
+_SUBJECT = re.compile(SUBJECT)
 
 
 @dataclass(frozen=True)

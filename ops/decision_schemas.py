@@ -18,7 +18,7 @@ class NewDecision(Body):
         Field(examples=["instruction.withdraw"])
     )
     subject_id: Annotated[
-        str, Field(pattern=r"^((pay|rfd|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z0-9]{3,12})$", max_length=80)
+        str, Field(pattern=r"^((pay|rfd|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80)
     ] = Field(
         description="The payment, refund, user, merchant, application or case, or a bank's code.",
         examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],

@@ -27,7 +27,7 @@ from domain.decisions import (
 )
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
-from ops.calls import Call, Operation, run_command, run_read
+from ops.calls import SUBJECT, Call, Operation, run_command, run_read
 from ops.decision_schemas import DecisionResource, NewDecision
 from ops.documentation import documented
 from ops.pages import cursor_of
@@ -47,7 +47,6 @@ RESTRICTIONS = Operation("list_restrictions", "payments:read")
 ORDERS = Operation("list_authority_orders", "payments:read")
 
 _CANNOT = (C.SUBJECT_NOT_FOUND, C.DECISION_NOT_APPLICABLE, C.DECISION_DATE_INVALID, C.ALREADY_SENT)
-_SUBJECT = r"[a-z]{2,5}_[0-9A-Z]{20,40}|[A-Z0-9]{3,12}"
 _OF_SUBJECT = query_parameter("subject_id", "Only about this.")
 _FAULTS = {"missing": "missing", "extra_forbidden": "unknown_field", "literal_error": "not_one_of_the_values"}
 
@@ -153,7 +152,7 @@ async def list_decisions(request: Request) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         state = text_of(call, "state", "|".join(DecisionState))
         kind = text_of(call, "kind", "|".join(word.replace(".", r"\.") for word in DecisionKind))
-        subject, limit = text_of(call, "subject_id", _SUBJECT), limit_of(call)
+        subject, limit = text_of(call, "subject_id", SUBJECT), limit_of(call)
         before = cursor_of(call, r"dec_[0-9A-Z]{26}")
         found = await _decisions(call).page(before, limit, state=state, kind=kind, subject_id=subject)
         return page_of(found, limit, lambda item: item["id"])
@@ -188,7 +187,7 @@ async def list_restrictions(request: Request) -> Response:
     """The newest first."""
 
     async def read(call: Call) -> Mapping[str, Any]:
-        subject, limit = text_of(call, "subject_id", _SUBJECT), limit_of(call)
+        subject, limit = text_of(call, "subject_id", SUBJECT), limit_of(call)
         with_ended = text_of(call, "ended", "included") is not None
         before = cursor_of(call, r"rst_[0-9A-Z]{1,40}")
         found = await _decisions(call).restrictions(
@@ -207,7 +206,7 @@ async def list_authority_orders(request: Request) -> Response:
     """The newest first; a `hold` is in force until it expires or another order releases it."""
 
     async def read(call: Call) -> Mapping[str, Any]:
-        subject, limit = text_of(call, "subject_id", _SUBJECT), limit_of(call)
+        subject, limit = text_of(call, "subject_id", SUBJECT), limit_of(call)
         before = cursor_of(call, r"ord_[0-9A-Z]{1,40}")
         found = await _decisions(call).authority_orders(before, limit, subject_id=subject)
         return page_of(found, limit, lambda item: item["id"])

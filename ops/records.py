@@ -51,18 +51,19 @@ async def read_records(request: Request) -> Response:
 
 async def _read(call: Call) -> Mapping[str, Any]:
     limit, before = limit_of(call), cursor_of(call, r"[1-9][0-9]{0,17}")
-    subject_id = text_of(call, "subject_id", r"[A-Za-z0-9_:.-]{1,80}")
+    subject_id = text_of(call, "subject_id", r"[A-Za-z][A-Za-z0-9_:.-]{0,79}")
     actor = text_of(call, "actor", r"operator:[a-z][a-z0-9._-]{1,39}")
     outcome = text_of(call, "outcome", "|".join(_OUTCOMES))
-    call.detail = {
-        name: call.query[name] for name in ("subject_id", "actor", "outcome", "from", "to") if name in call.query
-    }
+    since, until = instant_of(call, "from"), instant_of(call, "to")
+    # Not before all of it was looked at: what somebody typed in its place has no place in a record.
+    asked = {"subject_id": subject_id, "actor": actor, "outcome": outcome, "from": since, "to": until}
+    call.detail = {name: str(value) for name, value in asked.items() if value is not None}
     found = await call.services.reading.records(
         subject_id=subject_id,
         actor=actor,
         outcome=outcome,
-        since=instant_of(call, "from"),
-        until=instant_of(call, "to"),
+        since=since,
+        until=until,
         before=int(before) if before else None,
         limit=limit,
     )

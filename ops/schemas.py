@@ -187,7 +187,9 @@ class Decode(Body):
 
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(examples=["default"])
     payloads: Annotated[int, Field(ge=1, le=2000)] = Field(examples=[12])
-    subjects: Annotated[list[Annotated[str, Field(max_length=80)]], Field(max_length=50)] = Field(default=[])
+    subjects: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_/|.-]{0,79}$")]], Field(max_length=50)
+    ] = Field(default=[])
     reason: ReasonText | None = None
 
 

@@ -287,6 +287,25 @@ async def test_a_question_about_records_that_is_none_names_its_field(house: Hous
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, name)
 
 
+async def test_what_somebody_types_in_place_of_an_id_or_a_date_stands_in_no_record(house: House) -> None:
+    clara = await house.ops.operator("compliance")
+    numbers = ("13800138000", "11010119900307803X", "622202000000")
+    for number in numbers:
+        for path in ("users", "instructions", "decisions", "merchants"):
+            await clara.get(f"/{path}/{number}{'/keys' if path == 'merchants' else ''}")
+        await clara.post(f"/operators/{number}/suspend")
+        await clara.post(f"/decisions/{number}/approve")
+        await clara.post(
+            "/decisions", {"kind": "user.suspend", "subject_id": number, "ground": "breach", "reason": "-"}
+        )
+        for name in ("from", "to", "subject_id"):
+            assert (await clara.get("/records", **{name: number})).status_code == 400
+        assert (await clara.get("/records", **{"from": f"{number}\x00"})).status_code == 400
+    said = repr(await house.api.records(actor=clara.actor))
+    assert "operator_suspend" in said
+    assert not any(number in said for number in numbers)
+
+
 async def test_a_merchant_is_created_gets_a_key_that_works_and_loses_it_again(house: House) -> None:
     ada = await house.ops.operator("administrator", login="ada")
     until = (house.api.clock.now() + timedelta(days=300)).isoformat()
