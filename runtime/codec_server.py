@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_PAYLOADS = 2000
+# Each is named in a record of the operators' API; whoever asks about more asks twice.
+MAX_SUBJECTS = 200
 _LOOPBACK = ["127.0.0.1", "localhost"]
 _TOKEN = re.compile(r"Bearer (lso_[A-Za-z0-9_-]{1,200})")
 # What a decoded payload is about goes into the record: payments, refunds, bindings, users, decisions.
@@ -71,7 +73,12 @@ class _Decoder:
             await self._ask(request, None, payloads, ())
             raise RefusedError(401, "login_required", self._where_to_log_in())
         shown = await self._opened(payloads)
-        await self._ask(request, token, payloads, _subjects(payloads, shown))
+        subjects = _subjects(payloads, shown)
+        await self._ask(request, token, payloads, subjects[:MAX_SUBJECTS])
+        if len(subjects) > MAX_SUBJECTS:
+            raise RefusedError(
+                413, "too_many_subjects", f"payloads about at most {MAX_SUBJECTS} things are shown at once"
+            )
         if isinstance(shown, PayloadRefusedError):
             raise shown
         return Response(
@@ -181,10 +188,14 @@ async def _payload_refused(_: Request, error: Exception) -> Response:
 
 
 def _subjects(sealed: Sequence[Payload], shown: list[Payload] | PayloadRefusedError) -> list[str]:
-    """What the payloads were made for and are about, each once. The place a payload was made for is sealed with it."""
+    """What the payloads were made for and are about, each once. The place a payload was made for is sealed with it.
+
+    What came in plain shows nothing to anybody, and could name whatever the caller likes.
+    """
     if isinstance(shown, PayloadRefusedError):
         return []
-    texts = [payload.metadata.get(MADE_FOR, b"") for payload in sealed] + [payload.data for payload in shown]
+    opened = [(before, after) for before, after in zip(sealed, shown, strict=True) if is_encrypted(before)]
+    texts = [text for before, after in opened for text in (before.metadata.get(MADE_FOR, b""), after.data)]
     return list(dict.fromkeys(match.group().decode() for text in texts for match in _SUBJECT.finditer(text)))
 
 

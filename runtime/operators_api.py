@@ -17,7 +17,8 @@ import httpx
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
-MAX_SUBJECTS = 50
+# As many as the operators' API keeps of one record.
+SUBJECTS_A_RECORD = 20
 _PASSED_ON = frozenset({401, 403, 423, 429})
 
 
@@ -70,9 +71,14 @@ class OperatorsApi:
     async def record_decode(
         self, token: str | None, namespace: str, payloads: int, subjects: Sequence[str], caller: Caller
     ) -> None:
-        """Asks for `payloads:decode` and leaves the record (A4.2b); without a token, the record of the refusal."""
-        body = {"namespace": namespace, "payloads": payloads, "subjects": list(subjects[:MAX_SUBJECTS])}
-        await self._post("/ops/v1/decodes", body, headers=_bearer(token) | _told(caller))
+        """Asks for `payloads:decode` and leaves the record (A4.2b); without a token, the record of the refusal.
+
+        Every subject stands in a record, in a further one if need be: the one that is left out is the one that matters.
+        """
+        for first in range(0, max(len(subjects), 1), SUBJECTS_A_RECORD):
+            named = list(subjects[first : first + SUBJECTS_A_RECORD])
+            body = {"namespace": namespace, "payloads": payloads, "subjects": named}
+            await self._post("/ops/v1/decodes", body, headers=_bearer(token) | _told(caller))
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         try:

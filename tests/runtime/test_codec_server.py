@@ -90,6 +90,33 @@ async def test_the_record_names_the_process_that_a_payload_was_made_for(
     assert operators.decodes()[0]["subjects"] == [PAYMENT]
 
 
+async def test_nothing_that_is_shown_can_be_kept_out_of_the_record_by_what_is_asked_with_it(
+    client: httpx.AsyncClient, operators: OperatorsStub
+) -> None:
+    others = [f"pay_01JD{number:022d}" for number in range(100, 160)]
+    decoys = Payload(metadata={"encoding": b"json/plain"}, data=" ".join(others).encode())
+    sealed = [await encrypted(Payload(metadata={"encoding": b"json/plain"}, data=name.encode())) for name in others]
+    wanted = await encrypted(Payload(metadata={"encoding": b"json/plain"}, data=PAYMENT.encode()))
+    assert (await client.post("/decode", content=body(decoys, wanted), headers=HEADERS)).status_code == 200
+    assert [said["subjects"] for said in operators.decodes()] == [[PAYMENT]]
+    operators.asked.clear()
+    assert (await client.post("/decode", content=body(*sealed, wanted), headers=HEADERS)).status_code == 200
+    assert [name for said in operators.decodes() for name in said["subjects"]] == [*others, PAYMENT]
+    assert max(len(said["subjects"]) for said in operators.decodes()) == 20
+
+
+async def test_payloads_about_more_than_can_be_named_are_not_shown(
+    client: httpx.AsyncClient, operators: OperatorsStub
+) -> None:
+    text = " ".join(f"pay_01JD{number:022d}" for number in range(201))
+    sealed = await encrypted(Payload(metadata={"encoding": b"json/plain"}, data=text.encode()))
+    answer = await client.post("/decode", content=body(sealed), headers=HEADERS)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_many_subjects")
+    assert len(operators.decodes()) == 10
+    client.cookies.clear()
+    assert (await client.post("/decode", content=body(sealed), headers=HEADERS)).status_code == 401
+
+
 async def test_nobody_who_is_not_logged_in_sees_anything_and_the_attempt_is_on_record(
     stranger: httpx.AsyncClient, operators: OperatorsStub
 ) -> None:
