@@ -1,0 +1,63 @@
+"""Which role of the database may do what, reviewed by hand: a new grant has to be written down here (P3.1b).
+
+By name, without arguments; what is in no list may be done by the owner alone.
+"""
+
+from __future__ import annotations
+
+# The merchant API and the worker.
+OF_APP = frozenset({
+    "app.accept_binding", "app.accept_payments", "app.accept_refunds", "app.accept_unbinding", "app.accept_user",
+    "app.apply_for_waiver", "app.begin_requests", "app.check_decision", "app.claim_code_attempt",
+    "app.claim_code_resend", "app.claim_effects", "app.create_webhook_endpoint", "app.event_horizon",
+    "app.event_matches", "app.event_view", "app.lapse_decisions", "app.open_reviews", "app.record_abandoned",
+    "app.record_answer", "app.record_callback", "app.record_consent", "app.replay_webhook_events", "app.report_user",
+    "app.resolve_code_attempt", "app.rotate_webhook_secret", "app.settle", "app.switch_webhook_endpoint",
+    "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for",
+    "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at",
+    "vault.erase_items", "vault.erase_user", "vault.record_disclosures", "vault.store_items",
+})  # fmt: skip
+# The operators' API.
+OF_OPS = frozenset({
+    "app.approve_decision", "app.begin_act", "app.begin_login", "app.change_operator", "app.change_password",
+    "app.decision_view", "app.end_session", "app.enrol_operator", "app.finish_login", "app.invited_login",
+    "app.open_case", "app.record_act", "app.redeem_enrolment", "app.reject_decision", "app.request_decision",
+    "app.restriction_view",
+})  # fmt: skip
+# Both: views, records, what each of them has a use for.
+OF_APP_AND_OPS = frozenset({
+    "app.binding_view", "app.instant", "app.operator_may", "app.payment_view", "app.record_operation",
+    "app.refund_view", "app.register_signing_key", "app.revoke_signing_key", "app.signing_key_view", "app.user_view",
+    "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts", "vault.items_to_mask",
+    "vault.open_items",
+})  # fmt: skip
+# The webhook sender is handed what is due, and reads no table.
+OF_WEBHOOKS = frozenset({
+    "app.claim_webhook_deliveries", "app.fan_out_events", "app.purge_webhook_deliveries",
+    "app.record_webhook_attempt",
+})  # fmt: skip
+# Views and words: they compute from what they are given, with the rights of whoever calls them.
+WITHOUT_THE_OWNERS_RIGHTS = frozenset({
+    "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
+    "app.payment_view", "app.refund_view", "app.restriction_view", "app.signing_key_view", "app.user_view",
+    "app.waiting_for", "app.waiver_application_view", "app.webhook_attempt_view", "app.webhook_delivery_view",
+    "app.webhook_endpoint_view",
+})  # fmt: skip
+# All that is written to tables directly: by whoever manages merchants, never to anything of users or of money.
+WRITTEN_DIRECTLY = frozenset({
+    ("ops", "app.api_key", "INSERT"),
+    ("ops", "app.api_key.revoked_at", "UPDATE"),
+    ("ops", "app.merchant.contract_until", "INSERT"),
+    ("ops", "app.merchant.created_at", "INSERT"),
+    ("ops", "app.merchant.id", "INSERT"),
+    ("ops", "app.merchant.name", "INSERT"),
+})  # fmt: skip
+# Bytes that a role reads all the same: public keys, merchants' signatures as evidence, and what a transfer's key is
+# bound to.
+BYTES_THAT_ARE_READ = frozenset({
+    ("app", "app.signing_key.public_key"),
+    ("app", "ledger.transfer.fingerprint"),
+    ("ops", "app.signing_key.public_key"),
+    ("ops", "app.instruction_signature.signature"),
+    ("ops", "app.instruction_signature.sealed_base"),
+})  # fmt: skip
