@@ -25,5 +25,6 @@ class Deciding:
             kind=found.kind,
             outcome=detail.get("outcome"),
             bank_reference=detail.get("bank_reference"),
+            request_number=detail.get("request_number"),
             refusal=found.refusal,
         )

@@ -102,10 +102,11 @@ class DecisionQuestion(Message):
 
 
 class DecisionVerdict(Message):
-    """`outcome` and `bank_reference` are those of a conclusion."""
+    """`outcome` and `bank_reference` are those of a conclusion; `request_number` is the step that it is about."""
 
     holds: bool
     kind: DecisionKind | None = None
     outcome: Literal["succeeded", "failed"] | None = None
     bank_reference: str | None = None
+    request_number: str | None = None
     refusal: str | None = None

@@ -17,6 +17,8 @@ with workflow.unsafe.imports_passed_through():
 UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
 # Sent twice, these move money twice, unless the bank knows the number from the first time.
 MOVES_MONEY = frozenset({names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS})
+# A request number begins with the kind of its step.
+_KIND = 2
 KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED})
 
 
@@ -51,8 +53,14 @@ class BankStep:
         self._noticed = True
 
     def conclude(self, result: EffectResult) -> None:
-        """People have decided what this step comes to: nothing more is asked or sent."""
-        self._concluded = result
+        """People have decided what this step comes to: nothing more is asked or sent.
+
+        What they say of another kind of step tells nothing here: a debit that was concluded may be known, and its money
+        on its way back, by the time that its conclusion has been looked up.
+        """
+        about = result.request_number
+        if about is None or about[:_KIND] == self._request.request_number[:_KIND]:
+            self._concluded = result
 
     async def concluded_within(self, patience: timedelta) -> EffectResult | None:
         """What people decide while the step waits for them, or None if they do not in this time."""

@@ -39,6 +39,7 @@ async def check_decision(subject_id: str, message: DecisionMessage) -> EffectRes
         outcome=BankOutcome.SUCCEEDED if succeeded else BankOutcome.DECLINED,
         reason=CONCLUDED,
         bank_reference=verdict.bank_reference,
+        request_number=verdict.request_number,
         decision_id=message.decision_id,
     )
 

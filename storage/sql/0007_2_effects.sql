@@ -43,6 +43,45 @@ BEGIN
     PERFORM 1 FROM app.case_record WHERE id = subject FOR UPDATE;
 END $$;
 
+-- The step at a bank that only people can bring on: its request number, or its kind where nothing was sent under any; NULL if
+-- nothing of the instruction is parked. A conclusion is about this one, and about no other that is parked after it.
+CREATE FUNCTION app.parked_step(subject text) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN (SELECT coalesce((SELECT e.request_number FROM app.effect e WHERE e.subject_id = subject AND e.step = s.step
+            ORDER BY e.claimed_at DESC, e.request_number DESC LIMIT 1), s.step)
+        FROM (SELECT CASE p.state WHEN 'unknown' THEN 'DB' ELSE 'LR' END AS step FROM app.payment p
+                WHERE p.id = subject AND p.state IN ('unknown', 'late_refunding') AND p.wait_reason = 'operator'
+              UNION ALL SELECT 'RF' FROM app.refund r
+                WHERE r.id = subject AND r.state = 'unknown' AND r.wait_reason = 'operator') s);
+
+-- Whether people have decided what became of the step that is parked, and its process has not done it yet.
+CREATE FUNCTION app.is_concluded(decision_id text, subject text) RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN EXISTS (SELECT 1 FROM app.decision d WHERE d.id = decision_id AND d.kind = 'instruction.conclude'
+        AND d.detail->>'request_number' = app.parked_step(subject)
+        AND NOT EXISTS (SELECT 1 FROM app.operation o WHERE o.key = subject || ':decision:' || d.id));
+
+-- What a lifting decision lifts: all of its kind that there were when it was asked for, or the one that it names.
+CREATE FUNCTION app.in_force(what text, subject text, more jsonb) RETURNS SETOF app.restriction LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    BEGIN ATOMIC
+        SELECT r.* FROM app.restriction r WHERE r.subject_id = subject AND r.lifted_at IS NULL
+            AND (more->>'restriction_id' IS NULL OR r.id = more->>'restriction_id')
+            AND (NOT more ? 'restrictions' OR more->'restrictions' ? r.id)
+            AND r.kind = ANY (CASE WHEN what = 'funds.release' THEN ARRAY['freeze']
+                WHEN what = 'authority_order.register' THEN ARRAY['freeze', 'authority_order']
+                ELSE ARRAY['suspension'] END);
+    END;
+
+-- What a decision is about, as it was when it was asked for: who approves it approves this, and not what came up later.
+CREATE FUNCTION app.fixed_subject(what text, subject text, more jsonb) RETURNS jsonb LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN more || CASE
+        WHEN what = 'instruction.conclude' THEN jsonb_build_object('request_number', app.parked_step(subject))
+        WHEN what IN ('user.resume', 'merchant.resume', 'funds.release') OR more->>'demands' = 'release' THEN
+            jsonb_build_object('restrictions', (SELECT coalesce(jsonb_agg(x.id), '[]')
+                FROM (SELECT f.id FROM app.in_force(what, subject, more) f ORDER BY f.placed_at, f.id LIMIT 40) x))
+        ELSE '{}' END;
+
 -- Why a decision cannot take place now, or NULL; looked at when it is requested and again when it is committed.
 CREATE FUNCTION app.why_not(what text, subject text, more jsonb, at timestamptz, longest int) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -58,17 +97,16 @@ BEGIN
     END IF;
     IF what IN ('user.suspend', 'merchant.suspend') AND named <= at THEN RETURN 'decision_date_invalid'; END IF;
     IF what LIKE 'instruction.%' THEN
-        SELECT p.state, p.claimed_at, p.wait_reason, p.withdrawn_by, p.concluded_by INTO s
-            FROM app.payment p WHERE p.id = subject
-            UNION ALL SELECT r.state, r.claimed_at, r.wait_reason, r.withdrawn_by, r.concluded_by
-            FROM app.refund r WHERE r.id = subject;
+        SELECT p.state, p.claimed_at, p.withdrawn_by INTO s FROM app.payment p WHERE p.id = subject
+            UNION ALL SELECT r.state, r.claimed_at, r.withdrawn_by FROM app.refund r WHERE r.id = subject;
         RETURN CASE
             WHEN what = 'instruction.withdraw' THEN CASE
                 WHEN s.claimed_at IS NOT NULL THEN 'already_sent'
                 WHEN s.withdrawn_by IS NOT NULL OR s.state NOT IN ('awaiting_code', 'ready')
                     THEN 'decision_not_applicable' END
             -- Parked: its bank has no trace of it, or will not give back what came too late.
-            WHEN s.state NOT IN ('unknown', 'late_refunding') OR s.wait_reason IS DISTINCT FROM 'operator'
+            WHEN app.parked_step(subject) IS NULL
+                OR app.parked_step(subject) <> coalesce(more->>'request_number', app.parked_step(subject))
                 THEN 'decision_not_applicable' END;
     END IF;
     RETURN CASE WHEN NOT CASE
@@ -90,17 +128,6 @@ BEGIN
             AND o.subject_id = subject AND o.demands = more->>'demands')
         ELSE false END THEN 'decision_not_applicable' END;
 END $$;
-
--- What a lifting decision lifts: all of its kind, or the one that it names.
-CREATE FUNCTION app.in_force(what text, subject text, more jsonb) RETURNS SETOF app.restriction LANGUAGE sql STABLE
-    SET search_path = pg_catalog
-    BEGIN ATOMIC
-        SELECT r.* FROM app.restriction r WHERE r.subject_id = subject AND r.lifted_at IS NULL
-            AND (more->>'restriction_id' IS NULL OR r.id = more->>'restriction_id')
-            AND r.kind = ANY (CASE WHEN what = 'funds.release' THEN ARRAY['freeze']
-                WHEN what = 'authority_order.register' THEN ARRAY['freeze', 'authority_order']
-                ELSE ARRAY['suspension'] END);
-    END;
 
 CREATE FUNCTION app.place_restriction(d app.decision, what text, until timestamptz) RETURNS void LANGUAGE sql
     SET search_path = pg_catalog

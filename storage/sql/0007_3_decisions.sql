@@ -65,6 +65,7 @@ BEGIN
         obstacle := app.why_not(d.kind, d.subject_id, d.detail, instant, k.longest_seconds);
     END IF;
     IF obstacle IS NULL THEN
+        d.detail := app.fixed_subject(d.kind, d.subject_id, d.detail);
         INSERT INTO app.decision AS n (id, kind, subject_id, merchant_id, ground, reason, detail, second_person,
                 requested_by, requested_at, expires_at)
             VALUES (d.id, d.kind, d.subject_id, d.merchant_id, d.ground, i->>'reason', d.detail, k.second_person, who,

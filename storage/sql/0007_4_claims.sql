@@ -95,6 +95,10 @@ BEGIN
     refusal := CASE
         WHEN step IN ('PC', 'DB') AND p.state IN ('awaiting_code', 'ready') AND p.withdrawn_by IS NOT NULL
             OR step = 'RF' AND r.state = 'ready' AND r.withdrawn_by IS NOT NULL THEN 'withdrawn'
+        -- People have said what became of the step that was sent before; until that is done nothing more is sent.
+        WHEN step IN ('DB', 'LR') AND p.concluded_by IS NOT NULL AND app.is_concluded(p.concluded_by, p.id)
+            OR step = 'RF' AND r.concluded_by IS NOT NULL AND app.is_concluded(r.concluded_by, r.id)
+            THEN 'concluded_by_operators'
         WHEN again AND step IN ('DB', 'RF', 'LR') AND prior.claimed_at <= (i->>'remembered_since')::timestamptz
             THEN 'resend_window_over'
         WHEN NOT on_ THEN 'partner_not_available'

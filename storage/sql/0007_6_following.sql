@@ -94,9 +94,9 @@ DECLARE
     refused text;
 BEGIN
     SELECT * INTO d FROM app.decision WHERE id = i->>'decision_id';
-    SELECT p.merchant_id, p.withdrawn_by, p.concluded_by, p.state, p.wait_reason INTO s
+    SELECT p.merchant_id, p.withdrawn_by, p.concluded_by, p.state INTO s
         FROM app.payment p WHERE p.id = i->>'subject_id'
-        UNION ALL SELECT r.merchant_id, r.withdrawn_by, r.concluded_by, r.state, r.wait_reason
+        UNION ALL SELECT r.merchant_id, r.withdrawn_by, r.concluded_by, r.state
         FROM app.refund r WHERE r.id = i->>'subject_id';
     refused := CASE WHEN d.id IS NULL THEN 'decision_not_found'
         WHEN d.subject_id <> i->>'subject_id' THEN 'decision_of_another'
@@ -104,8 +104,7 @@ BEGIN
         WHEN d.kind = 'instruction.withdraw' AND s.withdrawn_by = d.id THEN
             CASE WHEN s.state NOT IN ('awaiting_code', 'ready') THEN 'state_conflict' END
         WHEN d.kind = 'instruction.conclude' AND s.concluded_by = d.id THEN
-            CASE WHEN s.state NOT IN ('unknown', 'late_refunding') OR s.wait_reason IS DISTINCT FROM 'operator'
-                THEN 'state_conflict' END
+            CASE WHEN NOT app.is_concluded(d.id, d.subject_id) THEN 'state_conflict' END
         ELSE 'decision_of_another_kind' END;
     INSERT INTO app.operation (key, at, actor, action, outcome, reason, subject_id, merchant_id, detail)
         VALUES ('check:' || (i->>'subject_id') || ':' || left(i->>'decision_id', 40) || ':' || coalesce(refused, 'holds'),
@@ -148,6 +147,6 @@ CREATE OR REPLACE FUNCTION app.unattended(at timestamptz, older_than interval, m
                     WHERE coalesce(r.concluded_by, r.withdrawn_by) IS NOT NULL
                       AND r.state IN ('ready', 'sending', 'unknown')) x
             JOIN app.decision d ON d.id = x.decision_id AND d.decided_at < at - older_than
-            WHERE NOT EXISTS (SELECT 1 FROM app.operation o WHERE o.key = x.id || ':decision:' || d.id)
+            WHERE d.kind <> 'instruction.conclude' OR app.is_concluded(d.id, x.id)
             ORDER BY d.decided_at LIMIT most);
     END;

@@ -5,7 +5,8 @@ DROP FUNCTION app.restricted(text, text, text, text, timestamptz, boolean),
     app.end_decision(app.decision, jsonb, text, int), app.record_decision(app.decision, jsonb, text, text, text),
     app.carry_out(app.decision), app.decide_waiver(app.decision), app.register_authority_order(app.decision),
     app.lift_restrictions(app.decision), app.place_restriction(app.decision, text, timestamptz),
-    app.in_force(text, text, jsonb), app.why_not(text, text, jsonb, timestamptz, int), app.lock_subject(text),
+    app.why_not(text, text, jsonb, timestamptz, int), app.fixed_subject(text, text, jsonb),
+    app.in_force(text, text, jsonb), app.is_concluded(text, text), app.parked_step(text), app.lock_subject(text),
     app.merchant_of_subject(text, text), app.restriction_view(app.restriction), app.decision_view(app.decision);
 DROP TABLE app.user_report;
 DELETE FROM app.case_record WHERE kind IN

@@ -364,3 +364,82 @@ async def test_the_owner_can_decide_directly_for_a_set_up(books: Books, deciders
 def test_a_request_of_an_unknown_kind_is_no_request() -> None:
     with pytest.raises(ValidationError):
         RequestDecision.model_validate({"kind": "money.print"})
+
+
+async def test_a_resumption_lifts_what_there_was_when_it_was_asked_for(books: Books, deciders: Deciders) -> None:
+    """A report that came in before the second person approved stays in force: neither of the two knew of it."""
+    await deciders.decide("user.suspend", books.user_id)
+    asked = await deciders.ask("user.resume", books.user_id)
+    await books.run(
+        "INSERT INTO app.restriction (id, kind, subject_id, merchant_id, function, ground, placed_by, placed_at)"
+        " VALUES ('rst_report', 'suspension', :u, :m, 'collect', 'user_report', 'case_1', :at)",
+        u=books.user_id, m=books.merchant_id, at=NOW - timedelta(minutes=1),
+    )  # fmt: skip
+    await deciders.approve(asked["id"])
+    in_force = "SELECT array_agg(id) FROM app.restriction WHERE lifted_at IS NULL"
+    assert await books.value(in_force) == ["rst_report"]
+    assert await state_of(books, "end_user", books.user_id) == "active"
+
+
+async def test_a_release_by_an_authority_does_not_lift_an_order_that_came_after_it_was_asked_for(
+    books: Books, deciders: Deciders
+) -> None:
+    def order(number: str, demands: str) -> dict[str, str]:
+        until = (NOW + timedelta(days=9)).isoformat()
+        return {"issuer": "公安局", "number": number, "demands": demands, "expires_at": until}
+
+    await deciders.decide("authority_order.register", books.user_id, detail=order("1", "hold"))
+    asked = await deciders.ask("authority_order.register", books.user_id, detail=order("2", "release"))
+    await books.run(
+        "INSERT INTO app.restriction (id, kind, subject_id, merchant_id, ground, placed_by, placed_at, ends_at)"
+        " VALUES ('rst_later', 'authority_order', :u, :m, 'authority', 'dec_x', :at, :until)",
+        u=books.user_id, m=books.merchant_id, at=NOW, until=NOW + timedelta(days=9),
+    )  # fmt: skip
+    await deciders.approve(asked["id"])
+    assert await books.value("SELECT array_agg(id) FROM app.restriction WHERE lifted_at IS NULL") == ["rst_later"]
+
+
+async def parked_payment(books: Books, state: str, number: str) -> str:
+    """A payment that waits for people: in this state, and last sent to its bank under this number."""
+    await books.enable_waiver(20_000)
+    payment = await books.instructions.accept_payment(books.payment())
+    for step in ("sending", state):
+        await books.run(
+            "UPDATE app.payment SET state = :state, claimed_at = :at, wait_reason = 'operator' WHERE id = :id",
+            state=step, at=NOW, id=payment["id"],
+        )  # fmt: skip
+    await sent(books, payment["id"], number, NOW)
+    return str(payment["id"])
+
+
+async def sent(books: Books, subject_id: str, number: str, at: Any) -> None:
+    await books.run(
+        "INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)"
+        " VALUES (:number, :id, left(:number, 2), :bank, 'domestic_bank', :at)",
+        number=number, id=subject_id, bank=BANK, at=at,
+    )  # fmt: skip
+
+
+UNPAID = {"outcome": "failed", "evidence_ref": "scan:1"}
+
+
+async def test_a_conclusion_says_which_step_it_is_about_and_is_refused_once_another_one_is_parked(
+    books: Books, deciders: Deciders
+) -> None:
+    """People who found that the first try was not paid know nothing of the second, whose number its bank forgot."""
+    payment_id = await parked_payment(books, "late_refunding", "LR000000000000000000000001")
+    asked = await deciders.ask("instruction.conclude", payment_id, detail=UNPAID)
+    assert asked["detail"]["request_number"] == "LR000000000000000000000001"
+    await sent(books, payment_id, "LR00000000000000000000000101", NOW + timedelta(hours=6))
+    await refused(deciders.approve(asked["id"]), C.DECISION_NOT_APPLICABLE)
+    again = await deciders.decide("instruction.conclude", payment_id, detail=UNPAID)
+    assert again["state"] == "committed"
+
+
+async def test_a_conclusion_of_a_debit_is_refused_once_it_is_its_money_going_back_that_is_parked(
+    books: Books, deciders: Deciders
+) -> None:
+    payment_id = await parked_payment(books, "unknown", "DB000000000000000000000001")
+    asked = await deciders.ask("instruction.conclude", payment_id, detail=UNPAID)
+    await books.run("UPDATE app.payment SET state = 'late_refunding' WHERE id = :id", id=payment_id)
+    await refused(deciders.approve(asked["id"]), C.DECISION_NOT_APPLICABLE)
