@@ -105,7 +105,9 @@ def _split(url: str) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
+        # What stands in brackets is an address; RFC 3986 leaves room for more, and clients do not.
+        is_literal = "[" not in parts.netloc or address_of(parts.hostname or "") is not None
+        usable = bool(parts.hostname) and parts.port != 0 and is_literal
     except ValueError:
         return None
     return parts if usable else None

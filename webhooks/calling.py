@@ -94,8 +94,8 @@ class Caller:
         """Within the time-out from the first look-up to the status. Never raises for what the other side does."""
         if url_fault(url, private_networks=self._private_networks) is not None:
             return Answer(None, "address_not_allowed")
-        target = httpx.URL(url)
         try:
+            target = httpx.URL(url)
             async with asyncio.timeout(self._timeout_seconds):
                 addresses = await self._addresses(target)
                 if not addresses:
@@ -108,8 +108,9 @@ class Caller:
         return await _read(response)
 
     async def _addresses(self, target: httpx.URL) -> Sequence[Address]:
-        literal = address_of(target.host)
-        found = [literal] if literal is not None else await self._resolve(target.host, target.port or 443)
+        host = _name_of(target)
+        literal = address_of(host)
+        found = [literal] if literal is not None else await self._resolve(host, target.port or 443)
         return allowed_addresses(found, private_networks=self._private_networks)[:_MOST_ADDRESSES]
 
     async def _send(
@@ -130,8 +131,14 @@ class Caller:
             headers={"Host": target.netloc.decode("ascii"), "Accept-Encoding": "identity", "Connection": "close"}
             | dict(headers),
             content=body,
-            extensions={"timeout": timeouts, "sni_hostname": target.host.removesuffix(".")},
+            extensions={"timeout": timeouts, "sni_hostname": _name_of(target).removesuffix(".")},
         )
+
+
+def _name_of(target: httpx.URL) -> str:
+    """As it is in the name system, never in Unicode: resolver and TLS would read that by an older standard, in which
+    straße.example is strasse.example, which somebody else may own."""
+    return target.raw_host.decode("ascii")
 
 
 async def _read(response: httpx.Response) -> Answer:

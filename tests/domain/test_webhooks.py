@@ -58,6 +58,7 @@ def test_an_address_in_public_is_taken(url: str) -> None:
         ("https://shop.example:0/", UrlFault.MALFORMED),
         ("https://shop.example:22/", UrlFault.PORT),
         ("https://shop.example:80/", UrlFault.PORT),
+        ("https://[v1.x]/", UrlFault.MALFORMED),
         ("shop.example/events", UrlFault.MALFORMED),
         ("https://shop.example/" + "x" * 500, UrlFault.TOO_LONG),
     ],

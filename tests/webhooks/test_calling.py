@@ -85,6 +85,25 @@ async def test_a_name_that_leads_to_an_address_of_our_own_is_not_called(address:
     assert wire.sent == []
 
 
+async def test_a_name_beyond_ascii_is_looked_up_and_proved_as_it_stands_in_the_name_system() -> None:
+    asked: list[str] = []
+
+    async def names(host: str, port: int) -> list[Address]:
+        asked.append(host)
+        return [ip_address(PUBLIC)]
+
+    wire = Wire()
+    # Not strasse.example, which may be somebody else's.
+    await Caller(wire, names, private_networks=False).post("https://xn--strae-oqa.example/events", {}, b"{}")
+    [request] = wire.sent
+    assert (asked, request.extensions["sni_hostname"]) == (["xn--strae-oqa.example"], "xn--strae-oqa.example")
+    assert request.headers["host"] == "xn--strae-oqa.example"
+
+
+async def test_an_address_that_no_client_can_read_is_a_failed_attempt() -> None:
+    assert (await post(Wire(), Names(PUBLIC), "https://[v1.x]/")).error is not None
+
+
 async def test_a_name_that_leads_elsewhere_after_registration_gains_nothing() -> None:
     wire, names = Wire(), Names(PUBLIC)
     assert (await post(wire, names)).status == 204
