@@ -374,3 +374,10 @@ async def test_when_the_record_cannot_be_written_nothing_is_shown(house: House) 
         await su.get("/merchants"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+
+
+async def test_the_documents_of_the_operators_api_are_a_page_too(house: House) -> None:
+    page = await house.ops.http.get("/docs")
+    assert page.status_code == 200
+    assert "/ops/v1/decisions/{decision_id}/approve" in page.text
+    assert "payments:read" in page.text
