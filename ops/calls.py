@@ -68,6 +68,8 @@ class Call:
         self.merchant_id: str | None = None
         self.detail: dict[str, Any] = {}
         self.is_recorded = False
+        # Where the operation itself asks for no permission, but what it is about does.
+        self.needed: str | None = None
 
     @property
     def act(self) -> Act:
@@ -184,7 +186,7 @@ async def _refused(call: Call, operation: Operation, error: DomainError) -> Resp
     except Exception as failure:
         # What was begun stands in the record; the answer is an outage whatever was refused.
         answer = answer_of(error_of(failure))
-    return problem(answer, call.request_id, scope=operation.permission)
+    return problem(answer, call.request_id, scope=operation.permission or call.needed)
 
 
 def read_body(request: Request, body: bytes, *, has_password: bool) -> tuple[dict[str, Any], DomainError | None]:

@@ -51,9 +51,11 @@ class DecisionResource(OpsResource):
     state: DecisionState
     needs_second_person: bool
     requested_by: str
+    requested_by_login: str | None = Field(description="The person's login; null for who is no operator.")
     requested_at: str
     expires_at: str
     decided_by: str | None
+    decided_by_login: str | None
     decided_at: str | None
     refusal: str | None
     process_told: bool | None = Field(

@@ -5,7 +5,7 @@ Who may is judged by the database with each decision's kind, so these routes ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -25,7 +25,7 @@ from domain.decisions import (
     RequestDecision,
     read_detail,
 )
-from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
+from domain.errors import ErrorCode, FieldError, NotAllowedError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from ops.calls import SUBJECT, Call, Operation, run_command, run_read
 from ops.decision_schemas import DecisionResource, NewDecision
@@ -84,8 +84,8 @@ async def _request(call: Call, payload: dict[str, Any]) -> Done:
         reason=given.reason,
         detail=_detail_of(kind, given.detail),
     )
-    decision = await _decisions(call).request(command)
-    return await _done(call, decision)
+    call.needed = f"{kind}:request"
+    return await _done(call, await _decisions(call).request(command))
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def approve_decision(request: Request, decision_id: str) -> Response:
     """Needs `<kind>:approve`. It takes place with this, or is `refused` if it can no longer; never by who asked."""
 
     async def approve(call: Call, _: dict[str, Any]) -> Done:
-        return await _done(call, await _decisions(call).approve(_answer(call, decision_id)))
+        return await _answered(call, _decisions(call).approve, decision_id)
 
     return await run_command(request, APPROVE, approve)
 
@@ -127,7 +127,7 @@ async def reject_decision(request: Request, decision_id: str) -> Response:
     """By whoever may approve it, or by who asked for it."""
 
     async def reject(call: Call, _: dict[str, Any]) -> Done:
-        return await _done(call, await _decisions(call).reject(_answer(call, decision_id)))
+        return await _answered(call, _decisions(call).reject, decision_id)
 
     return await run_command(request, REJECT, reject)
 
@@ -218,10 +218,19 @@ def _decisions(call: Call) -> Decisions:
     return Decisions(call.services.engine)
 
 
-def _answer(call: Call, decision_id: str) -> AnswerDecision:
+async def _answered(
+    call: Call, answer: Callable[[AnswerDecision], Awaitable[dict[str, Any]]], decision_id: str
+) -> Done:
     if not is_identifier(decision_id, IdPrefix.DECISION):
         raise NotFoundError(C.DECISION_NOT_FOUND)
-    return AnswerDecision(now=call.now, request_id=call.request_id, operator_id=call.operator_id, id=decision_id)
+    command = AnswerDecision(now=call.now, request_id=call.request_id, operator_id=call.operator_id, id=decision_id)
+    try:
+        decision = await answer(command)
+    except NotAllowedError:
+        found = await _decisions(call).read(decision_id)
+        call.needed = f"{found['kind']}:approve" if found else None
+        raise
+    return await _done(call, decision)
 
 
 def _detail_of(kind: DecisionKind, given: dict[str, Any]) -> dict[str, Any]:

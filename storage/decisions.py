@@ -28,14 +28,20 @@ _RULES = sa.text(
     " WHERE (k.second_person, k.open_seconds, k.longest_seconds, k.grounds) IS DISTINCT FROM"
     " (excluded.second_person, excluded.open_seconds, excluded.longest_seconds, excluded.grounds)"
 )
-_ONE = sa.text("SELECT app.decision_view(d) FROM app.decision d WHERE d.id = :id")
+# People know each other by login, not by id.
+DECISION_WITH_LOGINS = (
+    "app.decision_view(d) || jsonb_build_object("
+    "'requested_by_login', (SELECT o.login FROM app.operator o WHERE o.id = d.requested_by),"
+    " 'decided_by_login', (SELECT o.login FROM app.operator o WHERE o.id = d.decided_by))"
+)
+_ONE = sa.text(f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = :id")  # noqa: S608 - no values
 _INSTRUCTION = sa.text(
     "SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id"
     " UNION ALL SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id"
 )
 _MANY = sa.text(
-    "SELECT app.decision_view(d) FROM app.decision d WHERE (CAST(:state AS text) IS NULL OR d.state = :state)"
-    " AND (CAST(:kind AS text) IS NULL OR d.kind = :kind)"
+    f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d"  # noqa: S608 - no values
+    " WHERE (CAST(:state AS text) IS NULL OR d.state = :state) AND (CAST(:kind AS text) IS NULL OR d.kind = :kind)"
     " AND (CAST(:subject AS text) IS NULL OR d.subject_id = :subject)"
     " AND (CAST(:before AS text) IS NULL OR d.id < :before) ORDER BY d.id DESC LIMIT :limit"
 )
@@ -132,10 +138,12 @@ class Decisions:
         async with self._engine.begin() as connection:
             rows = await connection.execute(statement.columns(answer=JSONB), {"item": command.model_dump_json()})
             answer = rows.scalar_one()
-        if not answer["ok"]:
+            made: Resource | None = None
+            if answer["ok"]:
+                made = await connection.scalar(_ONE, {"id": answer["resource"]["id"]})
+        if made is None:
             raise refusal(answer)
-        resource: Resource = answer["resource"]
-        return resource
+        return made
 
 
 async def register_decision_rules(connection: AsyncConnection, rules: DecisionRules) -> int:

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from storage.decisions import DECISION_WITH_LOGINS
+
 Resource = dict[str, Any]
 
 _TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding"}
@@ -38,7 +40,8 @@ _SIGNATURES = (
     " FROM app.instruction_signature WHERE subject_id = :id ORDER BY received_at"
 )
 _DECISIONS = (
-    "SELECT app.decision_view(d) AS decision FROM app.decision d WHERE d.subject_id = :id ORDER BY d.requested_at, d.id"
+    f"SELECT {DECISION_WITH_LOGINS} AS decision FROM app.decision d"  # noqa: S608 - no values
+    " WHERE d.subject_id = :id ORDER BY d.requested_at, d.id"
 )
 _RECORD = "id, at, actor, action, outcome, reason, subject_id, merchant_id, request_id, partner, request_number, detail"
 _TIMELINE = f"SELECT {_RECORD} FROM app.operation WHERE subject_id = :id ORDER BY id LIMIT 500"  # noqa: S608

@@ -68,6 +68,8 @@ async def test_two_people_suspend_a_user_and_everybody_can_read_who_they_were(op
     approved = await mei.post(f"/decisions/{decision['id']}/approve")
     assert approved.status_code == 200
     assert (approved.json()["requested_by"], approved.json()["decided_by"]) == (rui.id, mei.id)
+    logins = (approved.json()["requested_by_login"], approved.json()["decided_by_login"])
+    assert logins == (rui.login, mei.login)
     assert (await mei.post(f"/decisions/{decision['id']}/approve")).json() == approved.json()
     support = await ops.operator("support")
     [listed] = (await support.get("/decisions", subject_id=user, state="committed")).json()["items"]
@@ -75,6 +77,17 @@ async def test_two_people_suspend_a_user_and_everybody_can_read_who_they_were(op
     [restriction] = (await support.get("/restrictions", subject_id=user)).json()["items"]
     assert (restriction["kind"], restriction["placed_by"]) == ("suspension", decision["id"])
     assert (await ops.rows("SELECT state FROM app.end_user"))[0]["state"] == "suspended"
+
+
+async def test_whoever_may_not_is_told_which_permission_is_needed(ops: OpsStage) -> None:
+    rui, su, user = await ops.operator("risk"), await ops.operator("support"), await a_user(ops)
+    refused = await su.post("/decisions", suspension(user))
+    assert "user.suspend:request" in refused.json()["detail"]
+    decision = await asked(rui, suspension(user))
+    for word in ("approve", "reject"):
+        refused = await su.post(f"/decisions/{decision['id']}/{word}")
+        assert (refused.status_code, refused.json()["code"]) == (403, "PERMISSION_MISSING")
+        assert "user.suspend:approve" in refused.json()["detail"]
 
 
 async def test_a_withdrawal_is_told_to_its_process_once_it_is_approved(ops: OpsStage) -> None:
