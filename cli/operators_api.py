@@ -96,6 +96,9 @@ class OpsClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._http.close()
 
     @property
@@ -158,7 +161,8 @@ class OpsClient:
         login = self.who
         may_log_in = login is not None and login in self._local and login == self._login
         if login is None or (login not in self._sessions.tokens and not may_log_in):
-            end("Nobody is logged in here: bin/liushui login LOGIN.")
+            nobody = "Nobody is logged in here: bin/liushui login LOGIN."
+            end(nobody if login is None else f"{login} is not logged in here: bin/liushui login {login}")
         if login not in self._sessions.tokens:
             self.log_in_locally(login)
         try:

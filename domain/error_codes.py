@@ -750,7 +750,7 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         K.FORBIDDEN,
         "Your password has expired",
         "密码已过期",
-        "Set a new one: POST /ops/v1/me/password, or liushui operators password.",
+        "Set a new one: POST /ops/v1/me/password, or bin/liushui password.",
         "请先修改密码。",
     ),
     C.PERMISSION_MISSING: ErrorText(
