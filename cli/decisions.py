@@ -11,14 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from cli.operators_api import ask
-from cli.terminal import end, say, show, show_one
+from cli.terminal import choices, end, say, show, show_one
 
 app = typer.Typer(help="Decisions: request, list, show, approve, reject; restrictions in force.", no_args_is_help=True)
 DecisionId = Annotated[str, typer.Argument(help="dec_…")]
 Subject = Annotated[str, typer.Argument(metavar="ID", help="What it is about.")]
 Ground = Annotated[str, typer.Option(help="A ground of config/decisions.toml, such as suspected_fraud.")]
 Reason = Annotated[str, typer.Option(help="In words; nobody's names or numbers.")]
-_COLUMNS = ("id", "kind", "subject_id", "state", "ground", "requested_by", "requested_at", "decided_by", "expires_at")
+_COLUMNS = (
+    "id", "kind", "subject_id", "state", "ground", "requested_by_login", "requested_at", "decided_by_login",
+    "expires_at",
+)  # fmt: skip
+_OF_RESTRICTIONS = (
+    "id", "kind", "function", "subject_id", "ground", "placed_by", "placed_at", "review_at", "ends_at",
+    "authority_order",
+)  # fmt: skip
 
 
 @app.command(name="list")
@@ -34,7 +41,10 @@ def list_(
 @app.command(name="show")
 def show_(decision_id: DecisionId) -> None:
     """Shows one in full."""
-    show_one(ask(lambda ops: ops.get(f"/decisions/{decision_id}")))
+    found = ask(lambda ops: ops.get(f"/decisions/{decision_id}"))
+    if not choices.as_json:
+        found = {name: value for name, value in found.items() if name not in {"requested_by", "decided_by"}}
+    show_one(found)
 
 
 @app.command()
@@ -65,7 +75,7 @@ def request(
 def restrictions(subject: Annotated[str | None, typer.Option(help="Only of this.")] = None) -> None:
     """Shows suspensions, freezes and orders in force."""
     found = ask(lambda ops: ops.get("/restrictions", subject_id=subject, limit=100))
-    show(found["items"], "Nothing is restricted.")
+    show(found["items"], "Nothing is restricted.", columns=_OF_RESTRICTIONS)
 
 
 def withdraw(instruction_id: Subject, ground: Ground, reason: Reason) -> None:

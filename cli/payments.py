@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.operators_api import ask
+from cli.queries import ui_origin
 from cli.terminal import choices, end, say, show, show_one
 
 app = typer.Typer(help="Payments, refunds and bindings: find, show, ask-bank.", no_args_is_help=True)
@@ -26,10 +27,10 @@ _TABLES = {
     "code_attempts": ("number", "claimed_at", "verdict", "resolved_at"),
     "events": ("sequence", "type", "at", "id"),
     "signatures": ("key_id", "action", "created", "received_at", "request_id"),
-    "decisions": ("id", "kind", "state", "ground", "requested_by", "decided_by"),
+    "decisions": ("id", "kind", "state", "ground", "requested_by_login", "decided_by_login"),
     "records": ("at", "actor", "action", "outcome", "reason", "request_number", "request_id"),
 }
-_HIDDEN = ("process", "confirmation_hash", "user_id", "binding_id", "fee_rule", "agreement_version")
+_HIDDEN = ("process", "confirmation_hash", "report_path", "fee_rule", "agreement_version")
 
 
 @app.command()
@@ -64,7 +65,7 @@ def show_(instruction_id: InstructionId) -> None:
         return
     process = found["process"]
     plain = {name: value for name, value in found.items() if name not in _HIDDEN}
-    show_one(plain | {"in_temporal": process["temporal_ui_path"]}, lists=_TABLES)
+    show_one(plain | {"in_temporal": f"{ui_origin() or ''}{process['temporal_ui_path']}"}, lists=_TABLES)
 
 
 @app.command(name="ask-bank")

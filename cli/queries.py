@@ -46,7 +46,7 @@ class SavedQuery(BaseModel):
         """The query with these values. Raises QueryError if they are not those that it asks for."""
         if set(values) != set(self.blanks):
             wanted = " ".join(f"{name}=…" for name in self.blanks)
-            raise QueryError(f"this query takes {wanted or 'no values'}")
+            raise QueryError(f"This query takes {wanted or 'no values'}")
         for name, value in values.items():
             if _VALUE.fullmatch(value) is None:
                 raise QueryError(f"{name} is 1 to 128 characters without quotes, backslashes or braces")
@@ -87,7 +87,7 @@ def queries(
 
 
 def _list(screen: Console) -> None:
-    origin = _ui_origin()
+    origin = ui_origin()
     for name, saved in read_queries().items():
         screen.print(f"{name}\n  {saved.title_zh} · {saved.title_en}")
         if saved.blanks:
@@ -99,9 +99,9 @@ def _list(screen: Console) -> None:
 def _address(name: str, values: Sequence[str]) -> str:
     saved = read_queries().get(name)
     if saved is None:
-        raise QueryError("there is no query of that name; bin/liushui queries lists them")
+        raise QueryError("There is no query of that name; bin/liushui queries lists them")
     query = saved.filled(dict(value.partition("=")[::2] for value in values))
-    origin = _ui_origin()
+    origin = ui_origin()
     if origin is None:
         raise QueryError("LIUSHUI_UI_ORIGIN is not set, and no local stack runs here (make up)")
     return _address_at(origin, query)
@@ -111,7 +111,8 @@ def _address_at(origin: str, query: str) -> str:
     return address_of(origin, connection()["namespace"], query)
 
 
-def _ui_origin() -> str | None:
+def ui_origin() -> str | None:
+    """Where the Temporal UI is, as far as it is known here."""
     configured = load_or_exit(_UiSettings).ui_origin
     found = configured or running_stack(DEFAULT_FOLDER).get("addresses", {}).get("temporal_ui")
     return str(found) if found else None

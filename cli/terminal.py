@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
-_PLAIN_WIDTH = 200
+# Without a terminal: a row is a line, however long, for grep and its kind.
+_BEYOND = 10_000
 
 
 @dataclass
@@ -38,19 +40,24 @@ def show(rows: Sequence[Mapping[str, Any]], nothing: str, *, columns: Sequence[s
     if choices.as_json:
         typer.echo(json.dumps(list(rows), ensure_ascii=False, default=str))
         return
-    # Names and labels are shown as they are: "[/b]" in one must not end the list.
-    screen = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    screen = _screen()
     if not rows:
         screen.print(nothing)
         return
-    names = columns or list(rows[0])
+    names = columns or [name for name in rows[0] if name != "object"]
     table = Table(box=None, pad_edge=False)
     for name in names:
-        # What has to be copied into the next command stays in one piece.
-        table.add_column(name.replace("_", " "), no_wrap=name.endswith("id"), overflow="fold")
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(name)) for name in names))
-    screen.print(table)
+    if Measurement.get(screen, screen.options.update(max_width=_BEYOND), table).maximum <= screen.width:
+        screen.print(table)
+        return
+    # Too wide to be read as a table, and what has to be copied stays in one piece: one below the other.
+    for position, row in enumerate(rows):
+        if position:
+            screen.print()
+        _show_fields(screen, {name: row.get(name) for name in names}, with_empty=True)
 
 
 def show_one(thing: Mapping[str, Any], *, lists: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -58,13 +65,9 @@ def show_one(thing: Mapping[str, Any], *, lists: Mapping[str, Sequence[str]] | N
     if choices.as_json:
         typer.echo(json.dumps(thing, ensure_ascii=False, default=str))
         return
-    screen = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    screen = _screen()
     tables = lists or {}
-    plain = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in thing.items():
-        if name not in tables and value not in (None, [], {}):
-            plain.add_row(name.replace("_", " "), cell(value))
-    screen.print(plain)
+    _show_fields(screen, {name: value for name, value in thing.items() if name not in tables and name != "object"})
     for name, columns in tables.items():
         if thing.get(name):
             screen.print(f"\n{name.replace('_', ' ')}:")
@@ -76,11 +79,29 @@ def say(sentence: str, **facts: Any) -> None:
     typer.echo(json.dumps(facts, ensure_ascii=False, default=str) if choices.as_json and facts else sentence)
 
 
+def _screen() -> Console:
+    """Names and labels are shown as they are: "[/b]" in one must not end the list."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _BEYOND)
+
+
+def _show_fields(screen: Console, fields: Mapping[str, Any], *, with_empty: bool = False) -> None:
+    """A line each; what is too long goes on in the next line, whole."""
+    plain = Table(show_header=False, box=None, pad_edge=False)
+    plain.add_column(no_wrap=True)
+    plain.add_column(overflow="fold")
+    for name, value in fields.items():
+        if with_empty or value not in (None, [], {}):
+            plain.add_row(name.replace("_", " "), cell(value))
+    screen.print(plain)
+
+
 def cell(value: Any) -> str:
     """A value as it stands in a table."""
     match value:
         case None:
             return "-"
+        case bool():
+            return "yes" if value else "no"
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M")
         case dict():
