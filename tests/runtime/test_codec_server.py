@@ -244,6 +244,20 @@ async def test_oversized_requests_are_refused(client: httpx.AsyncClient) -> None
     assert (many.status_code, many.json()["code"]) == (413, "too_many_payloads")
 
 
+async def test_a_flood_of_payloads_in_one_body_is_refused_before_anything_is_made_of_it(
+    stranger: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the body was read")
+
+    monkeypatch.setattr(json, "loads", read)
+    empty = b'{"payloads":[' + b"{}," * 1_000_000 + b"{}]}"
+    crowded = b'{"payloads":[{"metadata":{' + b'"k":"YQ==",' * 300_000 + b'"k":"YQ=="}}]}'
+    for content in (empty, crowded):
+        answer = await stranger.post("/decode", content=content, headers=HEADERS)
+        assert (answer.status_code, answer.text.count("too_many_payloads")) == (413, 1)
+
+
 async def test_a_changed_payload_is_refused_without_a_trace_of_it_and_to_a_stranger_like_any_other(
     client: httpx.AsyncClient, operators: OperatorsStub
 ) -> None:
