@@ -69,7 +69,7 @@ def print_report(
 ) -> None:
     """Tables and links."""
     screen.print()
-    screen.print(_rows_table(report.rows))
+    screen.print(_rows_table(report.rows, screen.width))
     screen.print(trial_balance_table(report.trial_balance))
     print_verification(report.verification)
     screen.print()
@@ -77,13 +77,14 @@ def print_report(
     _print_links(screen, addresses, namespace, is_own=is_own)
 
 
-def _rows_table(rows: list[Row]) -> Table:
+def _rows_table(rows: list[Row], width: int) -> Table:
     table = Table(title="What happened", show_lines=True)
     table.add_column()
-    # Identifiers are there to be copied: they are never cut short.
+    # Identifiers are there to be copied: they are never cut short. The other two share what a narrow screen leaves.
     table.add_column("Scenario", min_width=30)
-    table.add_column("Expected", overflow="fold")
-    table.add_column("Got", overflow="fold")
+    half = max(10, (width - 45) // 2)
+    table.add_column("Expected", overflow="fold", max_width=half)
+    table.add_column("Got", overflow="fold", max_width=half)
     for row in rows:
         mark = "[green]ok[/green]" if row.as_expected else "[bold red]NO[/bold red]"
         scenario = "\n".join([escape(row.scenario), *(f"[dim]{found}[/dim]" for found in row.ids)])
