@@ -15,7 +15,7 @@ _COMPRESSED = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b")
 class Needles:
     """Values by name. Every form that a careless program would leave behind is looked for in one pass."""
 
-    def __init__(self, planted: Mapping[str, str]) -> None:
+    def __init__(self, planted: Mapping[str, str | bytes]) -> None:
         self._names: dict[bytes, str] = {}
         for name, value in planted.items():
             for form in _forms(value):
@@ -31,17 +31,22 @@ class Needles:
         return [f"{name} in {place}" for name in sorted(hits)]
 
 
-def _forms(value: str) -> Iterable[bytes]:
-    raw = value.encode()
+def _forms(value: str | bytes) -> Iterable[bytes]:
+    raw = value.encode() if isinstance(value, str) else value
     yield raw
-    yield value.encode("utf-16-le")
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
+    for offset in range(3):
+        yield from _as_base64(raw, offset)
+    if isinstance(value, str):
+        yield from _forms_of_text(value)
+
+
+def _forms_of_text(value: str) -> Iterable[bytes]:
+    yield value.encode("utf-16-le")
     yield quote(value, safe="").encode()
     yield value.encode("unicode_escape")
     yield "".join(f"\\u{ord(character):04X}" if ord(character) > 127 else character for character in value).encode()
-    for offset in range(3):
-        yield from _as_base64(raw, offset)
 
 
 def _as_base64(raw: bytes, offset: int) -> Iterable[bytes]:

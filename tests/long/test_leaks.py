@@ -9,7 +9,8 @@ import importlib.util
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,12 +26,19 @@ from tests.end_to_end.play import Merchant, Payer, fresh_key
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
 from tests.long.scan import Needles
+from tests.long.staff import Staff
+from tests.webhooks.receiver import Arrived, Receiver
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 DATABASES = ("liushui", "liushui_keys")
 # The simulator's own books and log are the bank's, which has to know its customers.
-LOGS = ("api", "worker", "codec", "temporal", "guardian")
+OF_THE_BANK = ("simulator",)
+# Where a local stack keeps its secrets, readable by its owner alone: its own, what commands need to work on it, and who
+# its people and its demo merchant are.
+KEPT_SECRETS = frozenset(
+    {"secrets.json", "environment.json", "operators.json", "demo_merchant.json", "demo_merchant.header"}
+)
 # What no request may carry, whatever it is called: card verification, PIN block, magnetic stripe.
 CODE_CANARY = "73920184"
 TRACK_CANARY = ";9901010000018800001=29121010000000000000?"
@@ -42,20 +50,31 @@ PASSWORD_CANARY = "correct-horse-7719-battery"
 async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or_strangers_answers(
     stack: LocalStack,
 ) -> None:
-    async with world_on(stack) as world:
-        merchant = await world.merchant("海棠书店")
+    async with world_on(stack) as world, receiving() as receiver:
+        merchant, staff = await world.merchant("海棠书店"), Staff(world)
+        secrets = await _webhooks(merchant, receiver) | _own_secrets(merchant)
         payers = [await _ordinary_life(world, merchant, name) for name in ("欧阳若璃澄", "Jacqueline Wrzesniewski")]
+        await staff.live(payers[0], (await merchant.get("/v1/payments"))["items"][-1]["id"])
         texted = await _texted_codes(world)
-        planted = _planted(payers) | {f"texted code {number}": code for number, code in enumerate(texted)}
         await _hostile_traffic(world, merchant, payers)
-        long_enough = {name: value for name, value in planted.items() if not name.startswith("texted")}
-        needles = Needles(long_enough)
-        say(f"{len(planted)} planted values, {len(texted)} codes that were texted")
+        needles = Needles(_planted(payers) | secrets | staff.held)
+        ours = Needles(_secrets_of(stack))
+        say(f"{len(_planted(payers) | secrets | staff.held)} planted values, {len(texted)} codes that were texted")
         found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
-        found += [hit async for hit in _in_histories(world, needles)]
+        # Processes get the institution's own secrets in their environment, and nowhere else.
+        ours_found = [
+            hit
+            for place, content in _places(world)
+            if not place.startswith("environment of")
+            for hit in ours.found_in(place, content)
+        ]
+        found += ours_found + [hit async for hit in _in_histories(world, needles)]
+        found += [hit for arrived in receiver.arrived for hit in needles.found_in("a webhook", _all_of(arrived))]
         found += await _in_strangers_answers(world, merchant, payers, needles)
         assert not found, "\n".join(found)
+        assert len(receiver.arrived) > 5
         assert await _stored_codes(world, set(texted)) == []
+        assert _readable_by_others(stack.folder) == []
         assert await world.wrong() == []
 
 
@@ -68,6 +87,9 @@ async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> 
         forms += [base64.b64encode(b"x" * offset + raw + b"tail") for offset in range(4)]
         forms += [base64.urlsafe_b64encode(b"{" * offset + raw) for offset in range(4)]
         assert [len(needles.found_in("here", form)) for form in forms] == [1] * len(forms)
+    key = bytes(range(200, 232))
+    for form in (key, key.hex().encode(), key.hex().upper().encode(), base64.b64encode(b"\0" + key)):
+        assert Needles({"key": key}).found_in("here", b"before" + form + b"after") == ["key in here"]
     async with world_on(stack) as world:
         admin = await asyncpg.connect(_database_url(stack, "liushui"))
         try:
@@ -84,7 +106,7 @@ async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> 
         found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
         found += [hit async for hit in _in_histories(world, needles)]
     assert "mobile in dump of liushui" in found
-    assert "card in worker.log" in found
+    assert "card in log/worker.log" in found
     assert "name in history of planted" in found
 
 
@@ -108,8 +130,56 @@ async def _ordinary_life(world: World, merchant: Merchant, name: str) -> Payer:
     return payer
 
 
-def _planted(payers: list[Payer]) -> dict[str, str]:
-    planted = {
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """A merchant's server that takes every webhook."""
+    receiver = await Receiver().open()
+    try:
+        yield receiver
+    finally:
+        await receiver.close()
+
+
+async def _webhooks(merchant: Merchant, receiver: Receiver) -> dict[str, str | bytes]:
+    """An endpoint, and both secrets that it has had."""
+    endpoint = await merchant.done("POST", "/v1/webhook_endpoints", {"url": receiver.url})
+    rotated = await merchant.done("POST", f"/v1/webhook_endpoints/{endpoint['id']}/rotate_secret", {})
+    held: dict[str, str | bytes] = {}
+    for name, secret in (("first", endpoint["secret"]), ("second", rotated["secret"])):
+        held[f"the {name} webhook secret"] = secret.removeprefix("whsec_")
+        held[f"the {name} webhook secret in bytes"] = base64.b64decode(secret.removeprefix("whsec_"))
+    return held
+
+
+def _own_secrets(merchant: Merchant) -> dict[str, str | bytes]:
+    """What only the merchant has."""
+    assert merchant.signing_key is not None
+    private: Any = merchant.signing_key._private_key
+    return {"the API key": merchant.key.split("_", 2)[2], "the private key": private.private_bytes_raw()}
+
+
+def _secrets_of(stack: LocalStack) -> dict[str, str | bytes]:
+    """The institution's own: keys in bytes too."""
+    stored: dict[str, str] = json.loads((stack.folder / "secrets.json").read_text())
+    found: dict[str, str | bytes] = {}
+    for name, value in stored.items():
+        secret = value.rpartition(":")[2]
+        found[name] = secret
+        if name.endswith(("key", "keys")):
+            found[f"{name} in bytes"] = base64.b64decode(secret)
+    return found
+
+
+def _all_of(arrived: Arrived) -> bytes:
+    return arrived.path.encode() + str(arrived.headers).encode() + arrived.body
+
+
+def _readable_by_others(folder: Path) -> list[str]:
+    return [name for name in KEPT_SECRETS if (folder / name).exists() and (folder / name).stat().st_mode & 0o077]
+
+
+def _planted(payers: list[Payer]) -> dict[str, str | bytes]:
+    planted: dict[str, str | bytes] = {
         "code": CODE_CANARY,
         "track": TRACK_CANARY,
         "cvn": CVN_CANARY,
@@ -124,7 +194,7 @@ def _planted(payers: list[Payer]) -> dict[str, str]:
 
 async def _hostile_traffic(world: World, merchant: Merchant, payers: list[Payer]) -> None:
     """The same values where they do not belong: names of fields, nested, headers, addresses, broken JSON, floods."""
-    values = list(_planted(payers).values())
+    values = [value for value in _planted(payers).values() if isinstance(value, str)]
     path = f"/v1/users/{payers[0].user_id}/bindings"
     elements = {"name": payers[0].name, "id_number": payers[0].id_number, "card_number": payers[0].card}
     bodies: list[Any] = [
@@ -181,22 +251,21 @@ async def _texted_codes(world: World) -> list[str]:
 
 
 def _places(world: World) -> Iterator[tuple[str, bytes]]:
-    """Everything that is kept or shown, apart from the bank's own."""
+    """Everything that is kept or shown, apart from the bank's own and from where secrets are kept on purpose."""
     folder = world.stack.folder
     for database in DATABASES:
         yield f"dump of {database}", _dump(world.stack, database)
-    for file in sorted((folder / "temporal").iterdir()):
-        yield f"temporal/{file.name}", file.read_bytes()
-    for name in LOGS:
-        yield f"{name}.log", (folder / "log" / f"{name}.log").read_bytes()
-    for file in _files_of_postgres(folder):
-        yield f"postgres/{file.name}", file.read_bytes()
+    for file in _files_of(folder):
+        name = file.relative_to(folder).as_posix()
+        if name not in KEPT_SECRETS and not name.removeprefix("log/").startswith(OF_THE_BANK):
+            with contextlib.suppress(FileNotFoundError):
+                yield name, file.read_bytes()
     yield from _command_lines(world.stack)
 
 
-def _files_of_postgres(folder: Path) -> Iterable[Path]:
-    """Its log, its write-ahead log and its data files: what a dump leaves out is on the disk all the same."""
-    return (file for file in sorted((folder / "postgres").rglob("*")) if file.is_file() and not file.is_symlink())
+def _files_of(folder: Path) -> Iterable[Path]:
+    """Logs, Temporal's store, PostgreSQL's log, write-ahead log and data: what a dump leaves out is on the disk too."""
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink())
 
 
 def _dump(stack: LocalStack, database: str) -> bytes:
