@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from banks.agreement_pay.config import BankConnection
 from banks.directory import BankDirectory, BankRegister, build_directory
-from config.settings import ApplicationSettings
+from config.settings import ApplicationSettings, StoreSettings
 from runtime.clock import SystemClock
 from storage.batcher import Batcher
 from storage.database import create_engine
@@ -28,13 +28,11 @@ ONE_AT_A_TIME = frozenset({"app.accept_refunds"})
 
 
 @dataclass(frozen=True)
-class Adapters:
-    """Open engines, batchers by function, vault and banks."""
+class Stores:
+    """The open engine on the books, and the vault."""
 
     engine: AsyncEngine
-    batchers: dict[str, Batcher]
     vault: Vault
-    banks: BankDirectory
 
     async def database_answers(self) -> bool:
         """For health checks."""
@@ -42,22 +40,19 @@ class Adapters:
             return bool(await connection.scalar(sa.text("SELECT true")))
 
 
+@dataclass(frozen=True)
+class Adapters(Stores):
+    """The same with batchers by function, and the banks."""
+
+    batchers: dict[str, Batcher]
+    banks: BankDirectory
+
+
 @asynccontextmanager
-async def open_adapters(
-    settings: ApplicationSettings, functions: Sequence[str], *, give_up_after_seconds: float = 30.0
-) -> AsyncIterator[Adapters]:
-    """Engines on both databases, one batcher for each function, the vault, the banks."""
+async def open_stores(settings: StoreSettings) -> AsyncIterator[Stores]:
+    """Engines on both databases, and the vault."""
     engine = create_engine(settings.database_url.get_secret_value())
     keys = create_engine(settings.key_database_url.get_secret_value(), pool_size=4)
-    batchers = {
-        name: Batcher(
-            engine,
-            name,
-            max_batch=1 if name in ONE_AT_A_TIME else 256,
-            give_up_after_seconds=give_up_after_seconds,
-        )
-        for name in functions
-    }
     vault = Vault(
         main=engine,
         keys=keys,
@@ -65,15 +60,35 @@ async def open_adapters(
         index_key=settings.index_key.get_secret_value(),
         clock=SystemClock().now,
     )
-    banks = open_banks(settings)
     try:
-        yield Adapters(engine, batchers, vault, banks)
+        yield Stores(engine, vault)
     finally:
-        for batcher in batchers.values():
-            await batcher.close()
-        await banks.close()
         await engine.dispose()
         await keys.dispose()
+
+
+@asynccontextmanager
+async def open_adapters(
+    settings: ApplicationSettings, functions: Sequence[str], *, give_up_after_seconds: float = 30.0
+) -> AsyncIterator[Adapters]:
+    """The stores, one batcher for each function, the banks."""
+    async with open_stores(settings) as stores:
+        batchers = {
+            name: Batcher(
+                stores.engine,
+                name,
+                max_batch=1 if name in ONE_AT_A_TIME else 256,
+                give_up_after_seconds=give_up_after_seconds,
+            )
+            for name in functions
+        }
+        banks = open_banks(settings)
+        try:
+            yield Adapters(stores.engine, stores.vault, batchers, banks)
+        finally:
+            for batcher in batchers.values():
+                await batcher.close()
+            await banks.close()
 
 
 def read_bank_register() -> BankRegister:

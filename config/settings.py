@@ -192,14 +192,19 @@ class CodecServerSettings(ProcessSettings):
         return self
 
 
-class ApplicationSettings(ProcessSettings):
-    """What the API, the worker and the institution's commands share; the owner roles are not among it."""
+class StoreSettings(ProcessSettings):
+    """What opens the books, the vault and the processes; the owner roles are not among it."""
 
     database_url: DatabaseUrl
     key_database_url: DatabaseUrl
     master_key: Key
     index_key: Key
     payload_keys: PayloadKeys
+
+
+class ApplicationSettings(StoreSettings):
+    """What the API, the worker and the institution's commands share: also the key that instructs banks."""
+
     bank_signing_key: Key
     simulator_url: Url
     simulator_public_key: Key
@@ -221,8 +226,11 @@ class WorkerSettings(ApplicationSettings):
     unfinished_after_seconds: Annotated[int, Field(ge=5, le=86_400)] = 600
 
 
-class OpsSettings(ApplicationSettings):
-    """The operators' API: `database_url` is that of the ops role; `operator_key` seals second-factor secrets."""
+class OpsSettings(StoreSettings):
+    """The operators' API: `database_url` is that of the ops role; `operator_key` seals second-factor secrets.
+
+    It calls no bank, so it has no key for one: what it wants of a bank it asks of a process.
+    """
 
     operator_key: Key
     ops_port: Port

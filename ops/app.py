@@ -19,7 +19,7 @@ from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
 from storage.operators import ActRecords, Operators
 from storage.ops_reading import OpsReading
-from wiring import open_adapters
+from wiring import open_stores
 from workflows.starting import Processes
 
 
@@ -37,20 +37,20 @@ def create_app() -> FastAPI:
 
 
 async def _wire(settings: OpsSettings, stack: AsyncExitStack) -> OpsServices:
-    adapters = await stack.enter_async_context(open_adapters(settings, ()))
+    stores = await stack.enter_async_context(open_stores(settings))
     client = await temporal.connect(settings.payload_keys, environment=settings.environment)
     return OpsServices(
         clock=SystemClock(),
         ids=UlidSource(),
-        engine=adapters.engine,
-        operators=Operators(adapters.engine),
-        records=ActRecords(adapters.engine),
-        reading=OpsReading(adapters.engine),
-        vault=adapters.vault,
+        engine=stores.engine,
+        operators=Operators(stores.engine),
+        records=ActRecords(stores.engine),
+        reading=OpsReading(stores.engine),
+        vault=stores.vault,
         processes=Processes(client),
         passwords=Passwords(),
         second_factors=SecondFactors(settings.operator_key.get_secret_value()),
         rate_limits=RateLimits(Policy.model_validate(read_policy()).rate_limits),
         temporal_namespace=client.namespace,
-        ready={"database": adapters.database_answers, "temporal": client.service_client.check_health},
+        ready={"database": stores.database_answers, "temporal": client.service_client.check_health},
     )

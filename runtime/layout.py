@@ -253,14 +253,19 @@ class StackLayout:
             "SIMULATOR_NOTIFY_URL": self.addresses["api"],
         }
 
-    def _application_variables(self) -> dict[str, str]:
+    def _store_variables(self, role: str) -> dict[str, str]:
         return {
             **self._variables_of_all(),
-            "LIUSHUI_DATABASE_URL": self._database_url("app"),
+            "LIUSHUI_DATABASE_URL": self._database_url(role),
             "LIUSHUI_KEY_DATABASE_URL": self._database_url("key_app"),
             "LIUSHUI_MASTER_KEY": self.secrets.master_key,
             "LIUSHUI_INDEX_KEY": self.secrets.index_key,
             "LIUSHUI_PAYLOAD_KEYS": self.secrets.payload_keys,
+        }
+
+    def _application_variables(self) -> dict[str, str]:
+        return {
+            **self._store_variables("app"),
             "LIUSHUI_BANK_SIGNING_KEY": self.secrets.bank_signing_key,
             "LIUSHUI_SIMULATOR_URL": self.addresses["simulator"],
             "LIUSHUI_SIMULATOR_PUBLIC_KEY": public_key(self.secrets.simulator_signing_key),
@@ -283,8 +288,7 @@ class StackLayout:
 
     def _ops_variables(self) -> dict[str, str]:
         return {
-            **self._application_variables(),
-            "LIUSHUI_DATABASE_URL": self._database_url("ops"),
+            **self._store_variables("ops"),
             "LIUSHUI_OPERATOR_KEY": self.secrets.operator_key,
             "LIUSHUI_OPS_PORT": str(self.ports["ops"]),
         }
