@@ -119,4 +119,5 @@ class lists(Generic[P, R]):  # noqa: N801 - a decorator
 
 def path(*parts: str) -> str:
     """`/v1/…` of these parts; what a part holds can never become another part."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    # Dots alone mean another part to whoever tidies an address up on the way.
+    return "/v1/" + "/".join(quote(part, safe="") if part.strip(".") else part.replace(".", "%2E") for part in parts)

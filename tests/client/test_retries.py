@@ -181,3 +181,7 @@ def test_an_identifier_cannot_become_another_address() -> None:
     ask = Ask("GET", path("payments", "../users?limit=1#/.."), Plain)
     stepper.play(stepper.core().perform(ask), [httpx.Response(200, json={})])
     assert stepper.sent[0].url.raw_path == b"/v1/payments/..%2Fusers%3Flimit%3D1%23%2F.."
+    stepper.play(
+        stepper.core().perform(Ask("GET", path("users", "..", "bindings", "."), Plain)), [httpx.Response(200, json={})]
+    )
+    assert stepper.sent[-1].url.raw_path == b"/v1/users/%2E%2E/bindings/%2E"
