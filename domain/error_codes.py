@@ -721,9 +721,9 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
     C.LOGIN_FAILED: ErrorText(
         K.UNAUTHENTICATED,
         "Login, password or code is wrong",
-        "登录名、密码或动态码有误",
+        "登录名、密码或动态口令有误",
         "Check all three; each code of the second factor works once. After some failures there is a pause.",
-        "请检查三项内容；每个动态码仅可使用一次，多次失败后需等待。",
+        "请检查三项内容；每个动态口令仅可使用一次，多次失败后需等待。",
     ),
     C.LOGIN_LOCKED: ErrorText(
         K.TOO_MANY,
