@@ -100,6 +100,9 @@ BEGIN
         wait := greatest(wait, ceil(extract(epoch FROM coalesce(b.blocked_until, at) - at))::int);
     END LOOP;
     IF wait > 0 THEN
+        -- An address that has to wait and goes on typing logins leaves none of them here.
+        DELETE FROM app.login_brake l WHERE l.subject IN (SELECT k FROM jsonb_object_keys(brake->'subjects') k)
+            AND l.failures = 0 AND l.blocked_until IS NULL;
         RETURN wait;
     END IF;
     FOR s IN SELECT e.key AS subject, e.value::int AS free FROM jsonb_each_text(brake->'subjects') e ORDER BY 1 LOOP

@@ -149,6 +149,15 @@ async def test_an_address_that_tries_many_logins_is_stopped_and_colleagues_of_it
     assert (await people[1].log_in()).status_code == 200
 
 
+async def test_an_address_that_has_to_wait_leaves_no_login_behind_that_it_tries(ops: OpsStage) -> None:
+    for number in range(30):
+        await wrong(ops, f"nobody{number}")
+    kept = await ops.rows("SELECT subject FROM app.login_brake ORDER BY subject")
+    for number in range(100):
+        assert (await wrong(ops, f"somebody{number}")).status_code == 429
+    assert await ops.rows("SELECT subject FROM app.login_brake ORDER BY subject") == kept
+
+
 async def test_a_session_ends_after_idle_minutes_and_after_its_hours_and_when_logged_out(ops: OpsStage) -> None:
     rui = await ops.operator("risk")
     for _ in range(16):
