@@ -92,3 +92,9 @@ def test_the_python_in_the_documents_is_python() -> None:
     for path in DOCUMENTS.glob("*.md"):
         for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             compile(block, path.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", ["docs/merchants/states.md", "docs/operators.md"])
+@pytest.mark.parametrize("reason", WaitReason)
+def test_every_reason_to_wait_is_explained_to_merchants_and_operators(page: str, reason: WaitReason) -> None:
+    assert f"\n| `{reason}` |" in (PROJECT / page).read_text(encoding="utf-8")
