@@ -30,10 +30,18 @@ CREATE FUNCTION app.merchant_of_subject(what text, subject text) RETURNS text LA
         ELSE (SELECT m.id FROM app.merchant m WHERE m.id = subject
               UNION ALL SELECT u.merchant_id FROM app.end_user u WHERE u.id = subject) END;
 
--- Takes the locks that acceptances and send claims take.
+-- Takes the locks that acceptances and send claims take. What is written about a user or an instruction refers to its merchant,
+-- and would lock it then, after the user: it is locked first, as by everybody.
 CREATE FUNCTION app.lock_subject(subject text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM 1 FROM app.merchant WHERE id = subject FOR UPDATE;
+    PERFORM 1 FROM app.merchant m WHERE m.id IN (
+            SELECT u.merchant_id FROM app.end_user u WHERE u.id = subject
+            UNION ALL SELECT p.merchant_id FROM app.payment p WHERE p.id = subject
+            UNION ALL SELECT r.merchant_id FROM app.refund r WHERE r.id = subject
+            UNION ALL SELECT w.merchant_id FROM app.waiver_application w WHERE w.id = subject
+            UNION ALL SELECT c.merchant_id FROM app.case_record c WHERE c.id = subject)
+        FOR KEY SHARE;
     PERFORM 1 FROM app.payment p WHERE p.id = coalesce(
         (SELECT r.payment_id FROM app.refund r WHERE r.id = subject), subject) FOR NO KEY UPDATE;
     PERFORM 1 FROM app.end_user WHERE id = subject FOR NO KEY UPDATE;

@@ -17,7 +17,7 @@ _REPLACED = {
     "0003_5_refunds.sql": ("app.accept_one_refund", "app.accept_refunds"),
     "0003_6_effects.sql": ("app.claim_one_effect", "app.claim_effects"),
     "0003_8_codes.sql": ("app.claim_code_attempt", "app.claim_code_resend"),
-    "0003_9_people.sql": ("app.accept_binding", "app.unattended"),
+    "0003_9_people.sql": ("app.accept_binding", "app.record_consent", "app.unattended"),
 }
 
 
