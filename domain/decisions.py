@@ -63,9 +63,17 @@ def _without_personal_data(value: str) -> str:
     return value
 
 
+def _without_id_number(value: str) -> str:
+    """For references and file numbers, which may well be long: a valid identity number is none of them."""
+    if holds_id_number(value):
+        raise PydanticCustomError("personal_data", "holds personal data")
+    return value
+
+
 NoPersonalData = AfterValidator(_without_personal_data)
+NoIdNumber = AfterValidator(_without_id_number)
 Reason = Annotated[str, Field(min_length=1, max_length=200), NoPersonalData]
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$")]
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoIdNumber]
 RestrictionId = Annotated[str, Field(pattern=r"^rst_[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
@@ -96,7 +104,7 @@ class AuthorityOrderDetail(_Value):
     """What an authority has ordered, as its paper says (A3.9e)."""
 
     issuer: Annotated[str, Field(min_length=1, max_length=80), NoPersonalData]
-    number: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+    number: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"), NoIdNumber]
     demands: Literal["hold", "query", "release"]
     function: Function | None = None
     expires_at: AwareDatetime

@@ -154,6 +154,27 @@ async def test_roles_without_the_permission_neither_ask_nor_approve_and_it_is_re
         ({"detail": {"11010519900307765X": 1}}, "REQUEST_INVALID", "detail"),
         ({"subject_id": "usr_00000000000000000000000000"}, "SUBJECT_NOT_FOUND", None),
         ({"kind": "funds.freeze"}, "REQUEST_INVALID", "detail.review_at"),
+        (
+            {
+                "kind": "instruction.conclude",
+                "detail": {"outcome": "failed", "evidence_ref": "scan:11010519900307765X"},
+            },
+            "REQUEST_INVALID",
+            "detail.evidence_ref",
+        ),
+        (
+            {
+                "kind": "authority_order.register",
+                "detail": {
+                    "issuer": "上海市公安局",
+                    "number": "11010519900307765X",
+                    "demands": "query",
+                    "expires_at": "2026-12-01T00:00:00Z",
+                },
+            },
+            "REQUEST_INVALID",
+            "detail.number",
+        ),
         ({"kind": "user.resume", "ground": "resolved"}, "DECISION_NOT_APPLICABLE", None),
     ],
 )
