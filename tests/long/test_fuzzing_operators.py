@@ -57,7 +57,7 @@ async def test_a_role_that_tries_everything_gets_what_it_may_and_no_more(
         seed,
         _aim(house, others, await _asked(house, others[1])),
         bearer=bearer,
-        examples=40,
+        examples=25,
         edges=role in EDGES,
     )
     say(f"{role}: {watch.cases} cases, {dict(sorted(watch.statuses.items()))}, reached {dict(watch.reached)}")
