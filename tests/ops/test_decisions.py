@@ -157,7 +157,7 @@ async def test_roles_without_the_permission_neither_ask_nor_approve_and_it_is_re
         (
             {
                 "kind": "instruction.conclude",
-                "detail": {"outcome": "failed", "evidence_ref": "scan:11010519900307765X"},
+                "detail": {"outcome": "failed", "evidence_ref": "scan:11010119900307803X"},
             },
             "REQUEST_INVALID",
             "detail.evidence_ref",
@@ -167,7 +167,7 @@ async def test_roles_without_the_permission_neither_ask_nor_approve_and_it_is_re
                 "kind": "authority_order.register",
                 "detail": {
                     "issuer": "上海市公安局",
-                    "number": "11010519900307765X",
+                    "number": "11010119900307803X",
                     "demands": "query",
                     "expires_at": "2026-12-01T00:00:00Z",
                 },
@@ -186,6 +186,7 @@ async def test_a_wrong_request_is_refused_and_says_where(
     assert (refused.json()["code"], refused.status_code < 500) == (code, True)
     assert [fault["field"] for fault in refused.json()["errors"]] == ([field] if field else [])
     assert "11010519900307765X" not in refused.text
+    assert "11010119900307803X" not in refused.text
     assert await ops.rows("SELECT 1 FROM app.decision") == []
 
 
