@@ -12,11 +12,17 @@ import typer
 
 from cli.operators_api import ask
 from cli.terminal import choices, end, say, show, show_one
+from config.policy import read_policy
+from config.roles import read_roles
+from domain.decisions import DecisionRules
+from domain.roles import RoleBook
 
-app = typer.Typer(help="Decisions: request, list, show, approve, reject; restrictions in force.", no_args_is_help=True)
+app = typer.Typer(
+    help="Decisions: kinds, request, list, show, approve, reject; restrictions in force.", no_args_is_help=True
+)
 DecisionId = Annotated[str, typer.Argument(help="dec_…")]
 Subject = Annotated[str, typer.Argument(metavar="ID", help="What it is about.")]
-Ground = Annotated[str, typer.Option(help="A ground of config/decisions.toml, such as suspected_fraud.")]
+Ground = Annotated[str, typer.Option(help="Such as suspected_fraud; bin/liushui decisions kinds lists them.")]
 Reason = Annotated[str, typer.Option(help="In words; nobody's names or numbers.")]
 _COLUMNS = (
     "id", "kind", "subject_id", "state", "ground", "requested_by_login", "requested_at", "decided_by_login",
@@ -61,7 +67,7 @@ def reject(decision_id: DecisionId) -> None:
 
 @app.command()
 def request(
-    kind: Annotated[str, typer.Argument(help="Such as instruction.conclude; config/decisions.toml lists them.")],
+    kind: Annotated[str, typer.Argument(help="Such as instruction.conclude; bin/liushui decisions kinds lists them.")],
     subject: Subject,
     ground: Ground,
     reason: Reason,
@@ -69,6 +75,28 @@ def request(
 ) -> None:
     """Asks for any kind of decision."""
     decide(kind, subject, ground, reason, dict(word.partition("=")[::2] for word in detail or []))
+
+
+@app.command()
+def kinds() -> None:
+    """Shows every kind with its grounds, and which roles may ask for it and approve it."""
+    book = RoleBook.model_validate(read_roles())
+    rows = [
+        {
+            "kind": kind.value,
+            "people": 2 if rule.second_person else 1,
+            "asked for by": _may(book, f"{kind}:request"),
+            "approved by": _may(book, f"{kind}:approve"),
+            "open hours": rule.open_hours,
+            "grounds": sorted(rule.grounds),
+        }
+        for kind, rule in DecisionRules.model_validate(read_policy()["decisions"]).kinds.items()
+    ]
+    show(rows, "There are none.")
+
+
+def _may(book: RoleBook, permission: str) -> list[str]:
+    return [name for name, role in book.roles.items() if permission in role.permissions]
 
 
 @app.command()

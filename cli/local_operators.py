@@ -28,7 +28,9 @@ PEOPLE = {
     "rui": ("risk",),
     "ren": ("risk",),
     "tian": ("treasury",),
+    "tao": ("treasury",),
     "chen": ("compliance",),
+    "cai": ("compliance",),
     "su": ("support",),
     "audrey": ("auditor",),
 }

@@ -887,7 +887,7 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         K.REFUSED,
         "This kind of decision does not have this ground",
         "该类决定不适用此理由代码",
-        "Use a ground that config/decisions.toml lists for the kind.",
+        "Use a ground that config/decisions.toml lists for the kind (bin/liushui decisions kinds).",
         "请使用该类决定所列的理由代码。",
     ),
     C.SUBJECT_NOT_FOUND: ErrorText(

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 import cli.operators_api
 from cli.local_operators import FILE, PEOPLE
 from cli.main import app
+from domain.decisions import DecisionKind
 from tests.api.conftest import Stage, stage
 from tests.ops.conftest import OpsStage, open_ops_stage
 
@@ -176,6 +177,33 @@ async def test_changed_files_are_taken_over_by_the_owner(run: Run, ops: OpsStage
     await ops.rows("DELETE FROM app.role_permission WHERE role = 'support'")
     assert (await run("register")).exit_code == 0
     assert (await run("matters", "list", "--as", "su")).exit_code == 0
+
+
+async def test_the_kinds_of_decisions_are_listed_and_people_of_a_local_stack_can_take_each(run: Run) -> None:
+    kinds = json.loads((await run("decisions", "kinds", "--json")).output)
+    assert [row["kind"] for row in kinds] == list(DecisionKind)
+    for row in kinds:
+        assert row["grounds"]
+        ask, approve = (
+            {login for login, roles in PEOPLE.items() if set(roles) & set(row[may])}
+            for may in ("asked for by", "approved by")
+        )
+        able = any(one != other for one in ask for other in approve) if row["people"] == 2 else ask & approve
+        assert able, row["kind"]
+
+
+async def test_an_authoritys_order_is_registered_by_two(stage: Stage, run: Run) -> None:
+    user_id, _ = await stage.payer(await stage.merchant())
+    until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    details = ("issuer=court", "number=2026-17", "demands=hold", f"expires_at={until}")
+    words = [word for detail in details for word in ("--detail", detail)]
+    asked = await run(
+        "decisions", "request", "authority_order.register", user_id, "--ground", "authority", "--reason", "Served",
+        *words, "--as", "chen", "--json",
+    )  # fmt: skip
+    assert asked.exit_code == 0, asked.output
+    assert (await run("decisions", "approve", json.loads(asked.output)["id"], "--as", "cai")).exit_code == 0
+    assert "authority_order" in (await run("decisions", "restrictions", "--as", "su")).output
 
 
 async def test_what_cannot_be_done_is_one_sentence_and_exit_code_one(run: Run) -> None:
