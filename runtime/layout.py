@@ -257,7 +257,7 @@ class StackLayout:
         return {
             **self._variables_of_all(),
             "LIUSHUI_DATABASE_URL": self._database_url(role),
-            "LIUSHUI_KEY_DATABASE_URL": self._database_url("key_app"),
+            "LIUSHUI_KEY_DATABASE_URL": self._database_url(f"key_{role}"),
             "LIUSHUI_MASTER_KEY": self.secrets.master_key,
             "LIUSHUI_INDEX_KEY": self.secrets.index_key,
             "LIUSHUI_PAYLOAD_KEYS": self.secrets.payload_keys,

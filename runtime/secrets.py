@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _PASSWORD_BYTES = 24
 _KEY_BYTES = 32
-_ADDED_LATER = frozenset({"operator_key", "webhook_key", "ops_password", "webhooks_password"})
+_ADDED_LATER = frozenset({"operator_key", "webhook_key", "ops_password", "webhooks_password", "key_ops_password"})
 
 
 class LocalSecretsError(Exception):
@@ -50,6 +50,7 @@ class LocalSecrets(BaseModel):
     webhooks_password: str = Field(repr=False, default_factory=_password)
     key_owner_password: str = Field(repr=False, default_factory=_password)
     key_app_password: str = Field(repr=False, default_factory=_password)
+    key_ops_password: str = Field(repr=False, default_factory=_password)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -61,6 +62,7 @@ class LocalSecrets(BaseModel):
             "webhooks": self.webhooks_password,
             "key_owner": self.key_owner_password,
             "key_app": self.key_app_password,
+            "key_ops": self.key_ops_password,
         }
 
 

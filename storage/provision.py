@@ -42,6 +42,7 @@ class Passwords(BaseModel):
     webhooks: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    key_ops: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
 
     @classmethod
     def generate(cls) -> Passwords:
@@ -60,6 +61,7 @@ class Urls(BaseModel):
     webhooks: str = Field(repr=False)
     key_owner: str = Field(repr=False)
     key_app: str = Field(repr=False)
+    key_ops: str = Field(repr=False)
 
 
 async def provision(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
@@ -73,7 +75,8 @@ async def provision(admin_url: str, database: str, key_database: str, passwords:
         await admin.execute("SELECT pg_advisory_lock($1)", _PROVISION_LOCK)
         of_main = {name: getattr(passwords, name) for name in _ROLES_OF_MAIN}
         await _prepare(admin, database, passwords.owner, of_main)
-        await _prepare(admin, key_database, passwords.key_owner, {"app": passwords.key_app})
+        of_keys = {"app": passwords.key_app, "ops": passwords.key_ops}
+        await _prepare(admin, key_database, passwords.key_owner, of_keys)
         await _close_public_schema(urls.owner)
         await _close_public_schema(urls.key_owner)
         await upgrade(urls.owner, Tree.MAIN)
@@ -164,6 +167,7 @@ def _urls(admin_url: str, database: str, key_database: str, passwords: Passwords
         webhooks=_role_url(base, database, "webhooks", passwords.webhooks),
         key_owner=_role_url(base, key_database, "owner", passwords.key_owner),
         key_app=_role_url(base, key_database, "app", passwords.key_app),
+        key_ops=_role_url(base, key_database, "ops", passwords.key_ops),
     )
 
 

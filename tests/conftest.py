@@ -36,6 +36,7 @@ class Database:
     webhooks_url: str
     key_name: str
     key_app_url: str
+    key_ops_url: str
     key_owner_url: str
     admin_url: str
     app_engine: AsyncEngine
@@ -43,6 +44,7 @@ class Database:
     ops_engine: AsyncEngine
     webhooks_engine: AsyncEngine
     key_app_engine: AsyncEngine
+    key_ops_engine: AsyncEngine
     key_owner_engine: AsyncEngine
 
 
@@ -118,6 +120,7 @@ class _Clone:
             webhooks_url=webhooks_url,
             key_name=keys,
             key_app_url=key_app_url,
+            key_ops_url=_on(self._urls.key_ops, keys),
             key_owner_url=key_owner_url,
             admin_url=_on(self._admin_url, main),
             app_engine=self._engine(app_url),
@@ -125,6 +128,7 @@ class _Clone:
             ops_engine=self._engine(ops_url),
             webhooks_engine=self._engine(webhooks_url),
             key_app_engine=self._engine(key_app_url),
+            key_ops_engine=self._engine(_on(self._urls.key_ops, keys)),
             key_owner_engine=self._engine(key_owner_url),
         )
 
@@ -143,7 +147,7 @@ class _Clone:
         try:
             for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
                 await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"')
-                suffixes = ("app", "ops", "webhooks") if template == _TEMPLATE else ("app",)
+                suffixes = ("app", "ops", "webhooks") if template == _TEMPLATE else ("app", "ops")
                 await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
         finally:
             await admin.close()

@@ -150,7 +150,7 @@ async def open_ops_stage(
         ROLES,
     )
     async with AsyncExitStack() as stack:
-        main, keys = create_engine(database.ops_url), create_engine(database.key_app_url)
+        main, keys = create_engine(database.ops_url), create_engine(database.key_ops_url)
         stack.push_async_callback(main.dispose)
         stack.push_async_callback(keys.dispose)
         services = OpsServices(

@@ -85,6 +85,21 @@ async def test_the_app_role_can_only_ask_for_the_key_of_a_user_it_names(case: Va
             await case.run(statement, case.database.key_app_engine)
 
 
+async def test_the_operators_api_reads_a_key_and_can_neither_make_nor_destroy_one(
+    case: VaultCase, vault: Vault
+) -> None:
+    user_id, _ = await case.enrol(vault)
+    denied = (*_DENIED_IN_THE_KEYS, "SELECT keys.destroy_user_key('u', 'a', 'r', now())")
+    for statement in (*denied, "SELECT * FROM keys.ensure_user_key('u', '\\x00', 'm', now())"):
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+            await case.run(statement, case.database.key_ops_engine)
+    async with case.database.key_ops_engine.connect() as connection:
+        found = await connection.scalar(
+            sa.text("SELECT wrapped_key IS NOT NULL FROM keys.read_user_key(:user)"), {"user": user_id}
+        )
+    assert found is True
+
+
 async def test_not_even_the_owner_edits_the_logs(case: VaultCase) -> None:
     for table in ("vault.access", "vault.disclosure"):
         for verb in ("UPDATE {} SET at = at", "DELETE FROM {}", "TRUNCATE {}"):
