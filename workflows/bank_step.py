@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -109,12 +110,13 @@ class BankStep:
         """
         result = UNANSWERED
         while True:
-            self._noticed = False
+            if self._concluded is None:
+                self._noticed = False
             result = await self._ask(until) or result
-            if self._concluded is not None:
-                return self._concluded
             if is_known(result):
                 return result
+            if self._concluded is not None:
+                return await self._unless_the_bank_knows(self._concluded)
             if result.outcome is BankOutcome.NOT_FOUND:
                 if self._may_be_forgotten():
                     await self._park_once(park)
@@ -137,24 +139,39 @@ class BankStep:
             await park()
         self._parked = True
 
+    async def _unless_the_bank_knows(self, concluded: EffectResult) -> EffectResult:
+        """What people decided; but a bank that spoke up meanwhile is asked once more, because its word prevails."""
+        if not self._noticed:
+            return concluded
+        try:
+            result = self._about_this(await self._question(None, policies.ONCE))
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return concluded
+        return result if is_known(result) else concluded
+
+    def _question(self, left: timedelta | None, retry_policy: RetryPolicy) -> workflow.ActivityHandle[EffectResult]:
+        return workflow.start_activity(
+            names.ASK_BANK,
+            EffectQuery(
+                bank_code=self._request.bank_code,
+                request_number=self._request.request_number,
+                amount_minor=self._amount_minor,
+            ),
+            result_type=EffectResult,
+            start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
+            schedule_to_close_timeout=left,
+            retry_policy=retry_policy,
+            summary=f"Ask what became of {self._request.request_number}",
+        )
+
     async def _ask(self, until: datetime | None) -> EffectResult | None:
         left = None if until is None else max(until - workflow.now(), timedelta(seconds=1))
         if self._concluded is not None:
             return None
         try:
-            asking = workflow.start_activity(
-                names.ASK_BANK,
-                EffectQuery(
-                    bank_code=self._request.bank_code,
-                    request_number=self._request.request_number,
-                    amount_minor=self._amount_minor,
-                ),
-                result_type=EffectResult,
-                start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
-                schedule_to_close_timeout=left,
-                retry_policy=policies.PATIENTLY,
-                summary=f"Ask what became of {self._request.request_number}",
-            )
+            asking = self._question(left, policies.PATIENTLY)
             await workflow.wait_condition(lambda: asking.done() or self._concluded is not None)
             if not asking.done():
                 # A bank that is silent for days must not keep people from ending the wait.

@@ -117,3 +117,28 @@ async def test_what_people_say_was_paid_back_is_not_tried_again_before_its_proce
     assert await sweep(house) == 1
     assert (await ended(house, Process.COLLECT_PAYMENT, payment_id)).state == "late_refunded"
     assert len(house.bank.asked("refund")) == 1
+
+
+async def test_a_bank_that_speaks_up_before_its_process_has_taken_a_conclusion_prevails(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its booking announced meanwhile would be lost: nobody corrects what ended after the announcement."""
+    real, may_go_on = house.books.instructions.settle, asyncio.Event()
+
+    async def slow(settlement: Any) -> Any:
+        state = await real(settlement)
+        if settlement.key.endswith(":parked"):
+            await may_go_on.wait()
+        return state
+
+    monkeypatch.setattr(house.books.instructions, "settle", slow)
+    payment_id = await parked_after_its_order(house)
+    decision = await decide(house, CONCLUDE, payment_id, **UNPAID)
+    telling = asyncio.create_task(tell(house, "payment", payment_id, decision))
+    await house.until("SELECT count(*) FROM app.operation WHERE action = 'check_decision'", 1)
+    house.bank.script("query", SUCCEEDED)
+    await house.processes.tell_bank_notice(Process.COLLECT_PAYMENT, payment_id)
+    may_go_on.set()
+    await telling
+    assert (await ended(house, Process.COLLECT_PAYMENT, payment_id)).state == "late_refunded"
+    assert await house.books.balance("suspense:CNY") == 0
