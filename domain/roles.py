@@ -23,6 +23,7 @@ PLAIN_PERMISSIONS = frozenset(
         "merchants:read",
         "merchants:write",
         "keys:write",
+        "signing_keys:write",  # never one person's with keys:write: the two together instruct as a merchant
         "operators:write",
     }
 )

@@ -30,8 +30,8 @@ LIST_KEYS = Operation("list_keys", "merchants:read")
 ISSUE = Operation("issue_key", "keys:write", 201)
 REVOKE = Operation("revoke_key", "keys:write")
 LIST_SIGNING = Operation("list_signing_keys", "merchants:read")
-REGISTER_SIGNING = Operation("register_signing_key", "keys:write", 201)
-REVOKE_SIGNING = Operation("revoke_signing_key", "keys:write")
+REGISTER_SIGNING = Operation("register_signing_key", "signing_keys:write", 201)
+REVOKE_SIGNING = Operation("revoke_signing_key", "signing_keys:write")
 
 
 @router.get("/merchants", **documented("List merchants", LIST, Listed))

@@ -46,6 +46,7 @@ MAY: Mapping[str, set[str]] = {
     "merchants:read": {*DESK, COMPLIANCE, ADMINISTRATOR},
     "merchants:write": {ADMINISTRATOR},
     "keys:write": {ADMINISTRATOR},
+    "signing_keys:write": {COMPLIANCE},
     "operators:write": {ADMINISTRATOR},
     "waiver.approve:request": {RISK},
     "waiver.approve:approve": {RISK},
