@@ -51,9 +51,9 @@ async def test_a_debit_concluded_as_booked_says_nothing_of_giving_it_back_when_i
 ) -> None:
     payment_id = await parked_after_its_order(house)
     house.bank.script("refund", REFUSED)
-    house.bank.script("query", REFUSED)
     assert await tell(house, "payment", payment_id, await decide(house, CONCLUDE, payment_id, **PAID))
     await waits_for_people(house, payment_id, "late_refunding")
+    house.bank.script("query", REFUSED)
     await run_again(house, Process.COLLECT_PAYMENT, payment_id)
     assert (await house.payment(payment_id))["state"] == "late_refunding"
     assert await house.books.balance("suspense:CNY") == 10_000
@@ -90,10 +90,10 @@ async def test_a_conclusion_that_is_still_being_looked_up_does_not_reach_the_ste
         return found
 
     monkeypatch.setattr(house.books.instructions, "check_decision", slow)
-    house.bank.script("query", SUCCEEDED, REFUSED)
     house.bank.script("refund", REFUSED)
     telling = asyncio.create_task(tell(house, "payment", payment_id, decision))
     await house.until("SELECT count(*) FROM app.operation WHERE action = 'check_decision'", 1)
+    house.bank.script("query", SUCCEEDED, REFUSED)
     await house.processes.tell_bank_notice(Process.COLLECT_PAYMENT, payment_id)
     await waits_for_people(house, payment_id, "late_refunding")
     may_answer.set()
