@@ -110,9 +110,8 @@ async def test_what_people_say_was_paid_back_is_not_tried_again_before_its_proce
     await waits_for_people(house, payment_id, "late_refunding")
     house.bank.script("refund", SUCCEEDED)
     await decide(house, CONCLUDE, payment_id, **PAID)
-    async with house.env.time_skipping_unlocked():  # type: ignore[attr-defined]
-        await house.env.sleep(PAUSE_WHILE_OPERATOR_ACTS + timedelta(minutes=1))
-        await asyncio.sleep(0.5)
+    await house.env.sleep(PAUSE_WHILE_OPERATOR_ACTS + timedelta(minutes=1))
+    await house.until("SELECT reason FROM app.payment", "concluded_by_operators")
     assert len(house.bank.asked("refund")) == 1
     assert await sweep(house) == 1
     assert (await ended(house, Process.COLLECT_PAYMENT, payment_id)).state == "late_refunded"
