@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -33,7 +33,11 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]
 def _read_instant(value: object) -> datetime:
     if not isinstance(value, str) or _INSTANT.fullmatch(value) is None:
         raise ValueError("not an RFC 3339 instant")
-    return datetime.fromisoformat(value.upper())
+    try:
+        # In UTC from here on: PostgreSQL takes no offset of 16 hours or more, which a sender may name all the same.
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside of the calendar") from None
 
 
 Instant = Annotated[

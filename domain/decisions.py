@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -77,6 +77,17 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoIdNumb
 RestrictionId = Annotated[str, Field(pattern=r"^rst_[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside of the calendar") from None
+
+
+# PostgreSQL takes no offset of 16 hours or more, which a caller may name all the same.
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class NoDetail(_Value):
     """The kind and its subject say it all."""
 
@@ -85,7 +96,7 @@ class SuspensionDetail(_Value):
     """One function, or all of them; a review is a date on which somebody has to look again."""
 
     function: Function | None = None
-    review_at: AwareDatetime | None = None
+    review_at: Instant | None = None
 
 
 class LiftingDetail(_Value):
@@ -97,7 +108,7 @@ class LiftingDetail(_Value):
 class FreezeDetail(_Value):
     """A freeze without a date of review cannot be made (A8.3)."""
 
-    review_at: AwareDatetime
+    review_at: Instant
 
 
 class AuthorityOrderDetail(_Value):
@@ -107,7 +118,7 @@ class AuthorityOrderDetail(_Value):
     number: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"), NoIdNumber]
     demands: Literal["hold", "query", "release"]
     function: Function | None = None
-    expires_at: AwareDatetime
+    expires_at: Instant
 
 
 class CaseDetail(_Value):

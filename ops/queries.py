@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from api.calls import DEFAULT_PAGE, MAX_PAGE
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
@@ -30,11 +30,11 @@ def instant_of(call: Call, name: str) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(given)
-    except ValueError:
+        if found.tzinfo is None:
+            raise _wrong(name, "wrong_format")
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _wrong(name, "wrong_format") from None
-    if found.tzinfo is None:
-        raise _wrong(name, "wrong_format")
-    return found
 
 
 def limit_of(call: Call) -> int:

@@ -102,3 +102,22 @@ async def test_nobody_reports_for_another_merchants_user_or_payment(stage: Stage
     named = await merchant.post(f"/v1/users/{user_id}/reports", body | {"payment_id": theirs["id"]})
     assert named.json()["code"] == "PAYMENT_NOT_FOUND"
     assert await stage.rows("SELECT 1 FROM app.case_record UNION ALL SELECT 1 FROM app.restriction") == []
+
+
+@pytest.mark.parametrize(
+    ("discovered", "status"),
+    [
+        ("2026-11-20T23:00:00+23:59", 201),
+        ("2026-11-18T00:00:00-23:59", 201),
+        ("0001-01-01T00:00:00+10:00", 400),
+        ("9999-12-31T23:59:59-10:00", 400),
+    ],
+)
+async def test_an_instant_of_any_offset_is_taken_and_one_outside_of_the_calendar_refused(
+    stage: Stage, discovered: str, status: int
+) -> None:
+    merchant = await stage.merchant()
+    user_id = await stage.user(merchant)
+    body = {"kind": "not_me", "channel": "app", "discovered_at": discovered}
+    answer = await merchant.post(f"/v1/users/{user_id}/reports", body)
+    assert answer.status_code == status, answer.text
