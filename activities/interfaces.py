@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.banking import BankOutcome
 from domain.decisions import DecisionKind
 
-SubjectKind = Literal["payment", "refund", "binding"]
+SubjectKind = Literal["payment", "refund", "binding", "payout"]
 
 
 class Message(BaseModel):
@@ -110,3 +110,71 @@ class DecisionVerdict(Message):
     bank_reference: str | None = None
     request_number: str | None = None
     refusal: str | None = None
+
+
+class ReviewClock(Message):
+    """When a review is to be decided, and when it ends undecided."""
+
+    review_id: str
+    due_at: datetime
+    expires_at: datetime
+
+
+class AssessmentRequest(Message):
+    """Apply the rules and the lists to a payout. `again`: because a list has changed since it was last done."""
+
+    payout_id: str
+    now: datetime
+    again: bool = False
+
+
+class Assessment(Message):
+    """What was decided, and committed. `unavailable`: the lists could not be asked, nothing was decided.
+
+    `ended`: the payout is somewhere else by now, in `state`.
+    """
+
+    outcome: Literal["pass", "delay", "review", "refuse", "unavailable", "ended"]
+    state: str
+    cool_until: datetime | None = None
+    review: ReviewClock | None = None
+    reason: str | None = None
+
+
+class ReviewQuestion(Message):
+    """Where does a review stand now? Escalates it if it is due and ends it if its time is over."""
+
+    payout_id: str
+    review_id: str
+    now: datetime
+
+
+class ReviewStanding(Message):
+    """`open` and `evidence` wait until `due_at`, then until `expires_at`; the others are final."""
+
+    state: Literal["open", "evidence", "approved", "rejected", "expired"]
+    due_at: datetime
+    expires_at: datetime
+    escalated: bool = False
+
+
+class PlanRequest(Message):
+    """Find a payout its release slot: the first moment from `now` on at which its bank takes it, in its turn.
+
+    `why`: `first`, or what has made another plan necessary, as a stable word.
+    """
+
+    payout_id: str
+    now: datetime
+    why: str = "first"
+
+
+class Plan(Message):
+    """The slot that was allocated, and committed; `state` is the payout's. No slot if it has ended meanwhile."""
+
+    state: str
+    slot_at: datetime | None = None
+    predicted_arrival_at: datetime | None = None
+    provisional: bool = False
+    # How long after sending the bank's answer may take before a person is asked.
+    answer_within_seconds: int | None = None

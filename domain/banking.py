@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,12 +31,16 @@ class BankOutcome(StrEnum):
     PROCESSING = "processing"
     UNKNOWN = "unknown"
     NOT_FOUND = "not_found"  # only as the answer to a query
+    RETURNED = "returned"  # a payout that was booked, and that the payee's bank has sent back
 
 
 class DeclineReason(StrEnum):
     """Why a bank said no, in our words; each connector translates its bank's codes into these."""
 
     NAME_MISMATCH = "name_mismatch"
+    ACCOUNT_NUMBER_INVALID = "account_number_invalid"
+    ACCOUNT_CLOSED = "account_closed"
+    BANK_CLOSED = "bank_closed"  # outside its working hours: nothing was booked, and it can be sent again later
     ID_NUMBER_MISMATCH = "id_number_mismatch"
     CARD_NUMBER_INVALID = "card_number_invalid"
     MOBILE_MISMATCH = "mobile_mismatch"
@@ -141,6 +145,19 @@ class RefundRequest(Frozen):
     currency: Currency
 
 
+class PayoutRequest(Frozen):
+    """Pay a bank account: the payee's name and account, and what the route needs to find its bank (P2.1.3-1a)."""
+
+    request_number: str
+    amount_minor: AmountMinor
+    currency: Currency
+    region: Literal["CN", "HK", "MO", "TW"]
+    payee_name: str = Field(repr=False)
+    account_number: str = Field(repr=False)
+    bank_id_kind: Literal["cnaps", "bic", "hk_clearing", "tw_clearing"]
+    bank_id: str
+
+
 class BankAnswer(Frozen):
     """What a bank said to a request, or to a query for one; fields that do not apply are None.
 
@@ -153,6 +170,9 @@ class BankAnswer(Frozen):
     bank_reference: str | None = None
     booked_at: datetime | None = None
     amount_minor: int | None = None
+    # Of a payout that came back: the bank's reference of the return, when it was booked, why.
+    return_reference: str | None = None
+    returned_at: datetime | None = None
     agreement_number: str | None = Field(default=None, repr=False)
     authorisation: str | None = Field(default=None, repr=False)
     code_expires_at: datetime | None = None

@@ -39,6 +39,10 @@ class DecisionKind(StrEnum):
     PARTNER_DISABLE = "partner.disable"
     PARTNER_ENABLE = "partner.enable"
     CASE_RESOLVE = "case.resolve"
+    REVIEW_APPROVE = "review.approve"  # of a payout; two persons above an amount
+    REVIEW_REJECT = "review.reject"
+    SCREENING_CLEAR = "screening.clear"  # a false hit on a list: cleared once, it stays cleared
+    SETTLEMENT_ACCOUNT = "settlement.account"  # the bank account that a merchant is paid to
 
 
 class DecisionState(StrEnum):
@@ -51,7 +55,7 @@ class DecisionState(StrEnum):
     REFUSED = "refused"
 
 
-Function = Literal["bind", "collect", "refund"]
+Function = Literal["bind", "collect", "refund", "payout"]
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){10}")
 
 
@@ -158,6 +162,10 @@ DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.PARTNER_DISABLE: NoDetail,
     K.PARTNER_ENABLE: NoDetail,
     K.CASE_RESOLVE: CaseDetail,
+    K.REVIEW_APPROVE: NoDetail,
+    K.REVIEW_REJECT: NoDetail,
+    K.SCREENING_CLEAR: NoDetail,
+    K.SETTLEMENT_ACCOUNT: NoDetail,
 }
 # These are carried out by the instruction's process, which is told; the others when they are committed.
 TOLD_TO_PROCESSES = frozenset({K.INSTRUCTION_WITHDRAW, K.INSTRUCTION_CONCLUDE})
@@ -179,6 +187,8 @@ class KindRule(_Value):
     """Who may ask for a kind of decision and who approves it: never the same person where two are needed."""
 
     second_person: bool
+    # A second person only above this amount in minor units: of a payout's review, for example.
+    second_person_above_minor: int | None = Field(default=None, ge=0)
     grounds: tuple[str, ...] = Field(min_length=1)
     # A request that nobody approved lapses.
     open_hours: int = Field(gt=0, le=24 * 30)

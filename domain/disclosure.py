@@ -34,6 +34,7 @@ class PartnerOperation(StrEnum):
     PAYMENT_CODE_VERIFICATION = "payment_code_verification"
     DEBIT = "debit"
     REFUND = "refund"
+    PAYOUT = "payout"
     QUERY = "query"
     STATEMENT = "statement"
 
@@ -53,6 +54,7 @@ class DisclosureRefusedError(Exception):
 FOUR_ELEMENTS = frozenset(
     {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
 )
+PAYEE = frozenset({PersonalField.NAME, PersonalField.ACCOUNT_NUMBER})
 _AGREEMENT = frozenset({PersonalField.AGREEMENT_NUMBER})
 _NONE: frozenset[PersonalField] = frozenset()
 
@@ -65,6 +67,10 @@ ALLOWED_FIELDS: Mapping[tuple[PartnerRole, PartnerOperation], frozenset[Personal
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYMENT_CODE_VERIFICATION): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.DEBIT): _AGREEMENT,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.REFUND): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYOUT): PAYEE,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.PAYOUT): PAYEE,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.QUERY): _NONE,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.STATEMENT): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.QUERY): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.STATEMENT): _NONE,
     }

@@ -35,6 +35,12 @@ class IdPrefix(StrEnum):
     SESSION = "ses"
     DECISION = "dec"
     RESTRICTION = "rst"
+    PAYEE = "pye"
+    PAYOUT = "po"
+    REVIEW = "rev"
+    RISK_DECISION = "rsk"
+    SCREENING_MATCH = "scm"
+    SETTLEMENT = "stl"
 
 
 ULID_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
@@ -50,6 +56,7 @@ class BankStep(StrEnum):
     DEBIT = "DB"
     REFUND = "RF"
     LATE_REFUND = "LR"
+    PAYOUT = "PO"
 
 
 def identifier(prefix: IdPrefix, ulid: str) -> str:

@@ -43,10 +43,17 @@ def mask(field: PersonalField, value: str) -> str:
             return mask_id_number(value)
         case PersonalField.CARD_NUMBER:
             return mask_card_number(value)
+        case PersonalField.ACCOUNT_NUMBER:
+            return mask_account_number(value)
         case PersonalField.MOBILE:
             return mask_mobile(value)
         case PersonalField.AGREEMENT_NUMBER:
             return HIDDEN
+
+
+def mask_account_number(number: str) -> str:
+    """The last four characters: `****7890`. A number so short that this would show most of it shows nothing."""
+    return HIDDEN + number[-4:] if len(number) >= 8 else HIDDEN
 
 
 def mask_name(name: str) -> str:

@@ -20,6 +20,7 @@ class PersonalField(StrEnum):
     ID_NUMBER = "id_number"
     CARD_NUMBER = "card_number"
     MOBILE = "mobile"
+    ACCOUNT_NUMBER = "account_number"  # of a payee's bank account
     AGREEMENT_NUMBER = "agreement_number"  # the issuer's name for the bound card, as good as the card itself
 
 
@@ -28,6 +29,7 @@ class Purpose(StrEnum):
 
     QUICK_PAY = "quick_pay"  # P1.1.1-1: the issuer verifies the four elements and opens quick pay
     EXECUTE_INSTRUCTION = "execute_instruction"  # A2.1d: debit, code and unsign by agreement number
+    PAYOUT = "payout"  # A2.5a, P2.1.3-1a: the bank pays the account that the user names
     SUPPORT = "support"  # P1.1.2a
     FRAUD_PREVENTION = "fraud_prevention"  # P1.1.3
     USER_REQUEST = "user_request"  # P4.1: the user views or corrects the own data
@@ -75,11 +77,21 @@ def _element(data_class: DataClass, *columns: str) -> PersonalFieldRule:
 
 REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
     {
-        PersonalField.NAME: _element(DataClass.ORDINARY),
+        # A payee's name is a name as the user's is; both may have to be told to the bank that pays.
+        PersonalField.NAME: PersonalFieldRule(
+            data_class=DataClass.ORDINARY,
+            purposes=_ELEMENT_PURPOSES | {Purpose.PAYOUT},
+            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index"}),
+        ),
         # Blind indexes are keyed digests: they link a person or a card and cannot be turned back.
         PersonalField.ID_NUMBER: _element(DataClass.SENSITIVE, "app.end_user.person_index", "app.binding.person_index"),
         PersonalField.CARD_NUMBER: _element(DataClass.SENSITIVE, "app.binding.card_index", "app.binding.card_last4"),
         PersonalField.MOBILE: _element(DataClass.SENSITIVE),
+        PersonalField.ACCOUNT_NUMBER: PersonalFieldRule(
+            data_class=DataClass.SENSITIVE,
+            purposes=frozenset({Purpose.PAYOUT, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST}),
+            stored_in=frozenset({_CIPHERTEXT, "app.payee.account_index", "app.payee.account_last4"}),
+        ),
         PersonalField.AGREEMENT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,
             purposes=frozenset({Purpose.EXECUTE_INSTRUCTION}),

@@ -25,6 +25,11 @@ PLAIN_PERMISSIONS = frozenset(
         "keys:write",
         "signing_keys:write",  # never one person's with keys:write: the two together instruct as a merchant
         "operators:write",
+        "reviews:read",  # the queue of payouts under review, and what the rules said of them
+        "reviews:write",  # take one, ask for evidence, extend
+        "screening:write",  # load a version of a list
+        "calendars:write",  # load corrections, unpublished years, hours of a bank
+        "settlements:read",
     }
 )
 # What is decided by people: each kind has a permission to request it and one to approve it (A8.1a).

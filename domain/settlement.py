@@ -19,7 +19,7 @@ class Settlement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
-    kind: Literal["payment", "refund", "binding"]
+    kind: Literal["payment", "refund", "binding", "payout"]
     id: str
     expect: tuple[str, ...]
     state: str | None

@@ -22,7 +22,16 @@ MIN_NONCE_CHARACTERS, MAX_NONCE_CHARACTERS = 16, 64
 # So that a new key can be tried while the old one is in use.
 MAX_KEYS = 5
 # What is signed whether or not the merchant signs everything: what moves money out, and what decides who may sign.
-SIGNED_ACTIONS = frozenset({"accept_refund", "register_signing_key", "revoke_signing_key"})
+SIGNED_ACTIONS = frozenset(
+    {
+        "accept_refund",
+        "accept_payout",
+        "confirm_payout",
+        "accept_payee",
+        "register_signing_key",
+        "revoke_signing_key",
+    }
+)
 
 
 class SigningAlgorithm(StrEnum):

@@ -42,6 +42,26 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
+class PayoutState(StrEnum):
+    """Money that leaves for a bank account (A2.5a-e). The amount and the fee are held from the first state on.
+
+    `failed`, `refused` and `closed` end without money having left; the reason says why.
+    """
+
+    AWAITING_CONFIRMATION = "awaiting_confirmation"  # the payer has to say once more that this is meant
+    CHECKING = "checking"  # rules and lists are being applied
+    UNDER_REVIEW = "under_review"  # a person looks at it
+    COOLING_OFF = "cooling_off"
+    SCHEDULED = "scheduled"  # waits for its release slot: the bank's hours, its turn, or a freeze to be decided
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    RETURNED = "returned"  # paid, and sent back by the payee's bank: the money is on the balance again
+    FAILED = "failed"  # the bank's definite no, or withdrawn by the institution before it was sent
+    REFUSED = "refused"  # by the rules, by a list, by a reviewer, or because nobody decided in time
+    CLOSED = "closed"  # not confirmed in time
+
+
 class WaitReason(StrEnum):
     """What a resource that is not final waits for."""
 
@@ -53,9 +73,18 @@ class WaitReason(StrEnum):
     BANK_REFUND = "bank_refund"
     OPERATOR = "operator"
     AUTHORITY_ORDER = "authority_order"  # held by it, and sent once it is lifted or over
+    CONFIRMATION = "confirmation"
+    RISK_CHECK = "risk_check"
+    SCREENING = "screening"  # the lists cannot be asked, so that nothing is sent
+    REVIEW = "review"
+    EVIDENCE = "evidence"  # the reviewer has asked the merchant for it
+    COOLING_OFF = "cooling_off"
+    BANK_WINDOW = "bank_window"  # its release slot, inside the bank's working hours
+    FREEZE = "freeze"  # funds frozen or a function suspended: goes on or ends when that is decided
+    PARTNER = "partner"  # the bank is switched off
 
 
-B, P, R = BindingState, PaymentState, RefundState
+B, P, R, W = BindingState, PaymentState, RefundState, PayoutState
 
 BINDING_STEPS: dict[BindingState, frozenset[BindingState]] = {
     # Expired where even the send claim failed until the deadline, so that nothing was sent.
@@ -90,8 +119,28 @@ REFUND_STEPS: dict[RefundState, frozenset[RefundState]] = {
     R.FAILED: frozenset(),
 }
 
+_ENDS_UNSENT = frozenset({W.REFUSED, W.FAILED})
+PAYOUT_STEPS: dict[PayoutState, frozenset[PayoutState]] = {
+    W.AWAITING_CONFIRMATION: frozenset({W.CHECKING, W.CLOSED}) | _ENDS_UNSENT,
+    W.CHECKING: frozenset({W.COOLING_OFF, W.UNDER_REVIEW, W.SCHEDULED}) | _ENDS_UNSENT,
+    # What was fine may not be any more when a list has changed meanwhile.
+    W.COOLING_OFF: frozenset({W.CHECKING, W.UNDER_REVIEW, W.SCHEDULED}) | _ENDS_UNSENT,
+    W.UNDER_REVIEW: frozenset({W.SCHEDULED}) | _ENDS_UNSENT,
+    W.SCHEDULED: frozenset({W.SENDING, W.CHECKING, W.UNDER_REVIEW}) | _ENDS_UNSENT,
+    W.SENDING: frozenset({W.UNKNOWN, W.SUCCEEDED, W.FAILED}),
+    W.UNKNOWN: frozenset({W.SUCCEEDED, W.FAILED}),
+    # Named and recorded: the payee's bank has sent the money back, days later perhaps.
+    W.SUCCEEDED: frozenset({W.RETURNED}),
+    W.RETURNED: frozenset(),
+    W.FAILED: frozenset(),
+    W.REFUSED: frozenset(),
+    W.CLOSED: frozenset(),
+}
+
 # A card may have one of these at a time for one user, also when two applications race.
 BINDING_LIVE_STATES = (B.ACCEPTED, B.APPLYING, B.AWAITING_CODE, B.OPEN, B.UNBINDING)
 PAYMENT_FINAL_STATES = frozenset({P.SUCCEEDED, P.FAILED, P.CLOSED, P.LATE_REFUNDED})
 REFUND_FINAL_STATES = frozenset({R.SUCCEEDED, R.FAILED})
+PAYOUT_UNSENT_STATES = frozenset({W.AWAITING_CONFIRMATION, W.CHECKING, W.UNDER_REVIEW, W.COOLING_OFF, W.SCHEDULED})
+PAYOUT_FINAL_STATES = frozenset({W.SUCCEEDED, W.RETURNED, W.FAILED, W.REFUSED, W.CLOSED})
 BINDING_FINAL_STATES = frozenset({B.DECLINED, B.EXPIRED, B.UNBOUND})

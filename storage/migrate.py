@@ -77,7 +77,7 @@ def restore_functions(path: Path, names: Iterable[str]) -> None:
     """Puts back functions that a later migration replaced, as an earlier file of statements defines them."""
     text = path.read_text(encoding="utf-8")
     for name in names:
-        pattern = rf"^CREATE FUNCTION {re.escape(name)}\(.*?(?=\n(?:CREATE |-- |\n)(?! )|\Z)"
+        pattern = rf"^CREATE (?:OR REPLACE )?FUNCTION {re.escape(name)}\(.*?(?=\n(?:CREATE |-- |\n)(?! )|\Z)"
         [former] = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
         _execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
 

@@ -53,6 +53,28 @@ class RefundOrder(Message):
     resumed: bool = False
 
 
+class PayoutOrder(Message):
+    """Starts `send-payout` and `return-payout`. `user_id` is None for the settlement of a merchant.
+
+    `state`: where the payout stood when this run was started, so that what is done is not asked for again.
+    """
+
+    payout_id: str
+    merchant_id: str
+    user_id: str | None
+    kind: Literal["withdrawal", "transfer", "merchant_settlement"]
+    bank_code: str
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    order_number: str
+    state: str
+    confirmation_deadline: datetime | None = None
+    review_id: str | None = None
+    cool_until: datetime | None = None
+    resumed: bool = False
+
+
 class BindingOrder(Message):
     """Starts `bind-card` and `unbind-card`. `deadline`: when an application without a right code ends."""
 

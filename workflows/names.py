@@ -26,6 +26,10 @@ class Process(StrEnum):
     REFUND_PAYMENT = "refund-payment"
     BIND_CARD = "bind-card"
     UNBIND_CARD = "unbind-card"
+    SEND_PAYOUT = "send-payout"
+    RETURN_PAYOUT = "return-payout"
+    REPLAN_PAYOUTS = "replan-payouts"
+    SETTLE_MERCHANTS = "settle-merchants"
 
 
 # Messages a running process takes. An update or a signal only says where to look: the database decides.
@@ -33,6 +37,8 @@ CODE_VERDICT_UPDATE = "code_verdict"
 CODE_RESEND_UPDATE = "code_resend"
 BANK_NOTICE_SIGNAL = "bank_notice"
 DECISION_UPDATE = "decision"
+# Something that a payout waits for may have changed: its plan, its review, a freeze. It looks for itself.
+LOOK_AGAIN_SIGNAL = "look_again"
 
 
 def workflow_id(process: Process, subject_id: str) -> str:

@@ -331,9 +331,9 @@ async def test_records_cannot_be_changed_even_by_the_owner(books: Books) -> None
 
 
 async def test_the_database_and_the_domain_agree_on_the_legal_steps(books: Books) -> None:
-    from domain.states import BINDING_STEPS, PAYMENT_STEPS, REFUND_STEPS
+    from domain.states import BINDING_STEPS, PAYMENT_STEPS, PAYOUT_STEPS, REFUND_STEPS
 
     rows = await books.value("SELECT jsonb_agg(jsonb_build_array(subject, from_state, to_state)) FROM app.legal_step")
-    steps = {"binding": BINDING_STEPS, "payment": PAYMENT_STEPS, "refund": REFUND_STEPS}
+    steps = {"binding": BINDING_STEPS, "payment": PAYMENT_STEPS, "refund": REFUND_STEPS, "payout": PAYOUT_STEPS}
     wanted = {(kind, a.value, b.value) for kind, table in steps.items() for a, after in table.items() for b in after}
     assert {tuple(row) for row in rows} == wanted

@@ -1,0 +1,2 @@
+-- Risk decisions and screening lists.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- The review queue.
+SELECT 1;
