@@ -107,6 +107,16 @@ class ErrorCode(StrEnum):
     PAYMENT_NOT_REFUNDABLE = "PAYMENT_NOT_REFUNDABLE"
     REFUND_EXCEEDS_PAYMENT = "REFUND_EXCEEDS_PAYMENT"
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    # Payees and payouts
+    PAYEE_NOT_FOUND = "PAYEE_NOT_FOUND"
+    PAYOUT_NOT_FOUND = "PAYOUT_NOT_FOUND"
+    PAYEE_REGION_NOT_SERVED = "PAYEE_REGION_NOT_SERVED"
+    PAYEE_DATA_INVALID = "PAYEE_DATA_INVALID"
+    PAYEE_NAME_DIFFERS = "PAYEE_NAME_DIFFERS"
+    PAYEE_EXISTS = "PAYEE_EXISTS"
+    DATA_EXPORT_NOT_ALLOWED = "DATA_EXPORT_NOT_ALLOWED"
+    SPEED_NOT_OFFERED = "SPEED_NOT_OFFERED"
+    CONFIRMATION_NOT_AWAITED = "CONFIRMATION_NOT_AWAITED"
     # What stands in the way
     WITHDRAWN = "WITHDRAWN"
     FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
@@ -560,7 +570,11 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "请提供 1 分钟至 24 小时内的过期时间。",
     ),
     C.CURRENCY_NOT_SUPPORTED: ErrorText(
-        K.REFUSED, "This currency is not collected by quick pay", "不支持该币种", "Use CNY.", "请使用人民币。"
+        K.REFUSED,
+        "This currency is not taken for this payment or destination",
+        "不支持该币种",
+        "Use CNY for payments, and for a payout a currency that its payee lists.",
+        "支付请使用人民币；付款请使用收款人所列币种。",
     ),
     C.LIMIT_PER_TRANSACTION: ErrorText(
         K.REFUSED,
@@ -634,10 +648,69 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
     ),
     C.INSUFFICIENT_FUNDS: ErrorText(
         K.REFUSED,
-        "The account that would give the money back does not hold enough",
+        "The account that the money would come from does not hold enough",
         "账户余额不足",
-        "Wait for more funds, then refund with a new key.",
-        "请待余额充足后再退款。",
+        "Wait for more available funds, then ask again with a new key. A payout takes its fee besides the amount.",
+        "请待可用余额充足后，以新的幂等键重试；付款另需覆盖手续费。",
+    ),
+    C.PAYEE_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no such payee, or it was removed",
+        "收款人不存在或已删除",
+        "Check the payee id; name the account anew if it was removed.",
+        "请检查收款人编号；已删除的请重新登记。",
+    ),
+    C.PAYOUT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such payout", "付款不存在", "Check the payout id.", "请检查付款编号。"
+    ),
+    C.PAYEE_REGION_NOT_SERVED: ErrorText(
+        K.REFUSED,
+        "Payouts go to mainland China, Hong Kong, Macao and Taiwan",
+        "仅支持付款至中国内地、香港、澳门和台湾",
+        "Use an account in CN, HK, MO or TW.",
+        "请使用上述地区的银行账户。",
+    ),
+    C.PAYEE_DATA_INVALID: ErrorText(
+        K.REFUSED,
+        "The payee's account cannot be right",
+        "收款人信息有误",
+        "Correct the fields listed in `errors`.",
+        "请按 errors 所列修正。",
+    ),
+    C.PAYEE_NAME_DIFFERS: ErrorText(
+        K.REFUSED,
+        "Payouts to this destination go to an account in the user's own verified name only",
+        "该目的地仅支持付款至用户本人实名账户",
+        "Use an account of the user's own, and let the user bind a card first if none is bound.",
+        "请使用用户本人账户；未绑卡的请先绑卡完成实名。",
+    ),
+    C.PAYEE_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This account is a payee of the user already",
+        "该账户已登记为收款人",
+        "Use the payee named in `subject_id`.",
+        "请使用已登记的收款人。",
+    ),
+    C.DATA_EXPORT_NOT_ALLOWED: ErrorText(
+        K.REFUSED,
+        "The payee's data may not go abroad",
+        "收款人信息不得出境",
+        "Show the user the text of GET /v1/data_export and record a `data_export` consent to its version.",
+        "请向用户展示 GET /v1/data_export 的文本并登记 data_export 同意。",
+    ),
+    C.SPEED_NOT_OFFERED: ErrorText(
+        K.REFUSED,
+        "This destination does not offer this speed",
+        "该目的地不支持此到账时效",
+        "Choose one of the speeds that the payee lists.",
+        "请选择收款人所列的到账时效。",
+    ),
+    C.CONFIRMATION_NOT_AWAITED: ErrorText(
+        K.CONFLICT,
+        "The payout does not wait for a confirmation",
+        "该付款无需确认或已超过确认期限",
+        "Read the payout; what was not confirmed in time is closed and has to be ordered anew.",
+        "请查询付款状态；逾期未确认的须重新发起。",
     ),
     C.WITHDRAWN: ErrorText(
         K.REFUSED,

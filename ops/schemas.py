@@ -177,7 +177,7 @@ class NewMerchant(Body):
 class NewKey(Body):
     """An API key of a merchant."""
 
-    scopes: Annotated[list[str], Field(min_length=1, max_length=20)] = Field(examples=[["payments:read"]])
+    scopes: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(examples=[["payments:read"]])
     label: Annotated[str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     expires_at: Instant | None = None
 

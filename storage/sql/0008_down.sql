@@ -27,3 +27,5 @@ ALTER TABLE vault.item ADD CONSTRAINT item_field_is_registered
 ALTER TABLE vault.disclosure DROP CONSTRAINT disclosure_fields_check;
 ALTER TABLE vault.disclosure ADD CONSTRAINT disclosure_fields_check CHECK (cardinality(fields) > 0
     AND fields <@ ARRAY['name', 'id_number', 'card_number', 'mobile', 'agreement_number']) NOT VALID;
+ALTER TABLE app.api_key DROP CONSTRAINT api_key_scopes_check;
+ALTER TABLE app.api_key ADD CONSTRAINT api_key_scopes_check CHECK (cardinality(scopes) BETWEEN 1 AND 20) NOT VALID;
