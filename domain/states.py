@@ -127,8 +127,9 @@ PAYOUT_STEPS: dict[PayoutState, frozenset[PayoutState]] = {
     W.COOLING_OFF: frozenset({W.CHECKING, W.UNDER_REVIEW, W.SCHEDULED}) | _ENDS_UNSENT,
     W.UNDER_REVIEW: frozenset({W.SCHEDULED}) | _ENDS_UNSENT,
     W.SCHEDULED: frozenset({W.SENDING, W.CHECKING, W.UNDER_REVIEW}) | _ENDS_UNSENT,
-    W.SENDING: frozenset({W.UNKNOWN, W.SUCCEEDED, W.FAILED}),
-    W.UNKNOWN: frozenset({W.SUCCEEDED, W.FAILED}),
+    # Back to scheduled only on the bank's definite word that it is closed, so that nothing was booked (`bank_closed`).
+    W.SENDING: frozenset({W.UNKNOWN, W.SUCCEEDED, W.FAILED, W.SCHEDULED}),
+    W.UNKNOWN: frozenset({W.SUCCEEDED, W.FAILED, W.SCHEDULED}),
     # Named and recorded: the payee's bank has sent the money back, days later perhaps.
     W.SUCCEEDED: frozenset({W.RETURNED}),
     W.RETURNED: frozenset(),

@@ -114,8 +114,9 @@ SELECT 'payout', s.from_state, t.to_state FROM (VALUES
     ('cooling_off', '{checking,under_review,scheduled,refused,failed}'),
     ('under_review', '{scheduled,refused,failed}'),
     ('scheduled', '{sending,checking,under_review,refused,failed}'),
-    ('sending', '{unknown,succeeded,failed}'),
-    ('unknown', '{succeeded,failed}'),
+    -- Back to scheduled only on the bank's definite word that it is closed: nothing was booked, it goes out later.
+    ('sending', '{unknown,succeeded,failed,scheduled}'),
+    ('unknown', '{succeeded,failed,scheduled}'),
     ('succeeded', '{returned}')) AS s (from_state, to_states)
 CROSS JOIN LATERAL unnest(s.to_states) AS t (to_state);
 
