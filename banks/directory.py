@@ -4,8 +4,8 @@ called (A0.4).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,9 @@ class IssuerLimits(Frozen):
         return self
 
 
+Region = Literal["CN", "HK", "MO", "TW"]
+
+
 class BankRecord(Frozen):
     """One registered partner bank, as `config/banks.toml` states it."""
 
@@ -48,6 +51,10 @@ class BankRecord(Frozen):
     currencies: tuple[Currency, ...] = ("CNY",)
     timeout_seconds: float = Field(gt=0, le=60)
     requests_per_second: int = Field(gt=0)
+    # How fast a backlog of payouts is let go after a closure.
+    payout_requests_per_second: int = Field(gt=0)
+    # Where it pays out to, and in which currencies (A2.5a); a region that is not here it does not reach.
+    pays_out: Mapping[Region, tuple[Currency, ...]] = Field(default_factory=dict)
     remembers_request_numbers_seconds: int = Field(gt=0)
     request_validity_seconds: int = Field(gt=0)
     limits: IssuerLimits
@@ -58,7 +65,15 @@ class BankRecord(Frozen):
             raise ValueError(f"no such connector; known: {', '.join(sorted(CONNECTORS))}")
         if self.remembers_request_numbers_seconds <= self.request_validity_seconds:
             raise ValueError("a bank must remember a request number longer than a request is valid")
+        if any(not currencies or len(set(currencies)) < len(currencies) for currencies in self.pays_out.values()):
+            raise ValueError("pays_out: a region needs its currencies, each once")
+        if self.payout_requests_per_second > self.requests_per_second:
+            raise ValueError("payout_requests_per_second must not exceed requests_per_second")
         return self
+
+    def reaches(self, region: str, currency: str) -> bool:
+        """Whether it pays out to accounts of that region in that currency."""
+        return any(region == reached and currency in currencies for reached, currencies in self.pays_out.items())
 
     @property
     def capabilities(self) -> BankCapabilities:
@@ -91,6 +106,16 @@ class BankRegister(Frozen):
         if len(set(codes)) != len(codes):
             raise ValueError("a bank code occurs twice")
         return self
+
+    def check_payout_route(self, route: str, banks: Iterable[str], region: str, currencies: Iterable[str]) -> None:
+        """Raises ValueError that names the route if one of its banks does not pay out there (A2.5a)."""
+        known, wanted = {bank.code: bank for bank in self.banks}, tuple(currencies)
+        for code in banks:
+            if code not in known:
+                raise ValueError(f"payout route {route}: bank {code} is not registered")
+            missing = [currency for currency in wanted if not known[code].reaches(region, currency)]
+            if missing:
+                raise ValueError(f"payout route {route}: bank {code} does not pay {', '.join(missing)} to {region}")
 
 
 class BankDirectory:
@@ -132,6 +157,15 @@ class BankDirectory:
     def longest_timeout_seconds(self) -> float:
         """Every activity that calls a bank needs a start-to-close time-out above this."""
         return max(record.timeout_seconds for record in self)
+
+    def payout_rate(self, bank_code: str) -> int:
+        """How many payouts a second a bank takes; also of one that is switched off, whose backlog is planned anew.
+
+        Raises `RefusedError(PARTNER_NOT_AVAILABLE)` only for a bank that is not registered.
+        """
+        if bank_code not in self._records:
+            raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
+        return self._records[bank_code].payout_requests_per_second
 
     async def close(self) -> None:
         """Closes every connector's pool."""

@@ -37,6 +37,7 @@ from domain.banking import (
     DebitRequest,
     PaymentCodeRequest,
     PaymentCodeVerification,
+    PayoutRequest,
     RefundRequest,
     SignApplication,
     SignConfirmation,
@@ -128,6 +129,12 @@ class AgreementPayConnector:
     async def refund(self, request: RefundRequest) -> BankAnswer:
         """Success brings `bank_reference`, `booked_at` and the amount that was asked for."""
         return await self._instruct(translate.refund(request))
+
+    async def pay_out(self, request: PayoutRequest) -> BankAnswer:
+        """Success brings `bank_reference`, `booked_at` and the amount that was asked for. RETURNED: this number was
+        sent before, was paid, and has come back since.
+        """
+        return await self._instruct(translate.payout(request))
 
     async def query(self, request_number: str) -> BankAnswer:
         """What became of a request number."""

@@ -27,6 +27,13 @@ DECLINE_REASONS: dict[str, DeclineReason] = {
     "REFUND_OVER_DEBIT": DeclineReason.REFUND_EXCEEDS_PAYMENT,
     "REQUEST_NUMBER_REUSED": DeclineReason.REQUEST_NUMBER_REUSED,
     "RISK_REFUSED": DeclineReason.REJECTED_BY_RISK,
+    "ACCOUNT_NOT_FOUND": DeclineReason.ACCOUNT_NUMBER_INVALID,
+    "BANK_ID_INVALID": DeclineReason.ACCOUNT_NUMBER_INVALID,
+    "ACCOUNT_CLOSED": DeclineReason.ACCOUNT_CLOSED,
+    "BANK_CLOSED": DeclineReason.BANK_CLOSED,
+    "REGION_NOT_SUPPORTED": DeclineReason.OTHER,
+    "CURRENCY_NOT_SUPPORTED": DeclineReason.OTHER,
+    "SYSTEM_DECLINED": DeclineReason.OTHER,
 }
 
 # Signed refusals that say for certain that this content was not and will not be taken in under this number.

@@ -21,6 +21,7 @@ from domain.banking import (
     DeclineReason,
     PaymentCodeRequest,
     PaymentCodeVerification,
+    PayoutRequest,
     RefundRequest,
     SignApplication,
     SignConfirmation,
@@ -43,6 +44,7 @@ class Resource(StrEnum):
     PAYMENT_CODE_VERIFICATIONS = "payment-code-verifications"
     DEBITS = "debits"
     REFUNDS = "refunds"
+    PAYOUTS = "payouts"
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,21 @@ def refund(request: RefundRequest) -> Instruction:
     )
 
 
+def payout(request: PayoutRequest) -> Instruction:
+    """Exactly the payee's name and account, and the payment data that lead to its bank (P2.1.3-1a)."""
+    personal = {PersonalField.NAME: request.payee_name, PersonalField.ACCOUNT_NUMBER: request.account_number}
+    check_disclosure(PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYOUT, personal)
+    payment_data = request.model_dump(mode="json", exclude={"payee_name", "account_number"})
+    return Instruction(
+        Resource.PAYOUTS,
+        request.request_number,
+        {**payment_data, **{field.value: value for field, value in personal.items()}},
+        frozenset({"bank_reference", "booked_at", "amount_minor", "currency"}),
+        request.amount_minor,
+        request.currency,
+    )
+
+
 class _Reply(BaseModel):
     """The bank's answer; new fields of the bank's are ignored, wrong types are not."""
 
@@ -148,6 +165,9 @@ class _Reply(BaseModel):
     booked_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     amount_minor: int | None = None
     currency: str | None = None
+    return_reference: str | None = Field(default=None, max_length=64)
+    returned_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    returned_minor: int | None = None
     agreement_number: str | None = Field(default=None, min_length=1, max_length=64)
     authorisation: str | None = Field(default=None, min_length=1, max_length=64)
     code_expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
@@ -172,9 +192,13 @@ def read_answer(http_status: int, body: bytes, instruction: Instruction) -> Bank
     if (reply.request_number, reply.operation) != (instruction.request_number, instruction.resource.value):
         return unknown("ANSWER_MISMATCH")
     answer = _read_outcome(reply)
-    if answer.outcome is BankOutcome.SUCCEEDED and not _fits(reply, instruction):
+    if answer.outcome in _BOOKED and not _fits(reply, instruction):
         return unknown("ANSWER_MISMATCH")
     return answer
+
+
+# Money has moved: believed only with everything that proves it.
+_BOOKED = (BankOutcome.SUCCEEDED, BankOutcome.RETURNED)
 
 
 def _fits(reply: _Reply, instruction: Instruction) -> bool:
@@ -193,6 +217,7 @@ _EXPECTED_BY_RESOURCE = {
     Resource.PAYMENT_CODE_VERIFICATIONS.value: ("authorisation",),
     Resource.DEBITS.value: ("bank_reference", "booked_at", "amount_minor"),
     Resource.REFUNDS.value: ("bank_reference", "booked_at", "amount_minor"),
+    Resource.PAYOUTS.value: ("bank_reference", "booked_at", "amount_minor", "currency"),
 }
 
 
@@ -210,7 +235,7 @@ def read_query_answer(http_status: int, body: bytes, request_number: str) -> Ban
     answer = _read_outcome(reply)
     expected = _EXPECTED_BY_RESOURCE.get(reply.operation or "")
     complete = expected is not None and all(getattr(reply, name) is not None for name in expected)
-    if answer.outcome is BankOutcome.SUCCEEDED and not complete:
+    if expected is None or (answer.outcome in _BOOKED and not complete):
         return unknown("ANSWER_MISMATCH")
     return answer
 
@@ -241,10 +266,15 @@ def _read_outcome(reply: _Reply) -> BankAnswer:
     code = _shown(reply.code)
     if reply.status == "PROCESSING":
         return BankAnswer(outcome=BankOutcome.PROCESSING, raw_code=code)
+    if reply.operation == Resource.PAYOUTS.value and _is_new_word(reply.status, code):
+        # It may mean anything: taken for a no it would free money that may have left.
+        return unknown(code)
     if reply.status == "FAILED":
         reason = DECLINE_REASONS.get(code, DeclineReason.OTHER)
         left = reply.attempts_left
         return BankAnswer(outcome=BankOutcome.DECLINED, reason=reason, raw_code=code, attempts_left=left)
+    if reply.status == "RETURNED":
+        return _read_return(reply, code)
     if reply.status != "SUCCESS":
         return unknown(code)
     return BankAnswer(
@@ -256,6 +286,27 @@ def _read_outcome(reply: _Reply) -> BankAnswer:
         agreement_number=reply.agreement_number,
         authorisation=reply.authorisation,
         code_expires_at=reply.code_expires_at,
+    )
+
+
+def _is_new_word(status: str, code: str) -> bool:
+    return (status == "FAILED" and code not in DECLINE_REASONS) or (status == "SUCCESS" and code != "OK")
+
+
+def _read_return(reply: _Reply, code: str) -> BankAnswer:
+    """A payout that has come back. Less than was paid, or no proof of it, is nothing that can be booked unseen."""
+    is_proven = reply.return_reference is not None and reply.returned_at is not None
+    if reply.operation != Resource.PAYOUTS.value or not is_proven or reply.returned_minor != reply.amount_minor:
+        return unknown(code)
+    return BankAnswer(
+        outcome=BankOutcome.RETURNED,
+        reason=DECLINE_REASONS.get(code, DeclineReason.OTHER),
+        raw_code=code,
+        bank_reference=reply.bank_reference,
+        booked_at=reply.booked_at,
+        amount_minor=reply.amount_minor,
+        return_reference=reply.return_reference,
+        returned_at=reply.returned_at,
     )
 
 
@@ -272,6 +323,7 @@ _ANNOUNCED = {
     "SUCCESS": BankOutcome.SUCCEEDED,
     "FAILED": BankOutcome.DECLINED,
     "PROCESSING": BankOutcome.PROCESSING,
+    "RETURNED": BankOutcome.RETURNED,
 }
 
 

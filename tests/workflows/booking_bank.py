@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from domain.banking import BankAnswer, BankOutcome, DebitRequest, DeclineReason, RefundRequest
+from domain.banking import BankAnswer, BankOutcome, DebitRequest, DeclineReason, PayoutRequest, RefundRequest
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, UNKNOWN, ScriptedBank, declined
 
 # What befalls one call. `lost`: it never arrives; `unheard`: it arrives and its answer is lost; `killed…`: our process
@@ -37,6 +37,9 @@ class BookingBank(ScriptedBank):
         return self._take(request.request_number, request.amount_minor)
 
     async def refund(self, request: RefundRequest) -> BankAnswer:
+        return self._take(request.request_number, -request.amount_minor)
+
+    async def pay_out(self, request: PayoutRequest) -> BankAnswer:
         return self._take(request.request_number, -request.amount_minor)
 
     async def query(self, request_number: str) -> BankAnswer:

@@ -18,6 +18,7 @@ from domain.banking import (
     DeclineReason,
     PaymentCodeRequest,
     PaymentCodeVerification,
+    PayoutRequest,
     RefundRequest,
     SignApplication,
     SignConfirmation,
@@ -102,6 +103,9 @@ class ScriptedBank:
 
     async def refund(self, request: RefundRequest) -> BankAnswer:
         return self._answer("refund", request)
+
+    async def pay_out(self, request: PayoutRequest) -> BankAnswer:
+        return self._answer("pay_out", request)
 
     async def query(self, request_number: str) -> BankAnswer:
         return self._with_code(self._answer("query", request_number))
