@@ -1,4 +1,4 @@
-"""Reads `config/policy.toml`, `decisions.toml` and the text of the agreement in force.
+"""Reads `config/policy.toml`, the files that belong to it and the text of the agreement in force.
 
 `domain.policy.Policy` gives them their types.
 """
@@ -23,6 +23,7 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values = tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))
         values["conditions"] = tomllib.loads((folder / "conditions.toml").read_text(encoding="utf-8"))
         values["decisions"] = tomllib.loads((folder / "decisions.toml").read_text(encoding="utf-8"))
+        values["payout_routes"] = tomllib.loads((folder / "payout_routes.toml").read_text(encoding="utf-8"))
         agreement = values["agreement"]
         stated, found = agreement["content_hash"], _text_hash(read_agreement(agreement["version"], folder))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:

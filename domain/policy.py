@@ -9,6 +9,7 @@ from domain.conditions import Conditions
 from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
+from domain.routes import RouteBook
 
 
 class Agreement(BaseModel):
@@ -41,6 +42,9 @@ class Policy(BaseModel):
     agreement: Agreement
     blocked_regions: tuple[str, ...]
     quick_pay_user_limits: LimitSet
+    # What one user may pay out, whatever the route (A2.5c).
+    payout_user_limits: LimitSet
+    payout_routes: RouteBook
     # The law's cap on a payment that the institution verifies in the bank's place (L6).
     waiver_law_limit_minor: int = Field(gt=0)
     order_expiry_minimum_seconds: int = Field(gt=0)
