@@ -1,2 +1,9 @@
 -- The review queue.
-SELECT 1;
+DROP TRIGGER leave_review ON app.payout;
+DROP FUNCTION app.open_payout_cases(timestamptz), app.give_evidence(jsonb), app.work_on_review(jsonb),
+    app.obstacle_to_review(app.review, jsonb, timestamptz), app.review_view(app.review, timestamptz),
+    app.review_standing(jsonb), app.leave_review(), app.end_review(app.review, text, text, text, timestamptz),
+    app.open_review(app.payout, jsonb, timestamptz),
+    app.note_review(app.review, timestamptz, text, text, text, text, jsonb), app.review_id(timestamptz);
+DROP TABLE app.review_entry, app.review, app.review_rule, app.payout_target;
+DROP FUNCTION app.guard_review();

@@ -1,4 +1,4 @@
-"""The review queue."""
+"""The review queue, and what is late in payouts."""
 
 from pathlib import Path
 
@@ -11,7 +11,14 @@ depends_on = None
 
 _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
-_REPLACED: dict[str, tuple[str, ...]] = {}
+_REPLACED: dict[str, tuple[str, ...]] = {
+    "0008_1_tables.sql": (
+        "app.merchant_of_review",
+        "app.amount_of_review",
+        "app.why_not_review",
+        "app.carry_out_review",
+    ),
+}
 
 
 def upgrade() -> None:

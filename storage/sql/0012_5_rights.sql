@@ -1,0 +1,13 @@
+-- Reviewers work through one function and decide through decisions; nobody writes to a table.
+REVOKE ALL ON FUNCTION
+    app.guard_review(), app.review_id(timestamptz), app.note_review(app.review, timestamptz, text, text, text, text, jsonb),
+    app.open_review(app.payout, jsonb, timestamptz), app.end_review(app.review, text, text, text, timestamptz),
+    app.leave_review(), app.review_standing(jsonb), app.review_view(app.review, timestamptz),
+    app.obstacle_to_review(app.review, jsonb, timestamptz), app.work_on_review(jsonb), app.give_evidence(jsonb),
+    app.open_payout_cases(timestamptz)
+    FROM PUBLIC;
+GRANT SELECT ON app.review, app.review_entry, app.review_rule, app.payout_target TO {ops};
+GRANT EXECUTE ON FUNCTION app.review_view(app.review, timestamptz), app.work_on_review(jsonb) TO {ops};
+GRANT EXECUTE ON FUNCTION
+    app.review_standing(jsonb), app.give_evidence(jsonb), app.open_payout_cases(timestamptz)
+    TO {app};
