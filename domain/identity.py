@@ -25,6 +25,7 @@ MAX_NAME_LENGTH = 64
 # Longer input is refused before it is looked at.
 MAX_SUBMITTED_LENGTH = 128
 _OLDEST_PLAUSIBLE_AGE = 130
+FOUR_ELEMENTS = (PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE)
 
 
 class Correction(StrEnum):
@@ -91,7 +92,7 @@ def check_elements(submitted: FourElements, today: date, *, capacity_stated: boo
     """
     elements, corrections = normalise(submitted)
     found = {
-        PersonalField.NAME: _name_fault(elements.name),
+        PersonalField.NAME: name_fault(elements.name),
         PersonalField.ID_NUMBER: _id_number_fault(elements.id_number, today, capacity_stated),
         PersonalField.CARD_NUMBER: _card_number_fault(elements.card_number),
         PersonalField.MOBILE: _mobile_fault(elements.mobile),
@@ -107,8 +108,8 @@ def normalise(submitted: FourElements) -> tuple[FourElements, tuple[FieldCorrect
     """
     values: dict[str, str] = {}
     corrections: list[FieldCorrection] = []
-    for field, steps in _STEPS.items():
-        value, kinds = _apply(steps, getattr(submitted, field.value))
+    for field in FOUR_ELEMENTS:
+        value, kinds = _apply(_STEPS[field], getattr(submitted, field.value))
         values[field.value] = value
         if kinds:
             corrections.append(FieldCorrection(field, kinds))
@@ -196,6 +197,7 @@ _WIDTH: _Step = (Correction.WIDTH, _narrow)
 _SPACES: _Step = (Correction.SPACES, _without_spaces)
 _SEPARATORS: _Step = (Correction.SEPARATORS, _without_dashes)
 _UPPER_CASE: _Step = (Correction.LETTER_CASE, lambda value: value.replace("x", "X"))
+_CAPITALS: _Step = (Correction.LETTER_CASE, str.upper)
 _NATIONAL: _Step = (Correction.COUNTRY_CODE, lambda value: _COUNTRY_CODE.sub("", value, count=1))
 
 _STEPS: Mapping[PersonalField, tuple[_Step, ...]] = MappingProxyType(
@@ -204,6 +206,7 @@ _STEPS: Mapping[PersonalField, tuple[_Step, ...]] = MappingProxyType(
         PersonalField.ID_NUMBER: (_WIDTH, _SPACES, _SEPARATORS, _UPPER_CASE),
         PersonalField.CARD_NUMBER: (_WIDTH, _SPACES, _SEPARATORS),
         PersonalField.MOBILE: (_WIDTH, _SPACES, _SEPARATORS, _NATIONAL),
+        PersonalField.ACCOUNT_NUMBER: (_WIDTH, _SPACES, _SEPARATORS, _CAPITALS),
     }
 )
 
@@ -261,7 +264,8 @@ def _has_luhn_checksum(card_number: str) -> bool:
     return (sum(map(int, card_number[-1::-2])) + sum(doubled)) % 10 == 0
 
 
-def _text_fault(value: str) -> ElementFault | None:
+def text_fault(value: str) -> ElementFault | None:
+    """What is wrong with any text, whatever it stands for."""
     if not value:
         return ElementFault.MISSING
     if len(value) > MAX_SUBMITTED_LENGTH:
@@ -273,8 +277,9 @@ def _text_fault(value: str) -> ElementFault | None:
     return None
 
 
-def _name_fault(name: str) -> ElementFault | None:
-    if fault := _text_fault(name):
+def name_fault(name: str) -> ElementFault | None:
+    """What is wrong with a normalised name of a person."""
+    if fault := text_fault(name):
         return fault
     if any(unicodedata.category(char) == "Nd" for char in name):
         return ElementFault.CONTAINS_DIGITS
@@ -286,7 +291,7 @@ def _name_fault(name: str) -> ElementFault | None:
 
 
 def _id_number_fault(id_number: str, today: date, capacity_stated: bool) -> ElementFault | None:
-    if fault := _text_fault(id_number):
+    if fault := text_fault(id_number):
         return fault
     if not re.fullmatch(r"[1-9][0-9]*X?", id_number):
         return ElementFault.WRONG_CHARACTERS
@@ -315,7 +320,7 @@ def _age_fault(id_number: str, today: date, capacity_stated: bool) -> ElementFau
 
 
 def _card_number_fault(card_number: str) -> ElementFault | None:
-    if fault := _text_fault(card_number):
+    if fault := text_fault(card_number):
         return fault
     if not re.fullmatch(r"[0-9]+", card_number):
         return ElementFault.WRONG_CHARACTERS
@@ -323,7 +328,7 @@ def _card_number_fault(card_number: str) -> ElementFault | None:
 
 
 def _mobile_fault(mobile: str) -> ElementFault | None:
-    if fault := _text_fault(mobile):
+    if fault := text_fault(mobile):
         return fault
     if not re.fullmatch(r"[0-9]+", mobile):
         return ElementFault.WRONG_CHARACTERS

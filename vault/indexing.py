@@ -21,15 +21,19 @@ MAX_PAYLOAD_DEPTH = 32
 
 
 class IndexKind(StrEnum):
-    """What a blind index links: a person across merchants by ID number, or the cards of one user."""
+    """What a blind index links: a person across merchants by ID number, the cards of one user, payees of whomever."""
 
     PERSON = "person"
     USER_CARD = "user_card"
+    PAYEE_ACCOUNT = "payee_account"
+    PAYEE_NAME = "payee_name"
 
 
 _FIELD_OF = {
     IndexKind.PERSON: PersonalField.ID_NUMBER,
     IndexKind.USER_CARD: PersonalField.CARD_NUMBER,
+    IndexKind.PAYEE_ACCOUNT: PersonalField.ACCOUNT_NUMBER,
+    IndexKind.PAYEE_NAME: PersonalField.NAME,
 }
 
 
@@ -41,13 +45,15 @@ class KeyedDigests:
         self._fingerprint_key = derive_key(index_key, "fingerprint")
 
     def blind_index(self, kind: IndexKind, value: str, *, user_id: str | None = None) -> str:
-        """64 hexadecimal digits for an ID number or card number, written in whichever way.
+        """64 hexadecimal digits for a number or name, written in whichever way.
 
-        `USER_CARD` needs the user, `PERSON` must not have one. Raises ValueError.
+        `USER_CARD` needs the user, the others must not have one. Raises ValueError.
         """
         if (kind is IndexKind.USER_CARD) != (user_id is not None):
-            raise ValueError("a card index needs a user, and a person index must not have one")
+            raise ValueError("a card index needs a user, and no other index may have one")
         canonical = normalise_field(_FIELD_OF[kind], value)
+        if kind is IndexKind.PAYEE_NAME:
+            canonical = canonical.casefold()
         return _digest(self._index_keys[kind], [user_id or "", canonical])
 
     def fingerprint(self, payload: object, *, leave_out: Collection[str] = CODE_FIELDS) -> str:
