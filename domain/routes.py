@@ -1,8 +1,8 @@
 """Routes of payouts as data (A2.5a): where money can go, by which bank, in which currency, when, for what fee.
 
-What an operator edits in `config/payout_routes.toml`, as typed values. A route that cannot be right stops the start with
-a sentence. Amounts are in minor units of the payout's currency, hours in Asia/Shanghai; Hong Kong, Macao and Taiwan have
-the same offset.
+What an operator edits in `config/payout_routes.toml`, as typed values; a route that cannot be right stops the start
+with a sentence. Amounts are in minor units of the payout's currency, hours in Asia/Shanghai, whose offset Hong Kong,
+Macao and Taiwan share.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class SpeedTerms(_Value):
     """One speed: its fee, when its money can leave, and how long the bank takes.
 
     `around_the_clock`: on every day and at every hour; `bank_hours`: on working days of all calendars of the route.
-    `arrives_within_seconds`: of bank hours, or of the clock around the clock; None is the close of the next working day.
+    `arrives_within_seconds`: of bank hours, or of the clock around the clock; None: by the close of the next working
+    day.
     """
 
     fee: FeeRule
@@ -123,24 +124,19 @@ class Route(_Value):
         return self
 
     def _fault(self) -> str | None:
-        if self.region not in self.calendars:
-            return "its calendars lack that of its region"
-        if self.cross_border != (self.data_export is not None):
-            return "a route across the border states data_export, and no other does"
-        if self.cross_border == (self.region == "CN"):
-            return "the mainland is not across the border, and every other region is"
-        if not self.hours.opens < self.cut_off <= self.hours.closes:
-            return "cut_off lies within the hours"
-        if unknown := [currency for currency in self.currencies if currency not in MINOR_DIGITS]:
-            return f"the institution holds no {', '.join(unknown)}"
-        for field in ("currencies", "banks", "bank_id_kinds", "calendars"):
-            if len(set(getattr(self, field))) < len(getattr(self, field)):
-                return f"{field} names one twice"
-        try:
-            re.compile(self.account_pattern)
-        except re.error:
-            return "account_pattern is no regular expression"
-        return None
+        lists = {name: getattr(self, name) for name in ("currencies", "banks", "bank_id_kinds", "calendars")}
+        unknown = ", ".join(currency for currency in self.currencies if currency not in MINOR_DIGITS)
+        faults = {
+            "its calendars lack that of its region": self.region not in self.calendars,
+            "data_export is stated for routes across the border, and only there": self.cross_border
+            != (self.data_export is not None),
+            "the mainland is not across the border, and every other region is": self.cross_border
+            == (self.region == "CN"),
+            "cut_off lies within the hours": not self.hours.opens < self.cut_off <= self.hours.closes,
+            f"the institution holds no {unknown}": bool(unknown),
+            "account_pattern is no regular expression": not _is_pattern(self.account_pattern),
+        } | {f"{name} names one twice": len(set(values)) < len(values) for name, values in lists.items()}
+        return next((sentence for sentence, holds in faults.items() if holds), None)
 
     def terms(self, speed: str) -> SpeedTerms:
         """The terms of a speed. Raises RefusedError where the route does not offer it."""
@@ -194,6 +190,14 @@ class RouteBook(_Value):
     def fee_reference(self, rule: FeeRule) -> str:
         """What a payout stores of its fee: version and rule (A6.2a)."""
         return f"{self.version}/{rule.rule}"
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def faults_of_payee(

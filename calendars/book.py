@@ -1,0 +1,61 @@
+"""Which calendars, hours and closures a payout is planned by: the libraries' with what operators loaded on top."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from calendars.library import library_calendar
+from domain.calendars import BankHours, Calendar, LoadedCalendars
+from domain.planning import Opening, ReleasePlan, plan
+from domain.routes import Route
+
+
+class CalendarSource(Protocol):
+    """Where the loaded calendars are: the database."""
+
+    async def current_version(self) -> int: ...
+
+    async def loaded(self) -> LoadedCalendars: ...
+
+
+class CalendarBook:
+    """Plans by the version in force; what was loaded is read again only when the version has changed."""
+
+    def __init__(self, source: CalendarSource) -> None:
+        self._source = source
+        self._loaded: LoadedCalendars | None = None
+
+    async def in_force(self) -> LoadedCalendars:
+        """What operators have loaded, as of now."""
+        version = await self._source.current_version()
+        if self._loaded is None or self._loaded.version != version:
+            self._loaded = await self._source.loaded()
+        return self._loaded
+
+    async def predict(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> ReleasePlan:
+        """When a payout that is accepted at `earliest` would leave and arrive; nothing is reserved."""
+        _, found = await self.plan(route, bank_code, speed, earliest)
+        return found
+
+    async def plan(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> tuple[int, ReleasePlan]:
+        """The same with the version that it rests on. Raises as `domain.planning.plan` does."""
+        loaded = await self.in_force()
+        return loaded.version, plan(route, opening_of(route, bank_code, loaded, earliest), speed, earliest)
+
+
+def calendar_in_force(code: str, loaded: LoadedCalendars) -> Calendar:
+    """A general calendar with what was loaded for it."""
+    return library_calendar(code).corrected(loaded.days.get(code, {}), loaded.published.get(code, ()))
+
+
+def opening_of(route: Route, bank_code: str, loaded: LoadedCalendars, earliest: datetime) -> Opening:
+    """When a bank takes payouts of a route, from `earliest` on."""
+    hours = loaded.hours.get(bank_code) or BankHours.daily(route.hours)
+    return Opening(calendars_of(route, bank_code, loaded), hours, loaded.closures_of(bank_code, earliest))
+
+
+def calendars_of(route: Route, bank_code: str, loaded: LoadedCalendars) -> tuple[Calendar, ...]:
+    """Those of a route; the first, which is the paying bank's, with the bank's own days on top (Q4)."""
+    general = [calendar_in_force(code, loaded) for code in route.calendars]
+    return (general[0].corrected(loaded.days.get(bank_code, {})), *general[1:])
