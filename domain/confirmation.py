@@ -8,10 +8,17 @@ import json
 from pydantic import BaseModel, ConfigDict
 
 
-class ConfirmedContent(BaseModel):
-    """Everything the payer was shown before confirming."""
-
+class _Confirmed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def confirmation_hash(self) -> str:
+        """SHA-256 over the canonical JSON, hex."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class ConfirmedContent(_Confirmed):
+    """Everything the payer was shown before confirming a payment."""
 
     merchant_id: str
     user_id: str
@@ -24,7 +31,20 @@ class ConfirmedContent(BaseModel):
     fee_minor: int
     fee_rule: str
 
-    def confirmation_hash(self) -> str:
-        """SHA-256 over the canonical JSON, hex."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+
+class ConfirmedPayout(_Confirmed):
+    """Everything the user was shown before confirming a payout; the arrival is a prediction and not part of it."""
+
+    merchant_id: str
+    user_id: str
+    payee_id: str
+    # As it is shown: masked.
+    payee_name: str
+    payee_account: str
+    payee_bank: str
+    order_number: str
+    amount_minor: int
+    currency: str
+    fee_minor: int
+    fee_rule: str
+    speed: str

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from config.policy import read_policy
-from domain.conditions import ELEMENTS, Conditions, order_values
+from domain.conditions import ELEMENTS, Conditions, order_values, payout_values
 from domain.fees import FeeRule
 
 RULE = FeeRule(rule="r", rate_per_million=6_000, minimum_minor=0, cap_minor=50_000)
@@ -23,6 +23,24 @@ VALUES = order_values(
 )
 PRODUCTS = ("quick_pay_to_merchant", "quick_pay_to_user")
 TEXTS = ("quantity", "fee", "term", "method_code", "method_waived", "cautions", "risk", "dispute")
+TERMS = ("term_real_time", "term_within_two_hours", "term_next_working_day")
+PAYOUTS = ("payout_domestic", "payout_cross_border")
+ALL_TEXTS = [(product, text) for product in PRODUCTS for text in TEXTS] + [
+    (product, text)
+    for product in PAYOUTS
+    for text in ("quantity", "fee", *TERMS, "method", "cautions", "risk", "dispute")
+]
+OF_A_PAYOUT = payout_values(
+    order_number="order-2",
+    amount_minor=50_000,
+    currency="CNY",
+    payee_name="张*",
+    payee_account="****7890",
+    fee_minor=100,
+    rule=FeeRule(rule="p", rate_per_million=1_000, minimum_minor=100, cap_minor=2_500),
+    arrives_within_seconds=7_200,
+    recipient="Harbour Bank, Hong Kong branch",
+)
 
 
 def _published() -> dict[str, Any]:
@@ -30,8 +48,7 @@ def _published() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
-@pytest.mark.parametrize("element", TEXTS)
+@pytest.mark.parametrize(("product", "element"), ALL_TEXTS)
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_a_product_that_lacks_a_text_cannot_be_published(product: str, element: str, language: str) -> None:
     del _complete(values := _published())[product][element][language]
@@ -50,6 +67,30 @@ def test_a_text_names_nothing_but_what_is_filled_in(text: str) -> None:
     values["quick_pay_to_user"]["risk"]["en"] = text
     with pytest.raises(ValidationError):
         Conditions.model_validate(values)
+
+
+@pytest.mark.parametrize(("product", "name"), [("quick_pay_to_user", "recipient"), ("payout_domestic", "earliest")])
+def test_a_text_names_nothing_that_only_another_product_has(product: str, name: str) -> None:
+    values = _published()
+    values[product]["risk"]["zh"] = f"{{{name}}}"
+    with pytest.raises(ValidationError, match=name):
+        Conditions.model_validate(values)
+
+
+@pytest.mark.parametrize("cross_border", [False, True])
+@pytest.mark.parametrize("speed", ["real_time", "within_two_hours", "next_working_day"])
+def test_a_payout_shows_every_element_at_every_speed(cross_border: bool, speed: str) -> None:
+    conditions = Conditions.model_validate(_published())
+    shown: Any = conditions.shown_for_payout(cross_border=cross_border, speed=speed, values=OF_A_PAYOUT)
+    assert set(shown) == {"product", "version", *ELEMENTS}
+    assert all(set(shown[name]) == {"zh", "en"} and all(shown[name].values()) for name in ELEMENTS)
+    assert "500.00 CNY" in shown["quantity"]["en"]
+    assert "****7890" in shown["quantity"]["zh"]
+    # What leaves the balance is amount and fee together.
+    assert "501.00 CNY" in shown["fee"]["zh"]
+    assert ("2 hours" in shown["term"]["en"]) == (speed != "next_working_day")
+    # Whoever gets the data abroad is named before the user confirms (P6).
+    assert ("Harbour Bank, Hong Kong branch" in shown["cautions"]["zh"]) == cross_border
 
 
 @pytest.mark.parametrize("payee_kind", ["merchant", "user"])

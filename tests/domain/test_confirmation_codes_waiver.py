@@ -81,7 +81,7 @@ def test_only_a_success_confirms_and_silence_is_no_verdict() -> None:
     verdicts = {outcome: verdict_of(BankAnswer(outcome=outcome)) for outcome in BankOutcome}
     assert verdicts == {
         BankOutcome.SUCCEEDED: "confirmed", BankOutcome.DECLINED: "declined", BankOutcome.PROCESSING: None,
-        BankOutcome.UNKNOWN: None, BankOutcome.NOT_FOUND: None,
+        BankOutcome.UNKNOWN: None, BankOutcome.NOT_FOUND: None, BankOutcome.RETURNED: None,
     }  # fmt: skip
 
 
