@@ -1,3 +1,14 @@
+DROP FUNCTION app.claim_one_payout(jsonb), app.settle_payouts(app.settlement[]),
+    app.with_payout_transfers(app.settlement[]), app.confirm_payout(jsonb), app.accept_payouts(jsonb),
+    app.accept_one_payout(jsonb), app.confirmation_grounds(app.payee, timestamptz), app.place_payout(app.payout, jsonb),
+    app.hold_payout(app.payout), app.remove_payee(jsonb), app.accept_payee(jsonb), app.data_export_missing(text, text),
+    app.obstacle_to_payouts(app.end_user, text, jsonb, timestamptz),
+    app.end_payout(app.payout, text, text, timestamptz, text, text),
+    app.note_payout(app.payout, text, timestamptz, text, text, text), app.tell_of_payout(app.payout, text, timestamptz),
+    app.lock_payout(text), app.release_payout_limits(text[]), app.lock_payout_limits(text[]),
+    app.payout_transfers(app.payout, text, timestamptz),
+    app.payout_movement(app.payout, text, text, text, text, text, text, bigint, timestamptz),
+    app.payout_view(app.payout), app.payee_view(app.payee);
 DROP FUNCTION app.payout_obstacle(app.payout, timestamptz), app.transfers_with_freezes(app.settlement, jsonb),
     app.screening_obstacle(app.payout),
     app.merchant_of_screening(text, text), app.why_not_screening(text, text, jsonb, timestamptz),
@@ -6,6 +17,7 @@ DROP FUNCTION app.payout_obstacle(app.payout, timestamptz), app.transfers_with_f
     app.merchant_of_settlement(text, text), app.why_not_settlement(text, text, jsonb, timestamptz),
     app.carry_out_settlement(app.decision);
 DROP TABLE app.payout, app.payee;
+ALTER TYPE app.settlement DROP ATTRIBUTE return_reference, DROP ATTRIBUTE returned_at;
 DELETE FROM app.legal_step WHERE subject = 'payout';
 DELETE FROM app.effect WHERE step = 'PO';
 ALTER TABLE app.effect DROP CONSTRAINT effect_step_check;

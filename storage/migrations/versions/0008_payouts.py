@@ -11,7 +11,12 @@ depends_on = None
 
 _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
-_REPLACED: dict[str, tuple[str, ...]] = {}
+_REPLACED: dict[str, tuple[str, ...]] = {
+    "0003_7_settlement.sql": ("app.settle",),
+    "0003_9_people.sql": ("app.record_callback", "app.unfinished"),
+    "0007_4_claims.sql": ("app.claim_effects",),
+    "0007_6_following.sql": ("app.unattended",),
+}
 
 
 def upgrade() -> None:
