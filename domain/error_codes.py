@@ -172,6 +172,15 @@ class ErrorCode(StrEnum):
     SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
     REQUESTER_NOT_PERMITTED = "REQUESTER_NOT_PERMITTED"
     ALREADY_SENT = "ALREADY_SENT"
+    # Reviews of payouts
+    REVIEW_NOT_FOUND = "REVIEW_NOT_FOUND"
+    REVIEW_ENDED = "REVIEW_ENDED"
+    REVIEW_EXPIRED = "REVIEW_EXPIRED"
+    REVIEW_TAKEN = "REVIEW_TAKEN"
+    REVIEW_NOT_TAKEN = "REVIEW_NOT_TAKEN"
+    REVIEW_NOT_EXTENDABLE = "REVIEW_NOT_EXTENDABLE"
+    REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
+    EVIDENCE_NOT_ASKED = "EVIDENCE_NOT_ASKED"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BANK_NO_ANSWER = "BANK_NO_ANSWER"
@@ -969,6 +978,62 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "决定对象不存在",
         "Check `subject_id`: it names what the decision is about.",
         "请检查 subject_id。",
+    ),
+    C.REVIEW_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no such review",
+        "该审核不存在",
+        "Look it up in the queue: bin/liushui reviews list.",
+        "请在审核队列中查找：bin/liushui reviews list。",
+    ),
+    C.REVIEW_ENDED: ErrorText(
+        K.CONFLICT,
+        "The review has ended",
+        "该审核已结束",
+        "Read the review: it says how and by whom it was decided, or how its payout ended.",
+        "请查看该审核的结论。",
+    ),
+    C.REVIEW_EXPIRED: ErrorText(
+        K.CONFLICT,
+        "Nobody decided the review in time",
+        "该审核已超期",
+        "Its payout is refused and the money is on the user's balance; the merchant may instruct again.",
+        "出款已被拒绝，资金已回到用户余额；商户可重新发起。",
+    ),
+    C.REVIEW_TAKEN: ErrorText(
+        K.CONFLICT,
+        "Somebody else works on this review",
+        "该审核已由他人处理",
+        "Take another one, or ask its owner to release it; once it is overdue, the role it was escalated to can take it.",
+        "请处理其他审核，或请其处理人释放；超期后可由升级角色接手。",
+    ),
+    C.REVIEW_NOT_TAKEN: ErrorText(
+        K.CONFLICT,
+        "You have not taken this review",
+        "您尚未领取该审核",
+        "Take it first: bin/liushui reviews take ID.",
+        "请先领取：bin/liushui reviews take ID。",
+    ),
+    C.REVIEW_NOT_EXTENDABLE: ErrorText(
+        K.CONFLICT,
+        "The review cannot be extended any further",
+        "该审核不能再延期",
+        "Decide it before it expires; how often and how long is in config/reviews.toml.",
+        "请在到期前作出决定；延期次数与时长见 config/reviews.toml。",
+    ),
+    C.REVIEW_DATE_INVALID: ErrorText(
+        K.REFUSED,
+        "The date for the evidence is over, or after the last day of the review",
+        "凭证截止时间已过或晚于审核最长期限",
+        "Name an instant between now and the review's `latest_at`.",
+        "请填写现在与该审核 latest_at 之间的时间。",
+    ),
+    C.EVIDENCE_NOT_ASKED: ErrorText(
+        K.CONFLICT,
+        "Nobody asks for evidence about this payout now",
+        "当前未要求为该出款提供凭证",
+        "Read the payout; `evidence_requested` says what is asked for and until when.",
+        "请查看该出款；evidence_requested 说明所需凭证及截止时间。",
     ),
     C.DECISION_PENDING: ErrorText(
         K.CONFLICT,

@@ -9,6 +9,7 @@ from domain.conditions import Conditions
 from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
+from domain.reviews import ReviewRules
 from domain.routes import RouteBook
 
 
@@ -53,4 +54,5 @@ class Policy(BaseModel):
     fees: FeeSchedule
     conditions: Conditions
     decisions: DecisionRules
+    reviews: ReviewRules
     rate_limits: RatePolicy

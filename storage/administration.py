@@ -24,6 +24,7 @@ from domain.policy import Policy
 from domain.roles import RoleBook
 from storage.decisions import register_decision_rules
 from storage.operators import register_roles
+from storage.reviews import register_review_rules
 
 CURRENCY = "CNY"
 SECRET_BYTES = 32
@@ -101,6 +102,10 @@ async def register_institution(
         await _publish_agreement(connection, policy, now)
         if await register_decision_rules(connection, policy.decisions):
             await _record(connection, Act(SETUP, now), "register_decision_rules", "decisions")
+        if await register_review_rules(connection, policy.reviews):
+            await _record(connection, Act(SETUP, now), "register_review_rules", "reviews")
+        if roles is not None and (unknown := policy.reviews.roles - roles.roles.keys()):
+            raise AdministrationError(f"reviews.toml names roles that do not exist: {', '.join(sorted(unknown))}")
         if roles is not None and await register_roles(connection, roles):
             await _record(connection, Act(SETUP, now), "register_roles", "roles")
 

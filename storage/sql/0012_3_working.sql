@@ -1,6 +1,13 @@
 -- What reviewers do with a review besides deciding it, and what a merchant is asked for. Each answers {ok: true, resource} or
 -- {ok: false, error}, and records what was asked either way.
 
+-- A merchant sees what it is asked for, and nothing else of a review (L5).
+ALTER FUNCTION app.payout_view(app.payout) RENAME TO payout_row_view;
+CREATE FUNCTION app.payout_view(p app.payout) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN app.payout_row_view(p) || jsonb_build_object('evidence_requested', CASE p.wait_reason WHEN 'evidence' THEN (
+        SELECT jsonb_build_object('kinds', to_jsonb(r.evidence_kinds), 'until', app.instant(r.evidence_until))
+        FROM app.review r WHERE r.payout_id = p.id AND r.state = 'evidence') END);
+
 CREATE FUNCTION app.review_view(r app.review, at timestamptz) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN jsonb_build_object('id', r.id, 'object', 'review', 'payout_id', r.payout_id, 'merchant_id', r.merchant_id,
         'amount_minor', r.amount_minor, 'currency', r.currency, 'state', r.state, 'opened_at', app.instant(r.opened_at),
@@ -122,9 +129,8 @@ BEGIN
             i->'request'->>'request_id', NULL, jsonb_build_object('evidence', i->'evidence'));
         UPDATE app.payout x SET wait_reason = 'review', wait_until = NULL, wait_deadline = r.expires_at
             WHERE x.id = p.id RETURNING x.* INTO p;
-        PERFORM app.note_payout(p, 'payout.under_review', instant, coalesce(i->'request'->>'key_id', 'merchant'),
+        p := app.note_payout(p, 'payout.under_review', instant, coalesce(i->'request'->>'key_id', 'merchant'),
             'evidence_received', NULL);
-        SELECT * INTO p FROM app.payout x WHERE x.id = p.id;
         answer := jsonb_build_object('ok', true, 'resource', app.payout_view(p));
     END IF;
     PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',

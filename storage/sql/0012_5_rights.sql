@@ -7,6 +7,10 @@ REVOKE ALL ON FUNCTION
     app.open_payout_cases(timestamptz)
     FROM PUBLIC;
 GRANT SELECT ON app.review, app.review_entry, app.review_rule, app.payout_target TO {ops};
+-- What `app.payout_view` says of a review.
+GRANT SELECT (payout_id, state, evidence_kinds, evidence_until) ON app.review TO {app};
+REVOKE ALL ON FUNCTION app.payout_view(app.payout) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app.payout_view(app.payout), app.payout_row_view(app.payout) TO {app}, {ops};
 GRANT EXECUTE ON FUNCTION app.review_view(app.review, timestamptz), app.work_on_review(jsonb) TO {ops};
 GRANT EXECUTE ON FUNCTION
     app.review_standing(jsonb), app.give_evidence(jsonb), app.open_payout_cases(timestamptz)
