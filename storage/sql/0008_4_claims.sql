@@ -3,6 +3,32 @@
 -- since it was screened, and its release slot. A suspended merchant's accepted payouts are finished (A0.3).
 -- Former body of app.claim_effects: 0007_4_claims.sql.
 
+-- What keeps a payout where it is for now, and passes: a bank that is switched off, a suspended user or function, a freeze, an
+-- authority's order. NULL if nothing does.
+CREATE FUNCTION app.what_holds_up(p app.payout, instant timestamptz) RETURNS text LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN CASE
+        WHEN NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = p.bank_code AND t.enabled) THEN 'partner_not_available'
+        WHEN EXISTS (SELECT 1 FROM app.end_user u WHERE u.id = p.user_id AND u.state <> 'active') THEN 'user_not_active'
+        ELSE coalesce(
+            app.restricted('payout', p.user_id, p.merchant_id, coalesce(p.user_id, p.merchant_id), instant, false),
+            app.payout_obstacle(p, instant),
+            -- Its money is in a freeze, so that nothing is held for it.
+            CASE WHEN p.stopped_by IS NOT NULL THEN 'funds_frozen' END) END;
+
+-- Whether every number under which a payout was sent, but for one, has the bank's definite no.
+CREATE FUNCTION app.nothing_is_at_the_bank(payout_id text, but_for text) RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN NOT EXISTS (SELECT 1 FROM app.effect e WHERE e.subject_id = payout_id AND e.step = 'PO'
+        AND e.request_number IS DISTINCT FROM but_for AND e.outcome IS DISTINCT FROM 'declined');
+
+-- Where a payout stands, for its process: {state, reason, obstacle, cool_until, review_id}.
+CREATE FUNCTION app.payout_standing(payout_id text, at timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    RETURN (SELECT jsonb_build_object('state', p.state, 'reason', p.reason, 'obstacle', app.what_holds_up(p, at),
+            'cool_until', app.instant(p.cool_until), 'review_id', p.review_id)
+        FROM app.payout p WHERE p.id = payout_id);
+
 -- item: {item, now, kind: payout, id, step: PO, request_number, attempt, resend, remembered_since, disclosures}
 -- answers: {ok, already, ...what the sender needs} or {ok: false, error, state, sent_before, slot_at}; `user_id` is whose key
 -- the payee is sealed under: the user's, or for its own settlement the merchant's.
@@ -14,8 +40,6 @@ DECLARE
     y app.payee;
     prior app.effect;
     role text;
-    on_ boolean;
-    standing text := 'active';
     again boolean;
     refusal text;
     opened jsonb;
@@ -24,10 +48,8 @@ BEGIN
     SELECT * INTO p FROM app.payout WHERE id = i->>'id' FOR NO KEY UPDATE;
     IF NOT FOUND OR i->>'step' <> 'PO' THEN RETURN '{"ok": false, "error": "not_found"}'; END IF;
     SELECT * INTO y FROM app.payee WHERE id = p.payee_id;
-    IF p.user_id IS NOT NULL THEN
-        SELECT u.state INTO standing FROM app.end_user u WHERE u.id = p.user_id FOR SHARE;
-    END IF;
-    SELECT t.role, t.enabled INTO role, on_ FROM app.partner t WHERE t.code = p.bank_code FOR KEY SHARE;
+    PERFORM 1 FROM app.end_user u WHERE u.id = p.user_id FOR SHARE;
+    SELECT t.role INTO role FROM app.partner t WHERE t.code = p.bank_code FOR KEY SHARE;
     SELECT * INTO prior FROM app.effect e WHERE e.request_number = i->>'request_number';
     out := jsonb_build_object('ok', true, 'already', prior.request_number IS NOT NULL, 'bank_code', p.bank_code,
         'user_id', coalesce(p.user_id, p.merchant_id), 'claimed_at', app.instant(coalesce(prior.claimed_at, instant)),
@@ -41,20 +63,11 @@ BEGIN
         WHEN p.withdrawn_by IS NOT NULL AND p.claimed_at IS NULL
             AND p.state NOT IN ('succeeded', 'returned', 'failed', 'refused', 'closed') THEN 'withdrawn'
         WHEN p.concluded_by IS NOT NULL AND app.is_concluded(p.concluded_by, p.id) THEN 'concluded_by_operators'
-        -- A second number only after the bank's definite no to the first: it was closed, for example, and booked nothing.
+        -- A second number only after the bank's definite no to the first: it was closed, and booked nothing.
         WHEN NOT CASE WHEN again THEN p.state IN ('sending', 'unknown')
-            ELSE p.state = 'scheduled' OR p.state = 'sending' AND NOT EXISTS (SELECT 1 FROM app.effect e
-                WHERE e.subject_id = p.id AND e.step = 'PO' AND e.outcome IS DISTINCT FROM 'declined') END
-            THEN 'state_conflict'
+            ELSE p.state = 'scheduled' AND app.nothing_is_at_the_bank(p.id, NULL) END THEN 'state_conflict'
         WHEN again AND prior.claimed_at <= (i->>'remembered_since')::timestamptz THEN 'resend_window_over'
-        WHEN NOT on_ THEN 'partner_not_available'
-        WHEN standing <> 'active' THEN 'user_not_active'
-        ELSE coalesce(
-            app.restricted('payout', p.user_id, p.merchant_id, coalesce(p.user_id, p.merchant_id), instant, false),
-            app.payout_obstacle(p, instant),
-            -- Its money is in a freeze, so that nothing is held for it.
-            CASE WHEN p.stopped_by IS NOT NULL THEN 'funds_frozen' END,
-            app.screening_obstacle(p),
+        ELSE coalesce(app.what_holds_up(p, instant), app.screening_obstacle(p),
             CASE WHEN NOT again AND (p.slot_at IS NULL OR p.slot_at > instant) THEN 'too_early' END) END;
     IF refusal IS NOT NULL THEN
         RETURN jsonb_build_object('ok', false, 'error', refusal, 'state', p.state, 'sent_before', again,

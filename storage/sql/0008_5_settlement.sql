@@ -22,13 +22,15 @@ BEGIN
         UPDATE app.payout o SET
             state = coalesce(s.state, o.state),
             state_since = CASE WHEN coalesce(s.state, o.state) <> o.state THEN s.at ELSE o.state_since END,
-            -- What keeps it waiting is no reason of an end.
-            reason = CASE WHEN s.state IS NULL THEN o.reason ELSE coalesce(s.reason, o.reason) END,
-            raw_code = coalesce(s.raw_code, o.raw_code),
+            -- What keeps it waiting is no reason of an end; nor is it that a closed bank turned it away.
+            reason = CASE WHEN s.state IS NULL OR s.state = 'scheduled' THEN o.reason ELSE coalesce(s.reason, o.reason) END,
+            raw_code = CASE s.state WHEN 'scheduled' THEN o.raw_code ELSE coalesce(s.raw_code, o.raw_code) END,
             bank_reference = coalesce(s.bank_reference, o.bank_reference), booked_at = coalesce(s.booked_at, o.booked_at),
             return_reference = coalesce(s.return_reference, o.return_reference),
             returned_at = CASE s.state WHEN 'returned' THEN coalesce(s.returned_at, s.at) ELSE o.returned_at END,
             wait_reason = s.wait_reason, wait_until = s.wait_until, wait_deadline = s.wait_deadline,
+            -- Nothing of it is at the bank any more, so that it can be withdrawn again.
+            claimed_at = CASE s.state WHEN 'scheduled' THEN NULL ELSE o.claimed_at END,
             limits_released = o.limits_released OR coalesce(s.state IN ('failed', 'refused', 'closed'), false),
             process_started_at = coalesce(o.process_started_at, s.at),
             event_sequence = o.event_sequence + (s.event_type IS NOT NULL)::int
@@ -91,6 +93,9 @@ BEGIN
             WHEN NOT c.state = ANY (s.expect) THEN 'state_conflict'
             WHEN s.kind = 'payout' AND s.state <> c.state AND NOT EXISTS (SELECT 1 FROM app.legal_step l
                 WHERE l.subject = 'payout' AND l.from_state = c.state AND l.to_state = s.state) THEN 'state_conflict'
+            -- Sent, and back in its queue: only if the bank has definitely booked nothing under any number.
+            WHEN s.kind = 'payout' AND s.state = 'scheduled' AND NOT (s.effect_outcome = 'declined'
+                AND app.nothing_is_at_the_bank(s.id, s.effect_number)) THEN 'state_conflict'
             -- A payment that fails while its code is awaited fails by a resent code; the first may be right all the same.
             WHEN (s.state IN ('closed', 'expired', 'declined') OR s.state = 'failed' AND c.state = 'awaiting_code')
                 AND EXISTS (

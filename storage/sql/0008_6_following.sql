@@ -54,7 +54,9 @@ CREATE OR REPLACE FUNCTION app.unattended(at timestamptz, older_than interval, m
             AND p.state_since < at - older_than ORDER BY p.state_since LIMIT most)
         UNION ALL
         (SELECT 'send_payout', o.id, NULL FROM app.payout o WHERE o.process_started_at IS NULL
-            AND o.state IN ('awaiting_confirmation', 'checking') AND o.accepted_at < at - older_than
+            -- One that waits for its confirmation does nothing that would show; it is handed on at first, and when that is over.
+            AND (o.state = 'checking' OR o.state = 'awaiting_confirmation' AND (o.confirmation_deadline < at - older_than
+                OR o.accepted_at > at - older_than - interval '1 minute')) AND o.accepted_at < at - older_than
             ORDER BY o.accepted_at LIMIT most)
         UNION ALL
         -- Confirmed, and not looked at since: its process may not have heard.

@@ -1,4 +1,5 @@
-DROP FUNCTION app.claim_one_payout(jsonb), app.settle_payouts(app.settlement[]),
+DROP FUNCTION app.claim_one_payout(jsonb), app.payout_standing(text, timestamptz), app.nothing_is_at_the_bank(text, text),
+    app.what_holds_up(app.payout, timestamptz), app.settle_payouts(app.settlement[]),
     app.with_payout_transfers(app.settlement[]), app.confirm_payout(jsonb), app.accept_payouts(jsonb),
     app.accept_one_payout(jsonb), app.confirmation_grounds(app.payee, timestamptz), app.place_payout(app.payout, jsonb),
     app.hold_payout(app.payout), app.remove_payee(jsonb), app.accept_payee(jsonb), app.data_export_missing(text, text),
