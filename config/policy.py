@@ -25,16 +25,24 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values["decisions"] = tomllib.loads((folder / "decisions.toml").read_text(encoding="utf-8"))
         values["payout_routes"] = tomllib.loads((folder / "payout_routes.toml").read_text(encoding="utf-8"))
         values["reviews"] = tomllib.loads((folder / "reviews.toml").read_text(encoding="utf-8"))
-        agreement = values["agreement"]
-        stated, found = agreement["content_hash"], _text_hash(read_agreement(agreement["version"], folder))
+        texts = {values["agreement"]["version"]: values["agreement"]["content_hash"]}
+        export = values["data_export"]
+        texts[export_text(export["version"])] = export["content_hash"]
+        found = {version: _text_hash(read_agreement(version, folder)) for version in texts}
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise PolicyFileError(f"policy.toml or a companion of it cannot be read: {error}") from None
-    if stated != found:
-        raise PolicyFileError(
-            f"the text of agreement {agreement['version']} has the hash {found}, policy.toml says {stated}:"
-            " publish a changed text as a new version"
-        )
+    for version, stated in texts.items():
+        if stated != found[version]:
+            raise PolicyFileError(
+                f"the text of agreement {version} has the hash {found[version]}, policy.toml says {stated}:"
+                " publish a changed text as a new version"
+            )
     return values
+
+
+def export_text(version: str) -> str:
+    """Under which name `read_agreement` finds the text about data that go abroad (P6)."""
+    return f"data_export-{version}"
 
 
 def read_agreement(version: str, folder: Path = _FOLDER) -> str:

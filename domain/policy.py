@@ -23,6 +23,15 @@ class Agreement(BaseModel):
     in_force_from: str
 
 
+class ExportConsent(BaseModel):
+    """The text that a user agrees to before a payee's data may leave the mainland (P6); its hash is SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class RatePolicy(BaseModel):
     """Requests of one merchant, and of one address that shows no valid key, in a window; in each process (A7.8)."""
 
@@ -41,6 +50,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     agreement: Agreement
+    data_export: ExportConsent
     blocked_regions: tuple[str, ...]
     quick_pay_user_limits: LimitSet
     # What one user may pay out, whatever the route (A2.5c).
