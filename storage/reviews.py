@@ -5,7 +5,7 @@ A refusal comes as the `DomainError` of its code, and is recorded by the functio
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -123,6 +123,14 @@ async def open_payout_cases(engine: AsyncEngine, now: datetime) -> int:
     """Opens a case for each payout and review that is late (A2.5d), once; answers how many were new."""
     async with engine.begin() as connection:
         return int(await connection.scalar(sa.text("SELECT app.open_payout_cases(:at)"), {"at": now}) or 0)
+
+
+async def approved_payouts(engine: AsyncEngine, now: datetime, older_than: timedelta, most: int = 100) -> list[str]:
+    """Payouts whose approval their process has not acted on since: it is told again."""
+    statement = sa.text("SELECT * FROM app.approved_payouts(:at, :older_than, :most)")
+    async with engine.connect() as connection:
+        found = await connection.execute(statement, {"at": now, "older_than": older_than, "most": most})
+        return [str(payout_id) for payout_id in found.scalars()]
 
 
 async def register_review_rules(connection: AsyncConnection, rules: ReviewRules) -> int:

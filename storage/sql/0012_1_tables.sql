@@ -57,6 +57,7 @@ CREATE TABLE app.review (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX one_open_review ON app.review (payout_id) WHERE state IN ('open', 'evidence');
 CREATE INDEX review_of_payout ON app.review (payout_id, id);
+CREATE INDEX payout_under_review ON app.payout (id) WHERE state = 'under_review';
 CREATE INDEX review_queue ON app.review (due_at, id) WHERE state IN ('open', 'evidence');
 
 -- Everything that happened to a review, in order.

@@ -31,3 +31,12 @@ BEGIN
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN n;
 END $$;
+
+-- Approved a while ago and not planned since: its process may not have heard.
+CREATE FUNCTION app.approved_payouts(at timestamptz, older_than interval, most int) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    SELECT p.id FROM app.payout p JOIN app.review r ON r.id = p.review_id
+        WHERE p.state = 'under_review' AND r.state = 'approved' AND r.ended_at < at - older_than
+        ORDER BY r.ended_at LIMIT most;
+END;
