@@ -343,21 +343,26 @@ _STATEMENT_HEADER = ["bank_reference", "request_number", "operation", "booked_at
 
 
 def read_statement(body: bytes) -> list[StatementLine]:
-    """All lines of a statement file. Raises `ValueError` unless its count and sum are those of its closing
-    line.
+    """All lines of a statement file. Raises `ValueError` unless the counts and sums of its currencies are those of its
+    closing lines.
     """
     rows = list(csv.reader(io.StringIO(body.decode("utf-8")), strict=True))
-    if len(rows) < 2 or rows[0] != _STATEMENT_HEADER or len(rows[-1]) != len(_STATEMENT_HEADER):
+    if len(rows) < 2 or rows[0] != _STATEMENT_HEADER or any(len(row) != len(_STATEMENT_HEADER) for row in rows):
         raise ValueError("statement without header or closing line")
-    lines = [_statement_line(row) for row in rows[1:-1]]
-    closing = rows[-1]
-    if (closing[0], closing[1], closing[4]) != (
-        "TOTAL",
-        str(len(lines)),
-        str(sum(x.amount_minor for x in lines)),
-    ):
-        raise ValueError("statement's closing line does not agree with its lines")
+    begins_to_close = next((index for index, row in enumerate(rows) if row[0] == "TOTAL"), len(rows))
+    lines = [_statement_line(row) for row in rows[1:begins_to_close]]
+    closing = rows[begins_to_close:]
+    currencies = [row[5] for row in closing]
+    if not closing or len(set(currencies)) < len(currencies) or {x.currency for x in lines} - set(currencies):
+        raise ValueError("statement without a closing line for each of its currencies")
+    if any(row != _closing_line(lines, row[5]) for row in closing):
+        raise ValueError("statement's closing lines do not agree with its lines")
     return lines
+
+
+def _closing_line(lines: list[StatementLine], currency: str) -> list[str]:
+    amounts = [line.amount_minor for line in lines if line.currency == currency]
+    return ["TOTAL", str(len(amounts)), "", "", str(sum(amounts)), currency]
 
 
 def _statement_line(row: list[str]) -> StatementLine:

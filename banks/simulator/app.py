@@ -23,6 +23,7 @@ from banks.simulator.control import router as control_router
 from banks.simulator.gateway import Gateway, seconds_until
 from banks.simulator.notices import NoticeSender
 from banks.simulator.payments import finish_due
+from banks.simulator.payouts import finish_due_payouts
 from banks.simulator.protocol import BODIES, Answer, Declarations, Operation
 from banks.simulator.requests import forget_nonces
 from banks.simulator.settings import SimulatorSettings
@@ -105,7 +106,9 @@ async def _finish_on_time(gateway: Gateway) -> None:
         gateway.due.clear()
         now = gateway.clock()
         with gateway.connection.begin():
-            due_at = finish_due(gateway.connection, gateway.behaviour, milliseconds(now))
+            finish = (finish_due, finish_due_payouts)
+            ends = [end(gateway.connection, gateway.behaviour, milliseconds(now)) for end in finish]
+            due_at = min((at for at in ends if at is not None), default=None)
             # A timestamp may lie in the future by the whole window, so its nonce is kept for two windows.
             kept = (2 * gateway.behaviour.request_validity_seconds + 60) * 1000
             forget_nonces(gateway.connection, milliseconds(now) - kept)

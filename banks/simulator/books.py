@@ -7,14 +7,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from banks.signatures import instant_from_milliseconds
+from banks.simulator.payee_accounts import currencies_of
 from banks.simulator.protocol import SignApplicationBody
-from banks.simulator.tables import accounts, instructions, movements, notices, requests
+from banks.simulator.tables import accounts, movements
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 CURRENCY = "CNY"
@@ -75,31 +77,32 @@ def open_account(
     return account_id
 
 
-def _insert_account(connection: Connection, **columns: object) -> int:
-    row = connection.execute(insert(accounts).values(currency=CURRENCY, **columns))
+def _insert_account(connection: Connection, currency: str = CURRENCY, **columns: object) -> int:
+    row = connection.execute(insert(accounts).values(currency=currency, **columns))
     return int(row.inserted_primary_key[0])  # type: ignore[index] # an INSERT of one row has one
 
 
 def open_house_accounts(connection: Connection, bank_codes: Iterable[str]) -> None:
-    """Opens each bank's `reserve` (the institution's money) and `issue` account, unless they are there."""
+    """Opens each bank's `reserve` (the institution's money), `payees` and `issue` account in each of its currencies,
+    unless they are there.
+    """
     for bank_code in bank_codes:
-        for kind in ("reserve", "issue"):
-            if _find_house_account(connection, bank_code, kind) is None:
-                _insert_account(connection, bank_code=bank_code, kind=kind)
+        for currency, kind in product(currencies_of(bank_code), ("reserve", "payees", "issue")):
+            if _find_house_account(connection, bank_code, kind, currency) is None:
+                _insert_account(connection, currency, bank_code=bank_code, kind=kind)
 
 
-def house_account(connection: Connection, bank_code: str, kind: str) -> int:
-    """The bank's `reserve` or `issue` account."""
-    found = _find_house_account(connection, bank_code, kind)
+def house_account(connection: Connection, bank_code: str, kind: str, currency: str = CURRENCY) -> int:
+    """The bank's `reserve`, `payees` or `issue` account in a currency."""
+    found = _find_house_account(connection, bank_code, kind, currency)
     if found is None:
-        raise LookupError(f"bank {bank_code} has no {kind} account")
+        raise LookupError(f"bank {bank_code} has no {kind} account in {currency}")
     return found
 
 
-def _find_house_account(connection: Connection, bank_code: str, kind: str) -> int | None:
-    return connection.execute(
-        select(accounts.c.account_id).where(accounts.c.bank_code == bank_code, accounts.c.kind == kind)
-    ).scalar_one_or_none()
+def _find_house_account(connection: Connection, bank_code: str, kind: str, currency: str) -> int | None:
+    here = (accounts.c.bank_code == bank_code, accounts.c.kind == kind, accounts.c.currency == currency)
+    return connection.execute(select(accounts.c.account_id).where(*here)).scalar_one_or_none()
 
 
 def move(
@@ -112,6 +115,7 @@ def move(
     source: int,
     target: int,
     now: int,
+    currency: str = CURRENCY,
 ) -> str | None:
     """Moves money and answers the bank's reference; None, and nothing moved, if the source does not hold
     enough.
@@ -138,7 +142,7 @@ def move(
             kind=kind,
             request_number=request_number,
             amount_minor=amount_minor,
-            currency=CURRENCY,
+            currency=currency,
             from_account=source,
             to_account=target,
             booked_at=now,
@@ -161,54 +165,19 @@ def unbalanced_accounts(connection: Connection) -> list[int]:
     return list(connection.execute(wrong).scalars())
 
 
-def overview(connection: Connection) -> dict[str, object]:
-    """The books for `GET /control/books`: to be compared with the institution's ledger."""
-    wrong = unbalanced_accounts(connection)
-    sums = connection.execute(
-        select(accounts.c.bank_code, func.sum(accounts.c.balance_minor)).group_by(accounts.c.bank_code)
+def fund_reserve(connection: Connection, bank_code: str, currency: str, amount_minor: int, now: int) -> str:
+    """Puts money of its own on the institution's reserve, from the bank's issue account; answers the reference."""
+    reference = move(
+        connection,
+        bank_code,
+        kind="funding",
+        request_number=f"FD{secrets.token_hex(12).upper()}",
+        amount_minor=amount_minor,
+        source=house_account(connection, bank_code, "issue", currency),
+        target=house_account(connection, bank_code, "reserve", currency),
+        now=now,
+        currency=currency,
     )
-    totals: dict[str, int] = {str(row[0]): int(row[1]) for row in sums}
-    return {
-        "balanced": not wrong and not any(totals.values()),
-        "unbalanced_account_ids": wrong,
-        "banks": {bank_code: _bank_overview(connection, bank_code) for bank_code in sorted(totals)},
-        "requests_remembered": _count(connection, requests, requests.c.forgotten == 0),
-        "callbacks_waiting": _count(connection, notices, notices.c.next_at.is_not(None)),
-    }
-
-
-def _count(connection: Connection, table: Any, condition: Any) -> int:
-    return int(connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one())
-
-
-def _bank_overview(connection: Connection, bank_code: str) -> dict[str, object]:
-    reserve = house_account(connection, bank_code, "reserve")
-    balance = connection.execute(select(accounts.c.balance_minor).where(accounts.c.account_id == reserve)).scalar_one()
-    return {
-        "reserve_balance_minor": balance,
-        "debited_minor": _booked_sum(connection, bank_code, "debits"),
-        "refunded_minor": _booked_sum(connection, bank_code, "refunds"),
-        "debits_per_request_number": _booked_counts(connection, bank_code, "debits"),
-        "refunds_per_request_number": _booked_counts(connection, bank_code, "refunds"),
-        "processing": _count(
-            connection,
-            instructions,
-            (instructions.c.bank_code == bank_code) & (instructions.c.status == "PROCESSING"),
-        ),
-    }
-
-
-def _booked_sum(connection: Connection, bank_code: str, kind: str) -> int:
-    query = select(func.coalesce(func.sum(movements.c.amount_minor), 0))
-    return int(
-        connection.execute(query.where(movements.c.bank_code == bank_code, movements.c.kind == kind)).scalar_one()
-    )
-
-
-def _booked_counts(connection: Connection, bank_code: str, kind: str) -> dict[str, int]:
-    rows = connection.execute(
-        select(movements.c.request_number, func.count())
-        .where(movements.c.bank_code == bank_code, movements.c.kind == kind)
-        .group_by(movements.c.request_number)
-    )
-    return {str(row[0]): int(row[1]) for row in rows}
+    if reference is None:
+        raise LookupError("an issue account gives what is asked for")
+    return reference

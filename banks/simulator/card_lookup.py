@@ -7,14 +7,16 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from banks.simulator.agreements import agreement_with_account
-from banks.simulator.protocol import Body, SignApplicationBody
+from banks.simulator.protocol import Body, PayoutBody, SignApplicationBody
 from banks.simulator.tables import accounts, applications, instructions, payment_codes
 
 
 def card_behind_request(connection: Connection, bank_code: str, body: Body) -> str | None:
-    """The card a request is about, for faults by card number."""
+    """The card a request is about, or the account it pays, for faults by its number."""
     if isinstance(body, SignApplicationBody):
         return body.card_number
+    if isinstance(body, PayoutBody):
+        return body.account_number
     named = body.model_dump()
     if "agreement_number" in named:
         row = agreement_with_account(connection, bank_code, named["agreement_number"])

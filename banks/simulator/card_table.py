@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from banks.simulator.cards import BANK_NAMES, FAULT_CARDS, example_card
+from banks.simulator.cards import BANK_NAMES, FAULT_ACCOUNTS, FAULT_CARDS, example_card
+from banks.simulator.payee_accounts import example_account
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "merchants" / "test_cards.md"
 _BEGIN, _END = "<!-- cards: ", "<!-- end of cards -->"
 _GOOD = (1, 2)
+_REGIONS = ("CN", "HK", "MO", "TW")
 
 
 def card_tables() -> str:
-    """Good cards, and one of each bank for each fault."""
+    """Good cards, and one of each bank for each fault; accounts that are no cards, for each fault of a payout."""
     lines = ["| Bank | | Debit cards that work | Credit cards that work |", "| --- | --- | --- | --- |"]
     for bank_code, names in BANK_NAMES.items():
         kinds = [
@@ -25,6 +27,10 @@ def card_tables() -> str:
     for row in FAULT_CARDS.values():
         cards = " | ".join(f"`{example_card(bank_code, row.number)}`" for bank_code in banks)
         lines.append(f"| {row.number:02d} | {row.text_en} | {row.text_zh} | {cards} |")
+    lines += ["", f"| Accounts to pay to | {' | '.join(_REGIONS)} |", f"| --- |{' --- |' * len(_REGIONS)}"]
+    for number, title in [(None, "one that is paid"), *((row.number, row.text_en) for row in FAULT_ACCOUNTS.values())]:
+        accounts = " | ".join(f"`{example_account(region, number)}`" for region in _REGIONS)
+        lines.append(f"| {title} | {accounts} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@ its bank.
 
 The prefixes begin with 9901 and 9902, which no issuer has (ISO 7812: national use, of a country code that
 is not assigned).
-A card misbehaves if the six digits before its Luhn digit are `9900nn`; `nn` is a row of `FAULT_CARDS`.
+A card misbehaves if the six digits before its Luhn digit are `9900nn`; `nn` is a row of `FAULT_CARDS`. The rows from 70
+on show when the card is paid out to, as an account; other account numbers are in `payee_accounts.py`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ _SIGN, _CONFIRM, _DEBIT, _REFUND = (
     Operation.DEBIT,
     Operation.REFUND,
 )
+_PAYOUT = Operation.PAYOUT
 _TEXT, _VERIFY = Operation.PAYMENT_CODE, Operation.PAYMENT_CODE_VERIFICATION
 
 _ROWS = (
@@ -219,7 +221,52 @@ _ROWS = (
     ),
 )
 
-FAULT_CARDS = {row.number: row for row in _ROWS}
+_PAYOUT_ROWS = (
+    _no(70, _PAYOUT, BankCode.NAME_NOT_MATCHED, "付款：户名不符", "payout: name does not match"),
+    _no(71, _PAYOUT, BankCode.ACCOUNT_CLOSED, "付款：账户已销户", "payout: account closed"),
+    _no(72, _PAYOUT, BankCode.ACCOUNT_NOT_FOUND, "付款：账号无效", "payout: no such account"),
+    _no(73, _PAYOUT, BankCode.BANK_CLOSED, "付款：银行不营业", "payout: the bank is closed, nothing booked"),
+    _no(74, _PAYOUT, BankCode.SYSTEM_DECLINED, "付款：其他原因拒绝", "payout: declined for another reason"),
+    _at(75, _PAYOUT, FaultKind.PROCESSING_THEN_SUCCESS, "付款：处理中，随后成功", "payout: processing, then paid"),
+    _at(76, _PAYOUT, FaultKind.PROCESSING_THEN_FAILURE, "付款：处理中，随后失败", "payout: processing, then declined"),
+    _at(77, _PAYOUT, FaultKind.TIME_OUT_BEFORE, "付款：记账前超时", "payout: time-out, never booked"),
+    _at(78, _PAYOUT, FaultKind.TIME_OUT_AFTER, "付款：付出后超时", "payout: paid, then time-out"),
+    _at(
+        79,
+        _PAYOUT,
+        FaultKind.LATE_SUCCESS,
+        "付款：超时，长时间处理中，最后成功",
+        "payout: time-out, long processing, paid at last",
+    ),
+    _at(
+        80,
+        _PAYOUT,
+        FaultKind.ARRIVES_LATE,
+        "付款：请求迟到，查询时尚不存在",
+        "payout: arrives late; until then a query finds nothing",
+    ),
+    _at(81, _PAYOUT, FaultKind.RETURNED_LATER, "付款：成功，稍后退汇", "payout: paid, sent back after a while"),
+    _at(82, _PAYOUT, FaultKind.RETURNED_AT_ONCE, "付款：成功，随即退汇", "payout: paid, sent back at once"),
+    _at(83, _PAYOUT, FaultKind.DUPLICATE_CALLBACKS, "付款：重复回调", "payout: the same callback three times"),
+    _at(
+        84,
+        _PAYOUT,
+        FaultKind.FORGED_CALLBACK,
+        "付款：先有伪造的成功回调，实际失败",
+        "payout: forged callback of success, in truth it fails",
+    ),
+    _at(
+        85,
+        _PAYOUT,
+        FaultKind.ANSWER_FORGED,
+        "付款：失败，但应答被伪造为成功",
+        "payout: declined, the answer is forged into success",
+    ),
+    _at(86, _PAYOUT, FaultKind.LINE_BROKEN, "付款：付出后连接中断", "payout: paid, the line breaks"),
+)
+
+FAULT_CARDS = {row.number: row for row in _ROWS + _PAYOUT_ROWS}
+FAULT_ACCOUNTS = {row.number: row for row in _PAYOUT_ROWS}
 
 
 def card_product(bank_code: str, card_number: str) -> CardProduct | None:

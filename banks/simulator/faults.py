@@ -33,6 +33,11 @@ class FaultKind(StrEnum):
     ANSWER_FORGED = "answer_forged"
     ANSWER_UNREADABLE = "answer_unreadable"
     LINE_BROKEN = "line_broken"
+    RETURNED_LATER = "returned_later"
+    RETURNED_AT_ONCE = "returned_at_once"
+
+
+RETURNS = frozenset({FaultKind.RETURNED_LATER, FaultKind.RETURNED_AT_ONCE})
 
 
 class Fault(BaseModel):
@@ -60,6 +65,12 @@ class FaultOrder(Fault):
     bank_code: str | None = None
     card_number: str | None = Field(default=None, repr=False)
     request_number: str | None = None
+
+    @model_validator(mode="after")
+    def _only_a_payout_is_returned(self) -> Self:
+        if self.kind in RETURNS and self.operation is not Operation.PAYOUT:
+            raise ValueError("only `payouts` are returned")
+        return self
 
     def fits(self, bank_code: str, operation: Operation, request_number: str, card_number: str | None) -> bool:
         """Whether this order is meant for such a request."""

@@ -25,11 +25,13 @@ from banks.signatures import (
     sign_response,
     verify_request,
 )
-from banks.simulator import agreements, payments
+from banks.simulator import agreements, payments, payouts
 from banks.simulator.books import SHANGHAI
 from banks.simulator.card_lookup import card_behind_request
 from banks.simulator.cards import BANK_NAMES, card_fault
+from banks.simulator.doors import Doors
 from banks.simulator.faults import Fault, FaultKind, FaultRegistry
+from banks.simulator.payee_accounts import PAYS_OUT
 from banks.simulator.protocol import (
     BODIES,
     MAX_BODY_BYTES,
@@ -64,6 +66,7 @@ _HANDLERS: Mapping[Operation, Callable[[Call, Any], Answer]] = {
     Operation.PAYMENT_CODE_VERIFICATION: payments.verify_payment_code,
     Operation.DEBIT: payments.debit,
     Operation.REFUND: payments.refund,
+    Operation.PAYOUT: payouts.pay_out,
 }
 
 
@@ -82,7 +85,7 @@ class Gateway:
     due: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     faults: FaultRegistry = field(default_factory=FaultRegistry)
-    down_until: datetime | None = None
+    doors: Doors = field(default_factory=Doors)
 
     def __post_init__(self) -> None:
         with self.connection.begin():
@@ -152,12 +155,15 @@ class Gateway:
             self._transact(incoming, lambda: None)
         except RequestRefusedError as refused:
             return self._refuse(incoming, refused)
-        shared = set(Declarations.model_fields) - {"bank_code", "currencies"}
-        declared = Declarations(bank_code=bank_code, currencies=["CNY"], **self.behaviour.model_dump(include=shared))
+        shared = set(Declarations.model_fields) & set(Behaviour.model_fields)
+        pays_out = {region: list(currencies) for region, currencies in PAYS_OUT[bank_code].items()}
+        declared = Declarations(
+            bank_code=bank_code, currencies=["CNY"], pays_out=pays_out, **self.behaviour.model_dump(include=shared)
+        )
         return signed_json(self.signing_key, 200, incoming.nonce, declared, self.clock())
 
     async def _receive(self, request: Request, bank_code: str) -> _Incoming | Response:
-        if self.down_until is not None and self.clock() < self.down_until:
+        if self.doors.is_down(bank_code, self.clock()):
             return plain_error(503)
         target = request.scope["raw_path"].decode("ascii", "replace")
         query = request.scope["query_string"].decode("ascii", "replace")
@@ -217,6 +223,7 @@ class Gateway:
                 next(self._request_ids),
                 fault,
                 now,
+                self.doors.is_open(bank_code, self.clock()),
             )
             answer = _HANDLERS[operation](call, body)
             remember(call, body, answer)

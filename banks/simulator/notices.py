@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from banks.simulator.faults import Fault, FaultKind
 from banks.simulator.protocol import Answer, BankCode, Notice, Operation, Status
 from banks.simulator.settings import Behaviour
 from banks.simulator.tables import notices
+from domain.money import Money
 
 _AT_ONCE = 32
 _LONGEST_WAIT_SECONDS = 300.0
@@ -47,12 +49,22 @@ class NoticeQueue:
         self.connection.execute(row)
 
 
-def enqueue_final_notices(queue: NoticeQueue, answer: Answer, amount_minor: int, fault: Fault | None) -> None:
-    """Queues the callback of a final debit or refund, or several of it if the fault says so."""
-    notice = _notice(queue.bank_code, answer, amount_minor, answer.status, answer.code)
+class ReturnCallbacks(StrEnum):
+    """How the bank tells that a payout came back."""
+
+    ORDINARY = "ordinary"
+    DUPLICATE = "duplicate"
+    BEFORE_PAYMENT = "before_payment"  # and the callback of the payment itself after it
+    NONE = "none"
+    FORGED = "forged"  # somebody else's word: nothing came back
+
+
+def enqueue_final_notices(queue: NoticeQueue, answer: Answer, money: Money, fault: Fault | None) -> None:
+    """Queues the callback of a final debit, refund or payout, or several of it if the fault says so."""
+    notice = _notice(queue.bank_code, answer, money, answer.status, answer.code)
     kind = fault.kind if fault is not None else None
     if kind is FaultKind.CALLBACKS_OUT_OF_ORDER:
-        older = _notice(queue.bank_code, answer, amount_minor, Status.PROCESSING, BankCode.IN_PROCESS)
+        older = _notice(queue.bank_code, answer, money, Status.PROCESSING, BankCode.IN_PROCESS)
         queue.put(notice, queue.now)
         queue.put(older, queue.soon + 1)
         return
@@ -60,13 +72,26 @@ def enqueue_final_notices(queue: NoticeQueue, answer: Answer, amount_minor: int,
         queue.put(notice, queue.soon + repeat)
 
 
-def enqueue_forged_notice(queue: NoticeQueue, answer: Answer, amount_minor: int) -> None:
+def enqueue_return_notices(queue: NoticeQueue, answer: Answer, money: Money, callbacks: ReturnCallbacks) -> None:
+    """Queues what tells that a payout came back (`answer` says so), or what somebody makes up about it."""
+    notice = _notice(queue.bank_code, answer, money, Status.RETURNED, answer.code)
+    if callbacks is ReturnCallbacks.FORGED:
+        queue.put(notice, queue.soon, forged=True)
+        return
+    times = {ReturnCallbacks.NONE: 0, ReturnCallbacks.DUPLICATE: 3}.get(callbacks, 1)
+    for repeat in range(times):
+        queue.put(notice, queue.soon + repeat)
+    if callbacks is ReturnCallbacks.BEFORE_PAYMENT:
+        queue.put(_notice(queue.bank_code, answer, money, Status.SUCCESS, BankCode.OK), queue.soon + 1)
+
+
+def enqueue_forged_notice(queue: NoticeQueue, answer: Answer, money: Money) -> None:
     """Queues a callback that somebody without the bank's key makes up: it claims success."""
-    notice = _notice(queue.bank_code, answer, amount_minor, Status.SUCCESS, BankCode.OK)
+    notice = _notice(queue.bank_code, answer, money, Status.SUCCESS, BankCode.OK)
     queue.put(notice, queue.soon, forged=True)
 
 
-def _notice(bank_code: str, answer: Answer, amount_minor: int, status: Status, code: BankCode) -> Notice:
+def _notice(bank_code: str, answer: Answer, money: Money, status: Status, code: BankCode) -> Notice:
     final = status is answer.status
     return Notice(
         notice_id=f"NT{secrets.token_hex(12)}",
@@ -76,9 +101,11 @@ def _notice(bank_code: str, answer: Answer, amount_minor: int, status: Status, c
         status=status,
         code=code,
         bank_reference=answer.bank_reference if final else None,
-        amount_minor=amount_minor,
-        currency="CNY",
+        amount_minor=money.amount_minor,
+        currency=money.currency,
         booked_at=answer.booked_at if final else None,
+        return_reference=answer.return_reference if final else None,
+        returned_at=answer.returned_at if final else None,
     )
 
 

@@ -1,27 +1,40 @@
-"""The page on which a person plays the payer: the phones' text messages, the banks' books and the fault
-cards.
+"""The page on which a person plays the payer and the banks: the phones' text messages, the books, payouts that come
+back, the banks' doors, and the fault cards.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader
 from sqlalchemy import select
 
-from banks.simulator.books import overview, shown_instant
+from banks.simulator.books import shown_instant
 from banks.simulator.cards import BANK_NAMES, FAULT_CARDS, example_card
-from banks.simulator.control import Bank, only_loopback
-from banks.simulator.tables import accounts, messages, movements
+from banks.simulator.control import (
+    Bank,
+    HoursOrder,
+    ReturnOrder,
+    SimulatedBank,
+    only_loopback,
+    return_payout,
+    set_hours,
+)
+from banks.simulator.overview import overview
+from banks.simulator.payee_accounts import example_account
+from banks.simulator.protocol import RequestNumber
+from banks.simulator.tables import accounts, messages, movements, payouts
 
 router = APIRouter(include_in_schema=False)
 _templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _templates.filters["instant"] = lambda value: shown_instant(value)[:19].replace("T", " ")
 _templates.filters["yuan"] = lambda value: f"{'-' if value < 0 else ''}{abs(value) // 100:,}.{abs(value) % 100:02d}"
+_REGIONS = ("CN", "HK", "MO", "TW")
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
@@ -46,6 +59,7 @@ async def show(bank: Bank) -> HTMLResponse:
             "accounts": bank.connection.execute(
                 select(accounts).order_by(accounts.c.account_id.desc()).limit(30)
             ).all(),
+            "payouts": bank.connection.execute(select(payouts).order_by(payouts.c.payout_id.desc()).limit(20)).all(),
             "movements": bank.connection.execute(
                 select(movements).order_by(movements.c.movement_id.desc()).limit(30)
             ).all(),
@@ -53,5 +67,29 @@ async def show(bank: Bank) -> HTMLResponse:
         books = overview(bank.connection)
     cards = [(row, [example_card(code, row.number) for code in BANK_NAMES]) for row in FAULT_CARDS.values()]
     good = [(BANK_NAMES[code], [example_card(code, None, serial) for serial in (1, 2, 3)]) for code in BANK_NAMES]
-    html = _templates.get_template("index.html").render(books=books, banks=BANK_NAMES, cards=cards, good=good, **rows)
+    payees = [(region, example_account(region), [example_account(region, n) for n in (81, 82)]) for region in _REGIONS]
+    html = _templates.get_template("index.html").render(
+        books=books,
+        banks=BANK_NAMES,
+        doors=bank.doors.shown(bank.clock()),
+        cards=cards,
+        good=good,
+        payees=payees,
+        **rows,
+    )
     return HTMLResponse(html, headers=_SECURITY)
+
+
+# Forms of the page itself: a browser names the page it posts from, and `only_loopback` refuses all others.
+@router.post("/banks/{bank_code}/doors/{state}", dependencies=[Depends(only_loopback)])
+async def turn(bank: Bank, bank_code: SimulatedBank, state: Literal["open", "closed"]) -> RedirectResponse:
+    """Opens a bank, or closes it until it is opened."""
+    await set_hours(HoursOrder(bank_code=bank_code, open=state == "open"), bank)
+    return RedirectResponse("/", 303)
+
+
+@router.post("/banks/{bank_code}/payouts/{request_number}/return", dependencies=[Depends(only_loopback)])
+async def give_back(bank: Bank, bank_code: SimulatedBank, request_number: RequestNumber) -> RedirectResponse:
+    """Sends a paid payout back."""
+    await return_payout(ReturnOrder(bank_code=bank_code, request_number=request_number), bank)
+    return RedirectResponse("/", 303)

@@ -25,6 +25,7 @@ from banks.simulator.protocol import (
 from banks.simulator.requests import Call, remember_end
 from banks.simulator.settings import Behaviour
 from banks.simulator.tables import authorisations, instructions, payment_codes
+from domain.money import Money
 
 _OPEN_OR_BOOKED = (Status.SUCCESS.value, Status.PROCESSING.value)
 # What an authorisation is good for: nothing but this.
@@ -180,7 +181,7 @@ def _spend_authorisation(call: Call, body: DebitBody) -> BankCode | None:
     return None
 
 
-def _delayed_end(call: Call) -> tuple[int, BankCode] | None:
+def delayed_end(call: Call) -> tuple[int, BankCode] | None:
     """When and how an instruction ends that is not booked at once."""
     soon, late = call.behaviour.processing_seconds, call.behaviour.late_success_seconds
     ends = {
@@ -207,11 +208,12 @@ def _take_in(call: Call, account_id: int, debit_id: int | None, amount_minor: in
         "currency": CURRENCY,
     }
     queue = NoticeQueue(call.connection, call.behaviour, call.bank_code, call.now)
-    end = _delayed_end(call)
+    money = Money(amount_minor=amount_minor, currency=CURRENCY)
+    end = delayed_end(call)
     if end is None:
         answer = _book(call.connection, columns, BankCode.OK, call.now)
         call.connection.execute(insert(instructions).values(status=answer.status.value, **columns))
-        enqueue_final_notices(queue, answer, amount_minor, call.fault)
+        enqueue_final_notices(queue, answer, money, call.fault)
         return answer
     due_at, due_code = end
     call.connection.execute(
@@ -219,7 +221,7 @@ def _take_in(call: Call, account_id: int, debit_id: int | None, amount_minor: in
     )
     answer = call.answered(Status.PROCESSING, BankCode.IN_PROCESS, amount_minor=amount_minor, currency=CURRENCY)
     if call.fault is not None and call.fault.kind is FaultKind.FORGED_CALLBACK:
-        enqueue_forged_notice(queue, answer, amount_minor)
+        enqueue_forged_notice(queue, answer, money)
     return answer
 
 
@@ -270,6 +272,7 @@ def finish_due(connection: Connection, behaviour: Behaviour, now: int) -> int | 
         )
         remember_end(connection, row.request_id, answer)
         queue = NoticeQueue(connection, behaviour, row.bank_code, now)
-        enqueue_final_notices(queue, answer, row.amount_minor, None)
+        money = Money(amount_minor=row.amount_minor, currency=row.currency)
+        enqueue_final_notices(queue, answer, money, None)
     next_due: int | None = connection.execute(select(func.min(instructions.c.due_at))).scalar_one()
     return next_due

@@ -5,7 +5,7 @@ banks' own codes.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,17 +29,19 @@ class Operation(StrEnum):
     PAYMENT_CODE_VERIFICATION = "payment-code-verifications"
     DEBIT = "debits"
     REFUND = "refunds"
+    PAYOUT = "payouts"
     QUERY = "requests"
     STATEMENT = "statements"
     DECLARATIONS = "declarations"
 
 
 class Status(StrEnum):
-    """Where a request stands. SUCCESS and FAILED are final."""
+    """Where a request stands. FAILED and RETURNED are final; SUCCESS is, but for a payout that is sent back."""
 
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     PROCESSING = "PROCESSING"
+    RETURNED = "RETURNED"  # a payout that was booked, and whose payee's bank has sent the money back
     REFUSED = "REFUSED"  # not taken in at all: nothing is recorded under the number
 
 
@@ -71,6 +73,11 @@ class BankCode(StrEnum):
     DEBIT_NOT_FOUND = "DEBIT_NOT_FOUND"
     REFUND_OVER_DEBIT = "REFUND_OVER_DEBIT"
     RISK_REFUSED = "RISK_REFUSED"
+    ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
+    ACCOUNT_CLOSED = "ACCOUNT_CLOSED"
+    BANK_ID_INVALID = "BANK_ID_INVALID"
+    REGION_NOT_SUPPORTED = "REGION_NOT_SUPPORTED"
+    BANK_CLOSED = "BANK_CLOSED"
     SYSTEM_DECLINED = "SYSTEM_DECLINED"
     # Not taken in; nothing is recorded.
     REQUEST_INVALID = "REQUEST_INVALID"
@@ -156,6 +163,18 @@ class RefundBody(Body):
     currency: CurrencyCode
 
 
+class PayoutBody(Body):
+    """Pay an account of any bank in mainland China, Hong Kong, Macao or Taiwan."""
+
+    name: str = Field(min_length=1, max_length=100, repr=False, examples=["陈小满"])
+    account_number: str = Field(pattern=r"^[0-9A-Z]{4,34}$", repr=False, examples=["0000000000018800000"])
+    region: Literal["CN", "HK", "MO", "TW"]
+    bank_id_kind: Literal["cnaps", "bic", "hk_clearing", "tw_clearing"]
+    bank_id: str = Field(pattern=r"^[0-9A-Z]{3,12}$", examples=["102100099996"])
+    amount_minor: Amount
+    currency: CurrencyCode
+
+
 class Answer(BaseModel):
     """The answer to a request and to a query for one. Fields that do not apply are absent."""
 
@@ -171,6 +190,9 @@ class Answer(BaseModel):
     )
     amount_minor: int | None = None
     currency: str | None = None
+    return_reference: str | None = Field(default=None, description="of a payout that came back; `code` says why")
+    returned_at: str | None = None
+    returned_minor: int | None = None
     agreement_number: str | None = Field(default=None, repr=False)
     authorisation: str | None = Field(default=None, repr=False)
     code_expires_at: str | None = None
@@ -189,7 +211,9 @@ class Declarations(BaseModel):
     code_validity_seconds: float
     code_attempts: int
     per_transaction_limit_minor: int
+    payout_limit_minor: int
     currencies: list[str]
+    pays_out: dict[str, list[str]] = Field(description="currencies by region")
 
 
 class Notice(BaseModel):
@@ -207,6 +231,8 @@ class Notice(BaseModel):
     amount_minor: int
     currency: str
     booked_at: str | None = None
+    return_reference: str | None = None
+    returned_at: str | None = None
 
 
 BODIES: dict[Operation, type[Body]] = {
@@ -217,4 +243,5 @@ BODIES: dict[Operation, type[Body]] = {
     Operation.PAYMENT_CODE_VERIFICATION: PaymentCodeVerificationBody,
     Operation.DEBIT: DebitBody,
     Operation.REFUND: RefundBody,
+    Operation.PAYOUT: PayoutBody,
 }

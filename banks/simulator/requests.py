@@ -39,6 +39,7 @@ class Call:
     request_id: int
     fault: Fault | None
     now: int
+    is_bank_open: bool = True
 
     def answered(self, status: Status, code: BankCode, **fields: Any) -> Answer:
         """The answer to this request."""
@@ -120,6 +121,23 @@ def remember_end(connection: Connection, request_id: int, answer: Answer) -> Non
         .where(requests.c.request_id == request_id)
         .values(answer=answer.model_dump_json(exclude_none=True))
     )
+
+
+def remember_return(connection: Connection, request_id: int, answer: Answer, now: int) -> None:
+    """Replaces the answer of a payout that came back, and remembers its number anew from now on, so that it can be
+    asked about however late that is; unless the number, forgotten, was used again meanwhile.
+    """
+    this = requests.c.request_id == request_id
+    remember_end(connection, request_id, answer)
+    number = select(requests.c.bank_code, requests.c.request_number).where(this).subquery()
+    again = select(requests.c.request_id).where(
+        requests.c.bank_code == number.c.bank_code,
+        requests.c.request_number == number.c.request_number,
+        requests.c.request_id != request_id,
+        requests.c.forgotten == 0,
+    )
+    if connection.execute(again).first() is None:
+        connection.execute(update(requests).where(this).values(received_at=now, forgotten=0))
 
 
 def last_request_id(connection: Connection) -> int:

@@ -29,6 +29,7 @@ class Behaviour(BaseSettings):
     hang_seconds: float = Field(default=30, ge=0, le=600)
     slow_seconds: float = Field(default=3, ge=0, le=600)
     arrives_late_seconds: float = Field(default=15, ge=0, le=600)
+    return_seconds: float = Field(default=10, ge=0)
     # Callbacks are retried at doubling intervals from `notice_retry_seconds` and given up after
     # `notice_attempts`.
     notice_delay_seconds: float = Field(default=0.2, ge=0)
@@ -36,6 +37,7 @@ class Behaviour(BaseSettings):
     notice_attempts: int = Field(default=14, ge=1, le=50)
     opening_balance_minor: int = Field(default=1_000_000, ge=0, le=10**13)
     per_transaction_limit_minor: int = Field(default=5_000_000, gt=0, le=10**13)
+    payout_limit_minor: int = Field(default=500_000_000, gt=0, le=10**13)
 
 
 class SimulatorSettings(Behaviour):

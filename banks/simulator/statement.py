@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from banks.simulator.books import business_day_bounds, shown_instant
+from banks.simulator.books import CURRENCY, business_day_bounds, shown_instant
 from banks.simulator.protocol import Operation
 from banks.simulator.tables import movements
 
+_GOES_OUT = frozenset({Operation.REFUND.value, Operation.PAYOUT.value})
+
 
 def statement_rows(connection: Connection, bank_code: str, day: datetime) -> list[Any]:
-    """Debits and refunds booked on one Shanghai date, oldest first; columns as in the statement file."""
+    """What was booked on the institution's reserves on one Shanghai date, oldest first; columns as in the file."""
     start, end = business_day_bounds(day)
     columns = (
         movements.c.bank_reference,
@@ -40,14 +43,17 @@ def statement_rows(connection: Connection, bank_code: str, day: datetime) -> lis
 
 
 def statement_csv(rows: list[Any]) -> str:
-    """CSV with a header, one line a movement (refunds negative), and a closing line of count and sum."""
+    """CSV with a header, one line a movement (what went out is negative), and for each currency a closing line of count
+    and sum; that of CNY is always there.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("bank_reference", "request_number", "operation", "booked_at", "amount_minor", "currency"))
-    total = 0
+    totals, counts = Counter({CURRENCY: 0}), Counter({CURRENCY: 0})
     for row in rows:
-        signed = row.amount_minor if row.kind == Operation.DEBIT.value else -row.amount_minor
-        total += signed
+        signed = -row.amount_minor if row.kind in _GOES_OUT else row.amount_minor
+        totals[row.currency] += signed
+        counts[row.currency] += 1
         writer.writerow(
             (
                 row.bank_reference,
@@ -58,5 +64,6 @@ def statement_csv(rows: list[Any]) -> str:
                 row.currency,
             )
         )
-    writer.writerow(("TOTAL", len(rows), "", "", total, "CNY"))
+    for currency, total in totals.items():
+        writer.writerow(("TOTAL", counts[currency], "", "", total, currency))
     return out.getvalue()

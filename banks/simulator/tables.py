@@ -25,8 +25,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# kind: payer (a card), reserve (the institution's money), issue (where opening balances come from; may go
-# below zero).
+# kind: payer (a card), reserve (the institution's money), payees (what was paid out to accounts elsewhere), issue
+# (where opening balances come from; may go below zero). Of the last three a bank has one for each currency.
 accounts = Table(
     "accounts",
     metadata,
@@ -50,7 +50,7 @@ movements = Table(
     Column("movement_id", Integer, primary_key=True),
     Column("bank_code", String, nullable=False),
     Column("bank_reference", String, nullable=False, unique=True),
-    Column("kind", String, nullable=False),  # opening, debits, refunds
+    Column("kind", String, nullable=False),  # opening, funding, debits, refunds, payouts, payout-returns
     Column("request_number", String),
     Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
     Column("currency", String, nullable=False),
@@ -132,6 +132,43 @@ instructions = Table(
     Column("due_at", Integer),  # while PROCESSING: when it becomes final
     Column("due_code", String),  # and with which code it then ends
     Index("instructions_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+)
+
+# One row a payout, also a declined one; status as in the protocol.
+payouts = Table(
+    "payouts",
+    metadata,
+    Column("payout_id", Integer, primary_key=True),
+    Column(
+        "request_id",
+        Integer,
+        ForeignKey("requests.request_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("account_number", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("bank_id_kind", String, nullable=False),
+    Column("bank_id", String, nullable=False),
+    Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
+    Column("currency", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("received_at", Integer, nullable=False),
+    Column("due_at", Integer),  # while PROCESSING: when it becomes final
+    Column("due_code", String),  # and with which code it then ends
+    Column("bank_reference", String),
+    Column("booked_at", Integer),
+    Column("return_due_at", Integer),  # when the payee's bank will send the money back
+    Column("return_reference", String, unique=True),
+    Column("returned_at", Integer),
+    CheckConstraint("(status = 'RETURNED') = (return_reference IS NOT NULL)", name="returned_with_reference"),
+    CheckConstraint("(status IN ('SUCCESS', 'RETURNED')) = (bank_reference IS NOT NULL)", name="booked_with_reference"),
+    Index("payouts_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+    Index("payouts_to_return", "return_due_at", sqlite_where=text("return_due_at IS NOT NULL")),
 )
 
 requests = Table(
