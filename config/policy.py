@@ -24,6 +24,8 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values["conditions"] = tomllib.loads((folder / "conditions.toml").read_text(encoding="utf-8"))
         values["decisions"] = tomllib.loads((folder / "decisions.toml").read_text(encoding="utf-8"))
         values["payout_routes"] = tomllib.loads((folder / "payout_routes.toml").read_text(encoding="utf-8"))
+        values["risk"] = tomllib.loads((folder / "risk_rules.toml").read_text(encoding="utf-8"))
+        values["screening"] = values["risk"].pop("screening")
         values["reviews"] = tomllib.loads((folder / "reviews.toml").read_text(encoding="utf-8"))
         texts = {values["agreement"]["version"]: values["agreement"]["content_hash"]}
         export = values["data_export"]

@@ -10,7 +10,9 @@ from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
 from domain.reviews import ReviewRules
+from domain.risk import RuleSet
 from domain.routes import RouteBook
+from domain.screening import ScreeningRules
 
 
 class Agreement(BaseModel):
@@ -65,4 +67,6 @@ class Policy(BaseModel):
     conditions: Conditions
     decisions: DecisionRules
     reviews: ReviewRules
+    risk: RuleSet
+    screening: ScreeningRules
     rate_limits: RatePolicy

@@ -11,7 +11,14 @@ depends_on = None
 
 _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
-_REPLACED: dict[str, tuple[str, ...]] = {}
+_REPLACED = {
+    "0008_1_tables.sql": (
+        "app.screening_obstacle",
+        "app.merchant_of_screening",
+        "app.why_not_screening",
+        "app.carry_out_screening",
+    ),
+}
 
 
 def upgrade() -> None:
