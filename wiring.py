@@ -23,8 +23,8 @@ from vault.vault import Vault
 from workflows import policies
 
 CONFIG = Path(__file__).resolve().parent / "config"
-# Two refunds in one statement would post to the ledger twice in one transaction, out of its order of locks.
-ONE_AT_A_TIME = frozenset({"app.accept_refunds"})
+# Two of them in one statement would post to the ledger twice in one transaction, out of its order of locks.
+ONE_AT_A_TIME = frozenset({"app.accept_refunds", "app.accept_payouts"})
 
 
 @dataclass(frozen=True)

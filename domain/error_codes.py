@@ -117,6 +117,10 @@ class ErrorCode(StrEnum):
     DATA_EXPORT_NOT_ALLOWED = "DATA_EXPORT_NOT_ALLOWED"
     SPEED_NOT_OFFERED = "SPEED_NOT_OFFERED"
     CONFIRMATION_NOT_AWAITED = "CONFIRMATION_NOT_AWAITED"
+    CONFIRMATION_EXPIRED = "CONFIRMATION_EXPIRED"
+    PAYEES_EXHAUSTED = "PAYEES_EXHAUSTED"
+    PAYOUT_ORDER_EXISTS = "PAYOUT_ORDER_EXISTS"
+    PAYOUT_BANK_WITHOUT_FUNDS = "PAYOUT_BANK_WITHOUT_FUNDS"
     # What stands in the way
     WITHDRAWN = "WITHDRAWN"
     FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
@@ -720,6 +724,34 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "该付款无需确认或已超过确认期限",
         "Read the payout; what was not confirmed in time is closed and has to be ordered anew.",
         "请查询付款状态；逾期未确认的须重新发起。",
+    ),
+    C.CONFIRMATION_EXPIRED: ErrorText(
+        K.CONFLICT,
+        "The time to confirm the payout is over",
+        "确认期限已过",
+        "It is closed, and what was held is free again; order it anew with a new key.",
+        "该付款已关闭，冻结资金已恢复可用；请以新的幂等键重新发起。",
+    ),
+    C.PAYEES_EXHAUSTED: ErrorText(
+        K.CONFLICT,
+        "The user has as many payees as can be kept",
+        "收款人数量已达上限",
+        "Remove one that is no longer used.",
+        "请先删除不再使用的收款人。",
+    ),
+    C.PAYOUT_ORDER_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This order is paid out, or being paid out",
+        "该订单已付款或正在付款",
+        "Read the payout named in `subject_id`; use another order number for another payout.",
+        "请查询 subject_id 所示付款；另一笔付款请使用新的订单号。",
+    ),
+    C.PAYOUT_BANK_WITHOUT_FUNDS: ErrorText(
+        K.REFUSED,
+        "No bank of this destination holds enough of the customers' money now",
+        "该目的地的备付金银行余额暂时不足",
+        "Nothing was held. Ask again later with a new key.",
+        "资金未被冻结；请稍后以新的幂等键重试。",
     ),
     C.WITHDRAWN: ErrorText(
         K.REFUSED,

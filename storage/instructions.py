@@ -44,6 +44,7 @@ from domain.instructions import (
     ReportUser,
     ResolveCodeAttempt,
 )
+from domain.payouts import AcceptPayee, AcceptPayout, ConfirmPayout, PayoutStanding, RemovePayee
 from domain.settlement import Settlement
 
 Resource = dict[str, Any]
@@ -75,6 +76,8 @@ _CHECK_DECISION = (
     .bindparams(sa.bindparam("item", type_=JSONB))
     .columns(answer=JSONB)
 )
+
+_PAYOUT_STANDING = sa.text("SELECT app.payout_standing(:id, :at) AS standing").columns(standing=JSONB)
 
 
 class Submitter(Protocol):
@@ -126,6 +129,25 @@ class Instructions:
 
     async def accept_refund(self, command: AcceptRefund) -> Resource:
         return await self._accept_batched("app.accept_refunds", command)
+
+    async def accept_payee(self, command: AcceptPayee) -> Resource:
+        return await self._accept("app.accept_payee", command)
+
+    async def remove_payee(self, command: RemovePayee) -> Resource:
+        return await self._accept("app.remove_payee", command)
+
+    async def accept_payout(self, command: AcceptPayout) -> Resource:
+        """From its commit on amount and fee are held."""
+        return await self._accept_batched("app.accept_payouts", command)
+
+    async def confirm_payout(self, command: ConfirmPayout) -> Resource:
+        return await self._accept("app.confirm_payout", command)
+
+    async def payout_standing(self, payout_id: str, now: datetime) -> PayoutStanding | None:
+        """Where a payout stands and what holds it up; None if there is no such payout."""
+        async with self._engine.connect() as connection:
+            found = await connection.scalar(_PAYOUT_STANDING, {"id": payout_id, "at": now})
+        return None if found is None else PayoutStanding.model_validate(found)
 
     async def claim_effect(self, command: ClaimEffect) -> ClaimedEffect:
         """Raises `EffectRefusedError` where something stands in the way."""

@@ -10,12 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from storage.payouts import PAYOUT_FOR_PROCESS
+
 UnattendedKind = Literal[
     "collect_payment",
     "correct_payment",
     "bind_card",
     "unbind_card",
     "refund_payment",
+    "send_payout",
+    "confirmed_payout",
     "code_attempt",
     "confirmed_payment",
     "decision",
@@ -37,16 +41,18 @@ class Unattended(BaseModel):
     resource: dict[str, Any]
 
 
-_WITH_RESOURCE = """
-    SELECT f.kind, f.id, f.attempt_id, coalesce(p.merchant_id, b.merchant_id, r.merchant_id) AS merchant_id,
+_WITH_RESOURCE = f"""
+    SELECT f.kind, f.id, f.attempt_id,
+        coalesce(p.merchant_id, b.merchant_id, r.merchant_id, o.merchant_id) AS merchant_id,
         CASE WHEN p.id IS NOT NULL THEN app.payment_view(p) WHEN b.id IS NOT NULL THEN app.binding_view(b)
-             ELSE app.refund_view(r) END AS resource
+             WHEN r.id IS NOT NULL THEN app.refund_view(r) ELSE {PAYOUT_FOR_PROCESS} END AS resource
     FROM found f
     LEFT JOIN app.payment p ON p.id = f.id
     LEFT JOIN app.binding b ON b.id = f.id
     LEFT JOIN app.refund r ON r.id = f.id
+    LEFT JOIN app.payout o ON o.id = f.id
     ORDER BY f.id
-"""
+"""  # noqa: S608 - nothing of it comes from outside
 _UNATTENDED = "SELECT kind, id, attempt_id FROM app.unattended(:at, :older_than, :most)"
 _UNFINISHED = "SELECT kind, id, CAST(NULL AS text) AS attempt_id FROM app.unfinished(:at, :older_than, :after, :most)"
 _FIND = sa.text(f"WITH found AS ({_UNATTENDED}) {_WITH_RESOURCE}").columns(resource=JSONB)

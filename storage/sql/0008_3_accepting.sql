@@ -16,14 +16,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog
             THEN 'agreement_required'
         ELSE app.restricted('payout', u.id, whose, u.id, instant, true) END;
 
--- Data of a payee outside the mainland leaves it: only with the user's consent to exactly that (P6).
-CREATE FUNCTION app.data_export_missing(who text, region text) RETURNS boolean LANGUAGE sql STABLE
+-- Data of a payee outside the mainland leaves it: only with the user's consent to exactly that, in this version if one is
+-- named (P6).
+CREATE FUNCTION app.data_export_missing(who text, region text, wanted text) RETURNS boolean LANGUAGE sql STABLE
     SET search_path = pg_catalog
     RETURN region <> 'CN' AND NOT EXISTS (
-        SELECT 1 FROM app.consent c WHERE c.user_id = who AND c.kind = 'data_export');
+        SELECT 1 FROM app.consent c WHERE c.user_id = who AND c.kind = 'data_export'
+            AND c.version = coalesce(wanted, c.version));
 
 -- item: {request, now, id, user_id, relation, holder_type, region, bank_id_kind, bank_id, account_index, account_last4,
---        name_index, name_match, sealed: [...], element_tokens, blocked_regions, most}
+--        name_index, name_match, sealed: [...], element_tokens, blocked_regions,
+--        data_export_version, most}
 CREATE FUNCTION app.accept_payee(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -43,7 +46,7 @@ BEGIN
             AND o.bank_id = i->>'bank_id' AND o.account_index = i->>'account_index' AND o.state <> 'removed';
         error := coalesce(app.obstacle_to_payouts(u, whose, i->'blocked_regions', instant), CASE
             WHEN i->'blocked_regions' ? (i->>'region') THEN 'region_not_served'
-            WHEN app.data_export_missing(u.id, i->>'region') THEN 'data_export_consent_required'
+            WHEN app.data_export_missing(u.id, i->>'region', i->>'data_export_version') THEN 'data_export_not_allowed'
             WHEN other.id IS NOT NULL THEN 'payee_exists'
             WHEN (SELECT count(*) FROM app.payee o WHERE o.user_id = u.id AND o.state = 'active') >= (i->>'most')::int
                 THEN 'payees_exhausted' END);
@@ -157,8 +160,8 @@ CREATE FUNCTION app.confirmation_grounds(y app.payee, instant timestamptz) RETUR
         CASE WHEN y.name_match = 'differs' THEN 'payee_name_differs' END], NULL);
 
 -- item: {item, request, now, id, user_id, payee_id, order_number, amount_minor, currency, fee_minor, fee_rule, speed, route,
---        banks, own_name_only, confirmation_hash, confirmation_seconds, agreement_version, blocked_regions, limits, origin,
---        mandate_reference}
+--        banks, own_name_only, confirmation_hash, confirmation_seconds, agreement_version, blocked_regions,
+--        data_export_version, limits, origin, mandate_reference}
 CREATE FUNCTION app.accept_one_payout(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -174,12 +177,11 @@ BEGIN
     SELECT * INTO u FROM app.end_user WHERE id = i->>'user_id' AND merchant_id = whose;
     SELECT * INTO y FROM app.payee WHERE id = i->>'payee_id' AND user_id = u.id;
     refusal := coalesce(app.obstacle_to_payouts(u, whose, i->'blocked_regions', instant), CASE
-        WHEN y.id IS NULL THEN 'payee_not_found'
-        WHEN y.state <> 'active' THEN 'payee_not_active'
+        WHEN y.state IS DISTINCT FROM 'active' THEN 'payee_not_found'
         WHEN i->'blocked_regions' ? y.region THEN 'region_not_served'
-        WHEN app.data_export_missing(u.id, y.region) THEN 'data_export_consent_required'
-        WHEN (i->>'own_name_only')::boolean AND (y.relation = 'other' OR y.name_match = 'differs')
-            THEN 'payee_name_mismatch' END);
+        WHEN app.data_export_missing(u.id, y.region, i->>'data_export_version') THEN 'data_export_not_allowed'
+        -- In the user's own verified name, which a name that was never verified is not (A7.3).
+        WHEN (i->>'own_name_only')::boolean AND y.name_match <> 'match' THEN 'payee_name_differs' END);
     IF refusal IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = refusal; END IF;
     p := jsonb_populate_record(p, i - ARRAY['item', 'request', 'now', 'banks', 'limits']);
     p.merchant_id := whose;
