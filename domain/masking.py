@@ -8,6 +8,7 @@ What each mask shows at most, whatever the length of the value:
 | name, other | the first letter | J*** |
 | ID number | first and last of 18 characters | 3****************4 |
 | card number | first four and last four of 13 to 19 digits | 6217 **** **** 1234 |
+| account number | the last four, of eight characters or more | ****7890 |
 | mobile | first three and last four of 11 digits | 138****1234 |
 | agreement number | nothing | **** |
 

@@ -20,8 +20,8 @@ from domain.payouts import PayoutFacts
 
 Resource = dict[str, Any]
 
-# What a process is started from: the view of a merchant, the open review, and which number is its turn: each one that the
-# bank has definitely declined is followed by another.
+# What a process is started from: the view of a merchant, the open review, and which number is its turn. Each one that
+# the bank has definitely declined is followed by another.
 PAYOUT_FOR_PROCESS = (
     "app.payout_view(o) || jsonb_build_object('review_id', o.review_id, 'attempt', (SELECT count(*) FROM app.effect e"
     " WHERE e.subject_id = o.id AND e.step = 'PO' AND e.outcome = 'declined'))"

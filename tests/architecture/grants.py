@@ -7,11 +7,12 @@ from __future__ import annotations
 
 # The merchant API and the worker.
 OF_APP = frozenset({
-    "app.accept_binding", "app.accept_payments", "app.accept_refunds", "app.accept_unbinding", "app.accept_user",
+    "app.accept_binding", "app.accept_payee", "app.accept_payments", "app.accept_payouts", "app.accept_refunds", "app.accept_unbinding", "app.accept_user",
     "app.apply_for_waiver", "app.begin_requests", "app.check_decision", "app.claim_code_attempt",
     "app.claim_code_resend", "app.claim_effects", "app.create_webhook_endpoint", "app.event_horizon",
     "app.event_matches", "app.event_view", "app.lapse_decisions", "app.open_reviews", "app.record_abandoned",
-    "app.record_answer", "app.record_callback", "app.record_consent", "app.replay_webhook_events", "app.report_user",
+    "app.confirm_payout", "app.payout_standing", "app.record_answer", "app.record_callback", "app.record_consent",
+    "app.remove_payee", "app.replay_webhook_events", "app.report_user",
     "app.resolve_code_attempt", "app.rotate_webhook_secret", "app.settle", "app.switch_webhook_endpoint",
     "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at",
@@ -26,8 +27,8 @@ OF_OPS = frozenset({
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
-    "app.binding_view", "app.instant", "app.operator_may", "app.payment_view", "app.record_operation",
-    "app.refund_view", "app.register_signing_key", "app.revoke_signing_key", "app.signing_key_view", "app.user_view",
+    "app.binding_view", "app.instant", "app.operator_may", "app.payee_view", "app.payment_view", "app.payout_view",
+    "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key", "app.signing_key_view", "app.user_view",
     "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts", "vault.items_to_mask",
     "vault.open_items",
 })  # fmt: skip
@@ -39,8 +40,8 @@ OF_WEBHOOKS = frozenset({
 # Views and words: they compute from what they are given, with the rights of whoever calls them.
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
-    "app.payment_view", "app.refund_view", "app.restriction_view", "app.signing_key_view", "app.user_view",
-    "app.waiting_for", "app.waiver_application_view", "app.webhook_attempt_view", "app.webhook_delivery_view",
+    "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
+    "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "app.webhook_attempt_view", "app.webhook_delivery_view",
     "app.webhook_endpoint_view",
 })  # fmt: skip
 # All that is written to tables directly: by whoever manages merchants, never to anything of users or of money.

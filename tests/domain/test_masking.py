@@ -27,6 +27,9 @@ F = PersonalField
         (F.CARD_NUMBER, "6217001234567891234", "6217 **** **** 1234"),
         (F.CARD_NUMBER, "6217001234561234", "6217 **** **** 1234"),
         (F.CARD_NUMBER, "621700123456", "****"),
+        (F.ACCOUNT_NUMBER, "6217001234567891234", "****1234"),
+        (F.ACCOUNT_NUMBER, "12345678", "****5678"),
+        (F.ACCOUNT_NUMBER, "1234567", "****"),
         (F.MOBILE, "13800001234", "138****1234"),
         (F.MOBILE, "+8613800001234", "****"),
         (F.AGREEMENT_NUMBER, "AGR20261122000001", "****"),
@@ -36,7 +39,7 @@ def test_a_value_is_masked_as_documented(field: PersonalField, value: str, maske
     assert mask(field, value) == masked
 
 
-_MOST_SHOWN = {F.NAME: 2, F.ID_NUMBER: 2, F.CARD_NUMBER: 8, F.MOBILE: 7, F.AGREEMENT_NUMBER: 0}
+_MOST_SHOWN = {F.NAME: 2, F.ID_NUMBER: 2, F.CARD_NUMBER: 8, F.ACCOUNT_NUMBER: 4, F.MOBILE: 7, F.AGREEMENT_NUMBER: 0}
 
 
 @given(
