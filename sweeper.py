@@ -29,7 +29,7 @@ from storage.unattended import (
 )
 from workflows import names
 from workflows.messages import BindingOrder, CodeVerdictMessage
-from workflows.starting import Processes, binding_order, payment_order, process_of, refund_order
+from workflows.starting import Processes, binding_order, payment_order, payout_order, process_of, refund_order
 
 log = logging.getLogger(__name__)
 
@@ -119,21 +119,31 @@ class Sweeper:
 
     async def _to_its_process(self, item: Unattended) -> bool:
         match item.kind:
-            case "collect_payment":
-                return await self._processes.collect_payment(payment_order(item.resource, item.merchant_id))
-            case "correct_payment":
-                return await self._processes.correct_payment(payment_order(item.resource, item.merchant_id))
-            case "bind_card" | "unbind_card":
-                begin = self._processes.bind_card if item.kind == "bind_card" else self._processes.unbind_card
-                return await begin(self._binding(item))
-            case "refund_payment":
-                return await self._processes.refund_payment(refund_order(item.resource, item.merchant_id))
+            case "confirmed_payout":
+                return await self._tell_payout(item)
             case "decision":
                 return await self._tell_decision(item)
             case "code_attempt" | "confirmed_payment":
                 kind: Literal["payment", "binding"] = "payment" if item.id.startswith("pay_") else "binding"
                 message = CodeVerdictMessage(attempt_id=item.attempt_id or "swept")
                 return await self._processes.tell_verdict(kind, item.id, message)
+            case _:
+                return await self._start(item)
+
+    async def _start(self, item: Unattended) -> bool:
+        """What was accepted, and whose process was not started yet."""
+        match item.kind:
+            case "collect_payment":
+                return await self._processes.collect_payment(payment_order(item.resource, item.merchant_id))
+            case "correct_payment":
+                return await self._processes.correct_payment(payment_order(item.resource, item.merchant_id))
+            case "refund_payment":
+                return await self._processes.refund_payment(refund_order(item.resource, item.merchant_id))
+            case "send_payout":
+                return await self._processes.send_payout(payout_order(item.resource, item.merchant_id))
+            case _:
+                begin = self._processes.bind_card if item.kind == "bind_card" else self._processes.unbind_card
+                return await begin(self._binding(item))
 
     async def _tell_decision(self, item: Unattended) -> bool:
         """A decision that its process has not carried out; a process that is gone runs again first."""
@@ -143,11 +153,19 @@ class Sweeper:
         await self._processes.revive(process_of(item.resource), item.id, self._order(item))
         return await self._processes.tell_decision(item.resource, decision_id)
 
+    async def _tell_payout(self, item: Unattended) -> bool:
+        """A payout that was confirmed, whose process has not looked; one that is gone runs again."""
+        if await self._processes.tell_payout(item.id):
+            return True
+        return await self._processes.revive(names.Process.SEND_PAYOUT, item.id, self._order(item))
+
     def _order(self, item: Unattended) -> BaseModel:
         if item.id.startswith("pay_"):
             return payment_order(item.resource, item.merchant_id)
         if item.id.startswith("rfd_"):
             return refund_order(item.resource, item.merchant_id)
+        if item.id.startswith("po_"):
+            return payout_order(item.resource, item.merchant_id)
         return self._binding(item)
 
     def _binding(self, item: Unattended) -> BindingOrder:

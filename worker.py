@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -15,7 +16,9 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank_steps import BankSteps
 from activities.deciding import Deciding
+from activities.looking import Looking
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
+from activities.reviewing import Reviewing
 from activities.settling import Settling
 from config.policy import read_policy
 from config.settings import WorkerSettings, load_or_exit
@@ -29,6 +32,7 @@ from runtime.start_guard import GuardedRunner
 from runtime.temporal import connect
 from storage.instructions import Instructions
 from storage.refused_messages import RefusedMessages
+from storage.reviews import Reviews
 from sweeper import Sweeper
 from vault.bank_steps import BankStepVault
 from wiring import open_adapters
@@ -37,10 +41,14 @@ from workflows.bind_card import BindCard
 from workflows.collect_payment import CollectPayment
 from workflows.correct_payment import CorrectPayment
 from workflows.refund_payment import RefundPayment
+from workflows.return_payout import ReturnPayout
+from workflows.send_payout import SendPayout
 from workflows.starting import Processes
 from workflows.unbind_card import UnbindCard
 
-WORKFLOWS: Sequence[type] = (BindCard, CollectPayment, CorrectPayment, RefundPayment, UnbindCard)
+WORKFLOWS: Sequence[type] = (
+    BindCard, CollectPayment, CorrectPayment, RefundPayment, ReturnPayout, SendPayout, UnbindCard,
+)  # fmt: skip
 # Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
 GRACE = timedelta(seconds=25)
 PASSED_THROUGH = ("activities", "domain", "workflows", "pydantic", "pydantic_core", "annotated_types", "zoneinfo")
@@ -52,9 +60,13 @@ def build_worker(
     vault: PersonalVault,
     banks: BankDirectory,
     *,
+    others: Sequence[Callable[..., Any]] = (),
     task_queue: str = names.TASK_QUEUE,
 ) -> Worker:
-    """The worker with every process and activity; used by tests with other adapters."""
+    """The worker with every process and activity; used by tests with other adapters.
+
+    `others`: the activities that need more than books, vault and banks: they assess, plan and review payouts.
+    """
     steps, settling = BankSteps(book, vault, banks), Settling(book)
     return Worker(
         client,
@@ -67,10 +79,13 @@ def build_worker(
             steps.debit,
             steps.refund,
             steps.refund_late_success,
+            steps.pay_out,
             steps.ask_bank,
             steps.ask_about_code,
             settling.settle,
             Deciding(book).check_decision,
+            Looking(book).look_at_payout,
+            *others,
         ],
         workflow_runner=GuardedRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
@@ -103,7 +118,8 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
             deadline,
             unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
         )
-        async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks):
+        others = (Reviewing(Reviews(adapters.engine)).review_standing,)
+        async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks, others=others):
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             async with serve_health(settings.worker_health_port, adapters.database_answers):
                 try:

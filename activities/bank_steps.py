@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -25,6 +25,7 @@ from domain.banking import (
     DebitRequest,
     FourElements,
     PaymentCodeRequest,
+    PayoutRequest,
     RefundRequest,
     SignApplication,
     UnsignRequest,
@@ -42,6 +43,9 @@ RESEND_MARGIN = timedelta(hours=1)
 # A worker that was stopped for a while between claim and sending lets it be. Together with the longest bank exchange
 # (checked in wiring.py) it stays under the activity's start-to-close time-out of 20 s.
 _LONGEST_WAIT_BEFORE_SENDING_SECONDS = 4.0
+# Money has moved: believed only if it is the amount that was asked for.
+_BOOKED = frozenset({BankOutcome.SUCCEEDED, BankOutcome.RETURNED})
+MAINLAND = "CN"
 T = TypeVar("T")
 Opened = Mapping[PersonalField, str]
 Send = Callable[[BankConnector, ClaimedEffect, Opened], Awaitable[BankAnswer]]
@@ -129,12 +133,32 @@ class BankSteps:
         """A debit that succeeded after its order was over goes back whole."""
         return await self._perform(request, BankStep.LATE_REFUND, _refund_of(request))
 
+    @activity.defn(name=names.PAY_OUT)
+    async def pay_out(self, request: EffectRequest) -> EffectResult:
+        """Money leaves for the payee's account, once under one number (A2.5a, P2.1.3-1a)."""
+
+        async def send(bank: BankConnector, claimed: ClaimedEffect, opened: Opened) -> BankAnswer:
+            return await bank.pay_out(
+                PayoutRequest(
+                    request_number=request.request_number,
+                    amount_minor=_known(claimed.amount_minor),
+                    currency=_known(claimed.currency),
+                    region=_known(claimed.region),
+                    payee_name=opened[PersonalField.NAME],
+                    account_number=opened[PersonalField.ACCOUNT_NUMBER],
+                    bank_id_kind=_known(claimed.bank_id_kind),
+                    bank_id=_known(claimed.bank_id),
+                )
+            )
+
+        return await self._perform(request, BankStep.PAYOUT, send)
+
     @activity.defn(name=names.ASK_BANK)
     async def ask_bank(self, query: EffectQuery) -> EffectResult:
         """What the bank knows of a request number. No answer is retried for as long as the process wants to know."""
         bank = self._banks.connector_for_sent(query.bank_code)
         answer = await bank.query(query.request_number)
-        if answer.outcome is BankOutcome.SUCCEEDED and _is_other_amount(answer, query):
+        if answer.outcome in _BOOKED and _is_other_amount(answer, query):
             # Neither success nor failure of what was asked for: it stays pending, for a person to see.
             raise ApplicationError(f"{query.bank_code} booked another amount", type="BANK_AMOUNT_DIFFERS")
         if answer.outcome is BankOutcome.UNKNOWN:
@@ -179,16 +203,13 @@ class BankSteps:
         """What of the payer's data a step sends, in the clear."""
         if step is BankStep.SIGN:
             return await self._vault.open_elements(claimed.user_id, claimed.sealed)
+        if step is BankStep.PAYOUT:
+            return await self._vault.open_payee(claimed.user_id, claimed.sealed)
         if step in (BankStep.REFUND, BankStep.LATE_REFUND):
             return {}
         return {PersonalField.AGREEMENT_NUMBER: await self._vault.open_agreement(claimed.user_id, claimed.sealed)}
 
     def _claim(self, request: EffectRequest, step: BankStep, bank: BankConnector) -> ClaimEffect:
-        disclosures = None
-        if step is BankStep.SIGN:
-            disclosures = self._vault.disclose_elements(
-                _known(request.user_id), request.bank_code, request.request_number
-            )
         return ClaimEffect(
             now=request.now,
             kind=request.kind,
@@ -198,8 +219,19 @@ class BankSteps:
             attempt=request.attempt,
             resend=request.resend,
             remembered_since=request.now - _surely_remembered(bank),
-            disclosures=disclosures,
+            disclosures=self._disclosures(request, step),
         )
+
+    def _disclosures(self, request: EffectRequest, step: BankStep) -> tuple[dict[str, Any], ...] | None:
+        """What of whose data the step discloses, for the record that is made before it leaves."""
+        if step is BankStep.SIGN:
+            return self._vault.disclose_elements(_known(request.user_id), request.bank_code, request.request_number)
+        if step is BankStep.PAYOUT:
+            return self._vault.disclose_payee(
+                _known(request.user_id), request.bank_code, request.request_number,
+                cross_border=_known(request.region) != MAINLAND,
+            )  # fmt: skip
+        return None
 
     async def _learn_verdict(self, attempt: OpenAttempt, now: datetime) -> None:
         bank = self._banks.connector_for_sent(attempt.bank_code)
@@ -281,6 +313,8 @@ def _result(answer: BankAnswer, bank: BankConnector) -> EffectResult:
         raw_code=answer.raw_code,
         bank_reference=answer.bank_reference,
         booked_at=answer.booked_at,
+        return_reference=answer.return_reference,
+        returned_at=answer.returned_at,
         code_expires_at=answer.code_expires_at,
         request_validity_seconds=bank.capabilities.request_validity_seconds,
         remembered_seconds=int(_surely_remembered(bank).total_seconds()),

@@ -34,6 +34,8 @@ class EffectRequest(Message):
     user_id: str | None = None
     attempt: int = 0
     resend: bool = False
+    # Where a payout goes: beyond the mainland its payee's data crosses the border (P6b).
+    region: str | None = None
 
 
 class EffectResult(Message):
@@ -48,6 +50,9 @@ class EffectResult(Message):
     raw_code: str | None = None
     bank_reference: str | None = None
     booked_at: datetime | None = None
+    # Of a payout that its payee's bank has sent back.
+    return_reference: str | None = None
+    returned_at: datetime | None = None
     code_expires_at: datetime | None = None
     claimed_at: datetime | None = None
     # For this long after it was signed a request can still be booked; what is not found later never will be.
@@ -91,6 +96,23 @@ class SettleResult(Message):
 
     state: str | None = None
     refused: str | None = None
+
+
+class PayoutQuestion(Message):
+    """Where does a payout stand now, and does anything stand in the way of sending it?"""
+
+    payout_id: str
+    now: datetime
+
+
+class PayoutStanding(Message):
+    """`state` that holds; `obstacle`: what a send claim would be refused for now, of the kinds that pass."""
+
+    state: str
+    reason: str | None = None
+    obstacle: str | None = None
+    cool_until: datetime | None = None
+    review_id: str | None = None
 
 
 class DecisionQuestion(Message):
@@ -150,9 +172,12 @@ class ReviewQuestion(Message):
 
 
 class ReviewStanding(Message):
-    """`open` and `evidence` wait until `due_at`, then until `expires_at`; the others are final."""
+    """`open` and `evidence` wait until `due_at`, then until `expires_at`; the others are final.
 
-    state: Literal["open", "evidence", "approved", "rejected", "expired"]
+    `closed`: the payout ended otherwise.
+    """
+
+    state: Literal["open", "evidence", "approved", "rejected", "expired", "closed"]
     due_at: datetime
     expires_at: datetime
     escalated: bool = False

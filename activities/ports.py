@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from domain.banking import BankConnector
 from domain.decisions import CheckedDecision
 from domain.instructions import ClaimedEffect, ClaimEffect, OpenAttempt, ResolveCodeAttempt
+from domain.payouts import PayoutStanding
 from domain.personal_data import PersonalField
 from domain.settlement import Settlement
 
@@ -28,6 +29,8 @@ class InstructionBook(Protocol):
 
     async def check_decision(self, subject_id: str, decision_id: str, now: datetime) -> CheckedDecision: ...
 
+    async def payout_standing(self, payout_id: str, now: datetime) -> PayoutStanding | None: ...
+
 
 class PersonalVault(Protocol):
     """The vault as a bank step needs it (`vault.bank_steps.BankStepVault`)."""
@@ -39,6 +42,12 @@ class PersonalVault(Protocol):
     async def seal_agreement(self, user_id: str, agreement_number: str) -> dict[str, Any]: ...
 
     def disclose_elements(self, user_id: str, bank_code: str, request_number: str) -> tuple[dict[str, Any], ...]: ...
+
+    async def open_payee(self, owner_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[PersonalField, str]: ...
+
+    def disclose_payee(
+        self, owner_id: str, bank_code: str, request_number: str, *, cross_border: bool
+    ) -> tuple[dict[str, Any], ...]: ...
 
 
 class BankDirectory(Protocol):

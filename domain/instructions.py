@@ -37,7 +37,9 @@ class AcceptUser(_Value):
     blocked_regions: tuple[str, ...]
 
 
-ConsentKind = Literal["agreement", "capacity_statement", "waiver_authorisation", "waiver_notice", "waiver_objection"]
+ConsentKind = Literal[
+    "agreement", "capacity_statement", "waiver_authorisation", "waiver_notice", "waiver_objection", "data_export"
+]
 Channel = Literal["web", "app", "mini_program", "counter", "phone"]
 
 
@@ -229,7 +231,7 @@ class ClaimEffect(_Value):
     """The send claim before an effect at a bank (house rule 3); `disclosures` are rows for the disclosure log."""
 
     now: datetime
-    kind: Literal["payment", "refund", "binding"]
+    kind: Literal["payment", "refund", "binding", "payout"]
     id: str
     step: str
     request_number: str
@@ -242,7 +244,10 @@ class ClaimEffect(_Value):
 
 
 class ClaimedEffect(_Value):
-    """What the sender needs. `already`: it was claimed before, so ask the bank before sending again."""
+    """What the sender needs. `already`: it was claimed before, so ask the bank before sending again.
+
+    `user_id`: whose key `sealed` is under; the merchant's, where it is paid itself.
+    """
 
     already: bool
     bank_code: str
@@ -254,6 +259,9 @@ class ClaimedEffect(_Value):
     payee: str | None = None
     authorisation: str | None = None
     payment_id: str | None = None
+    region: Literal["CN", "HK", "MO", "TW"] | None = None
+    bank_id_kind: Literal["cnaps", "bic", "hk_clearing", "tw_clearing"] | None = None
+    bank_id: str | None = None
     sealed: tuple[dict[str, Any], ...] = ()
 
 

@@ -31,6 +31,8 @@ class Settlement(BaseModel):
     raw_code: str | None = None
     bank_reference: str | None = None
     booked_at: datetime | None = None
+    return_reference: str | None = None
+    returned_at: datetime | None = None
     corrected: bool = False
     wait_reason: str | None = None
     wait_until: datetime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.disclosure import FOUR_ELEMENTS, PartnerOperation, PartnerRole
+from domain.disclosure import FOUR_ELEMENTS, PAYEE, PartnerOperation, PartnerRole
 from domain.personal_data import DisclosureGround, PersonalField, Purpose
 from vault.sealing import SealedItem
 from vault.vault import Vault
@@ -45,5 +45,26 @@ class BankStepVault:
             purpose=Purpose.QUICK_PAY,
             ground=DisclosureGround.NECESSARY_FOR_SERVICE,
             request_number=request_number,
+        )
+        return (disclosure.model_dump(mode="json"),)
+
+    async def open_payee(self, owner_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[PersonalField, str]:
+        """The payee's name and account number, for the bank that pays (P2.1.3-1a); `owner_id`: whose key seals them."""
+        return await self._vault.open_items(owner_id, [SealedItem.model_validate(row) for row in rows], Purpose.PAYOUT)
+
+    def disclose_payee(
+        self, owner_id: str, bank_code: str, request_number: str, *, cross_border: bool
+    ) -> tuple[dict[str, Any], ...]:
+        """Rows for the disclosure log: name and account go to our bank, and from there beyond the border perhaps."""
+        disclosure = self._vault.disclose(
+            user_id=owner_id,
+            recipient=bank_code,
+            role=PartnerRole.DOMESTIC_BANK,
+            operation=PartnerOperation.PAYOUT,
+            fields=PAYEE,
+            purpose=Purpose.PAYOUT,
+            ground=DisclosureGround.NECESSARY_FOR_SERVICE,
+            request_number=request_number,
+            cross_border=cross_border,
         )
         return (disclosure.model_dump(mode="json"),)

@@ -17,14 +17,14 @@ with workflow.unsafe.imports_passed_through():
 
 UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
 # Sent twice, these move money twice, unless the bank knows the number from the first time.
-MOVES_MONEY = frozenset({names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS})
+MOVES_MONEY = frozenset({names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS, names.PAY_OUT})
 # A request number begins with the kind of its step.
 _KIND = 2
-KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED})
+KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED, BankOutcome.RETURNED})
 
 
 def is_known(result: EffectResult) -> bool:
-    """Whether a step has ended: done, declined, or blocked before it was sent."""
+    """Whether a step has ended: done (and perhaps come back since), declined, or blocked before it was sent."""
     return result.outcome in KNOWN
 
 
@@ -48,6 +48,16 @@ class BankStep:
         self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
         self._parked = False
         self._concluded: EffectResult | None = None
+
+    @property
+    def request_number(self) -> str:
+        """Under which the bank knows this step."""
+        return self._request.request_number
+
+    @property
+    def claimed_at(self) -> datetime:
+        """When it was first sent; before that is known, when this run of the process began with it."""
+        return self._claimed_at
 
     def notice(self) -> None:
         """The bank has said that there is something to ask about."""

@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
     from activities.interfaces import DecisionQuestion, DecisionVerdict, EffectResult
     from domain.banking import BankOutcome
-    from domain.decisions import DecisionKind
+    from domain.decisions import TOLD_TO_PROCESSES, DecisionKind
     from workflows import policies
     from workflows.messages import DecisionMessage, DecisionTaken
 
@@ -17,7 +17,12 @@ CONCLUDED = "concluded_by_operators"
 
 
 async def check_decision(subject_id: str, message: DecisionMessage) -> EffectResult | None:
-    """What a decision comes to as the outcome of the step that waits, or None if it does not hold for this instruction.
+    """What a decision comes to as the outcome of the step that waits, or None if it does not hold for this one."""
+    return outcome_of(await look_up_decision(subject_id, message), message)
+
+
+async def look_up_decision(subject_id: str, message: DecisionMessage) -> DecisionVerdict:
+    """What the database says of a decision that the process was told of.
 
     A remote activity: it is rare, so its cost counts for nothing, and while the books are away it stands there as
     pending, for operators to see.
@@ -30,7 +35,12 @@ async def check_decision(subject_id: str, message: DecisionMessage) -> EffectRes
         retry_policy=policies.PATIENTLY,
         summary="Look the decision up",
     )
-    if not verdict.holds:
+    return verdict
+
+
+def outcome_of(verdict: DecisionVerdict, message: DecisionMessage) -> EffectResult | None:
+    """What a withdrawal or a conclusion comes to, or None for what decides nothing about a step at a bank."""
+    if not verdict.holds or verdict.kind not in TOLD_TO_PROCESSES:
         return None
     if verdict.kind == DecisionKind.INSTRUCTION_WITHDRAW:
         return EffectResult(outcome=BankOutcome.DECLINED, blocked=WITHDRAWN, decision_id=message.decision_id)

@@ -69,10 +69,16 @@ class PayoutOrder(Message):
     currency: str
     order_number: str
     state: str
+    region: str
     confirmation_deadline: datetime | None = None
     review_id: str | None = None
     cool_until: datetime | None = None
-    resumed: bool = False
+    # How often the bank has turned it away because it was closed: each attempt has a request number of its own.
+    attempt: int = 0
+    # By when the bank's answer is due; after it a person is asked.
+    answer_by: datetime | None = None
+    # What has stopped it, and since when: that was told already.
+    stopped_by: str | None = None
 
 
 class BindingOrder(Message):

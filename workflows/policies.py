@@ -29,5 +29,20 @@ PAUSE_WHILE_OPERATOR_ACTS = timedelta(hours=6)
 # What an authority holds is looked at again, more and more slowly.
 FIRST_PAUSE_WHILE_HELD = timedelta(minutes=1)
 LONGEST_PAUSE_WHILE_HELD = timedelta(hours=1)
+# The lists cannot be asked: nothing is sent, and they are asked again, more and more slowly.
+FIRST_PAUSE_WITHOUT_LISTS = timedelta(minutes=1)
+LONGEST_PAUSE_WITHOUT_LISTS = timedelta(hours=1)
+# A bank that says that it is closed is not tried again sooner, whatever the calendar says of it.
+FIRST_PAUSE_BEFORE_CLOSED_BANK = timedelta(minutes=1)
+LONGEST_PAUSE_BEFORE_CLOSED_BANK = timedelta(hours=6)
+# A request number has two digits for the attempt; a bank that is closed as often as that has said no.
+MOST_PAYOUT_ATTEMPTS = 100
+# Where the route does not say how long a bank's answer to a payout may take before a person is asked.
+ANSWER_TO_PAYOUT_WITHIN = timedelta(hours=24)
+# A return that was announced may show in the bank's books a little later.
+PATIENCE_FOR_ANNOUNCED_RETURN = timedelta(hours=1)
+FIRST_PAUSE_BEFORE_RETURN_SHOWS = timedelta(minutes=1)
+# What comes back at once to where it was takes its time.
+PAUSE_BETWEEN_ROUNDS = timedelta(seconds=1)
 # An answer this long after the order's expiry was under way when it expired, and still counts.
 GRACE_FOR_ANSWER_UNDER_WAY = timedelta(seconds=60)

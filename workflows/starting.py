@@ -24,7 +24,7 @@ from temporalio.service import RPCError
 
 from domain import chart
 from domain.money import format_amount
-from domain.states import PaymentState, RefundState
+from domain.states import PaymentState, PayoutState, RefundState
 from workflows import names
 from workflows.messages import (
     BindingOrder,
@@ -32,10 +32,15 @@ from workflows.messages import (
     CodeVerdictMessage,
     DecisionMessage,
     PaymentOrder,
+    PayoutOrder,
     RefundOrder,
 )
+from workflows.payout_settlements import STOPS
 
 log = logging.getLogger(__name__)
+
+# What has stopped a payout, as its resource says it; which one it is its process finds out when it looks.
+_STOPPED_BY = {reason.value: obstacle for obstacle, reason in STOPS.items()}
 
 Resource = Mapping[str, Any]
 
@@ -74,6 +79,32 @@ class Processes:
         summary = f"Refund {format_amount(order.amount_minor, order.currency)} of {order.payment_id}"
         return await self._start(names.Process.REFUND_PAYMENT, order.refund_id, order, summary)
 
+    async def send_payout(self, order: PayoutOrder) -> bool:
+        return await self._start(
+            names.Process.SEND_PAYOUT,
+            order.payout_id,
+            order,
+            f"Pay {format_amount(order.amount_minor, order.currency)} out for {order.order_number}",
+            order_number=order.order_number,
+        )
+
+    async def return_payout(self, order: PayoutOrder) -> bool:
+        """A bank announces that a payout which was paid has come back: ask it, and book the return."""
+        return await self._start(
+            names.Process.RETURN_PAYOUT,
+            order.payout_id,
+            order,
+            f"Take back {format_amount(order.amount_minor, order.currency)} of {order.order_number}",
+            order_number=order.order_number,
+            # As often as the bank speaks up; one that is looking already is told to look once more.
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            signal=names.BANK_NOTICE_SIGNAL,
+        )
+
+    async def tell_payout(self, payout_id: str) -> bool:
+        """Something that a payout waits for may have changed: it looks for itself. False if nobody was told."""
+        return await self._signal(names.Process.SEND_PAYOUT, payout_id, names.LOOK_AGAIN_SIGNAL)
+
     async def bind_card(self, order: BindingOrder) -> bool:
         return await self._start(names.Process.BIND_CARD, order.binding_id, order, f"Bind a card at {order.bank_code}")
 
@@ -97,7 +128,7 @@ class Processes:
             subject_id,
             order,
             f"Go on with {subject_id}",
-            order_number=order.order_number if isinstance(order, PaymentOrder) else None,
+            order_number=order.order_number if isinstance(order, PaymentOrder | PayoutOrder) else None,
             reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             conflict=conflict,
         )
@@ -133,7 +164,7 @@ class Processes:
         )
 
     async def tell_decision(self, resource: Resource, decision_id: str) -> bool:
-        """Tells the process of a payment or refund (its resource) of a committed decision. True once it has looked.
+        """Tells the process of an instruction (its resource) of a committed decision. True once it has looked.
 
         Told again, a process answers what it answered first.
         """
@@ -142,9 +173,12 @@ class Processes:
 
     async def tell_bank_notice(self, process: names.Process, subject_id: str) -> bool:
         """Wakes a process that waits for its bank. It asks the bank itself; the notice alone changes nothing."""
+        return await self._signal(process, subject_id, names.BANK_NOTICE_SIGNAL)
+
+    async def _signal(self, process: names.Process, subject_id: str, signal: str) -> bool:
         handle = self._client.get_workflow_handle(names.workflow_id(process, subject_id))
         try:
-            await asyncio.wait_for(handle.signal(names.BANK_NOTICE_SIGNAL), self._patience_seconds)
+            await asyncio.wait_for(handle.signal(signal), self._patience_seconds)
         except (RPCError, TimeoutError):
             return False
         return True
@@ -220,7 +254,8 @@ def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearc
         SearchAttributePair(names.MERCHANT, values["merchant_id"]),
         SearchAttributePair(names.BANK, values["bank_code"]),
     ]
-    if "user_id" in values:
+    # None is the settlement of a merchant.
+    if values.get("user_id") is not None:
         pairs.append(SearchAttributePair(names.USER, values["user_id"]))
     if order_number is not None:
         pairs.append(SearchAttributePair(names.ORDER, order_number))
@@ -232,9 +267,9 @@ def _code_process(kind: Literal["payment", "binding"]) -> names.Process:
 
 
 def process_of(resource: Resource) -> names.Process:
-    """Which process a payment or refund (its resource) goes on in."""
-    if resource["object"] == "refund":
-        return names.Process.REFUND_PAYMENT
+    """Which process a payment, refund or payout (its resource) goes on in."""
+    if resource["object"] in ("refund", "payout"):
+        return names.Process.REFUND_PAYMENT if resource["object"] == "refund" else names.Process.SEND_PAYOUT
     return names.Process.CORRECT_PAYMENT if resource["corrected_at"] else names.Process.COLLECT_PAYMENT
 
 
@@ -270,6 +305,33 @@ def refund_order(refund: Resource, merchant_id: str) -> RefundOrder:
         fee_back_minor=refund["fee_back_minor"],
         currency=refund["currency"],
         resumed=refund["state"] == RefundState.UNKNOWN,
+    )
+
+
+def payout_order(payout: Resource, merchant_id: str) -> PayoutOrder:
+    """The order of a payout's process from its resource (`app.payout_view`).
+
+    `attempt`: how many numbers its bank has declined; whoever starts what was just accepted need not say.
+    """
+    awaited = payout["waiting_for"] or {}
+    return PayoutOrder(
+        payout_id=payout["id"],
+        merchant_id=merchant_id,
+        user_id=payout["user_id"],
+        kind=payout["kind"],
+        bank_code=payout["bank_code"],
+        amount_minor=payout["amount_minor"],
+        fee_minor=payout["fee_minor"],
+        currency=payout["currency"],
+        order_number=payout["order_number"],
+        state=payout["state"],
+        region=payout["region"],
+        confirmation_deadline=(payout["confirmation"] or {}).get("deadline"),
+        review_id=payout.get("review_id"),
+        cool_until=payout["cool_until"],
+        attempt=payout.get("attempt", 0),
+        answer_by=awaited.get("deadline") if payout["state"] == PayoutState.UNKNOWN else None,
+        stopped_by=_STOPPED_BY.get(awaited.get("reason", "")),
     )
 
 
