@@ -14,26 +14,40 @@ from api.services import CardIssuer, Services, WebhookRules
 from api.signatures import Signatures
 from banks.card_prefixes import CardPrefixes, read_card_prefixes
 from banks.directory import BankDirectory
-from config.policy import read_agreement, read_policy
+from calendars.book import CalendarBook
+from config.policy import export_text, read_agreement, read_policy
 from config.settings import ApiSettings, load_or_exit
 from domain.banking import BankConnector
+from domain.calendars import LoadedCalendars
 from domain.limits import LimitSet
 from domain.policy import Policy
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
 from storage.instructions import Instructions
+from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.reviews import Reviews
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
 from vault.evidence import EvidenceSeal
 from wiring import CONFIG, open_adapters
 from workflows.starting import Processes
 
-_BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds")
+_BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.accept_payouts")
 # A caller that waits longer has given up; the same key tells it later what became of it.
 _GIVE_UP_SECONDS = 5.0
+
+
+class NothingLoaded:
+    """The calendars of the libraries as they are."""
+
+    async def current_version(self) -> int:
+        return 0
+
+    async def loaded(self) -> LoadedCalendars:
+        return LoadedCalendars(version=0)
 
 
 class RegisteredBanks:
@@ -89,9 +103,13 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         ids=UlidSource(),
         policy=policy,
         agreement_text=read_agreement(policy.agreement.version),
+        data_export_text=read_agreement(export_text(policy.data_export.version)),
         requests=Requests(adapters.engine, adapters.batchers["app.begin_requests"]),
         instructions=Instructions(adapters.engine, adapters.batchers),
         reading=Reading(adapters.engine),
+        payouts=PayoutReading(adapters.engine),
+        reviews=Reviews(adapters.engine),
+        calendars=CalendarBook(NothingLoaded()),
         vault=adapters.vault,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),

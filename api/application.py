@@ -18,7 +18,9 @@ from api import (
     documentation,
     events,
     health,
+    payees,
     payments,
+    payouts,
     refunds,
     reports,
     signing_keys,
@@ -33,14 +35,17 @@ from api.unknown_addresses import refusal_among
 
 TITLE, VERSION = "Liushui merchant API", "v1"
 _DESCRIPTION = (
-    "Bind bank cards, collect payments, refund them. Amounts are integers of minor units. Every refusal is an RFC 9457 "
-    "problem with a stable `code`. Every resource that is not final says what it waits for in `waiting_for`."
+    "Bind bank cards, collect payments, refund them, pay out to bank accounts. Amounts are integers of minor units. "
+    "Every refusal is an RFC 9457 problem with a stable `code`. Every resource that is not final says what it waits "
+    "for in `waiting_for`."
 )
 _ROUTERS = (
     users,
     bindings,
     payments,
     refunds,
+    payees,
+    payouts,
     reports,
     balances,
     waiver,

@@ -46,6 +46,12 @@ class Operation:
     status: int = 200
     makes: IdPrefix | None = None
     body_counts: bool = True
+    # Adds to a resource what no stored answer holds, such as a masked name, also when it is answered again.
+    complete: Callable[[Services, Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
+
+    async def shown(self, services: Services, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A resource as it goes out."""
+        return resource if self.complete is None else await self.complete(services, resource)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ async def run_command(request: Request, operation: Operation, handle: Handler) -
     if begun.known is None:
         return await _turned_away(services, operation, started, begun)
     if begun.known.replay is not None:
-        return _replayed(operation, begun.known.first_request_id or request_id, begun.known.replay)
+        return await _replayed(services, operation, begun.known.first_request_id or request_id, begun.known.replay)
     call = Call(services, request, now, started, begun.known)
     return await services.work.finish(_decide(call, operation, payload, fault, handle))
 
@@ -166,9 +172,10 @@ async def _decide(
         if not call.is_recorded:
             answer = {"ok": True, "resource": dict(done.resource), "status": done.status or operation.status}
             await _record(call, operation, answer)
+        shown = await operation.shown(call.services, done.resource)
     except Exception as error:
         return await _refused(call, operation, error_of(error))
-    return JSONResponse(done.resource, done.status or operation.status)
+    return JSONResponse(shown, done.status or operation.status)
 
 
 async def _refused(call: Call, operation: Operation, error: DomainError) -> Response:
@@ -203,13 +210,16 @@ async def _turned_away(services: Services, operation: Operation, started: Starte
         key = started.idempotency_key or ""
         first = await idempotency.wait_for_answer(services.requests, begun.merchant_id or "", key)
         if first is not None:
-            return _replayed(operation, *first)
+            return await _replayed(services, operation, *first)
     return problem(answer_of(refusal), started.request_id, scope=operation.scope)
 
 
-def _replayed(operation: Operation, first_request_id: str, answer: Mapping[str, Any]) -> Response:
+async def _replayed(
+    services: Services, operation: Operation, first_request_id: str, answer: Mapping[str, Any]
+) -> Response:
     if answer["ok"]:
-        response: Response = JSONResponse(answer["resource"], answer.get("status") or operation.status)
+        shown = await operation.shown(services, answer["resource"])
+        response: Response = JSONResponse(shown, answer.get("status") or operation.status)
     else:
         response = problem(answer, first_request_id)
     response.headers[idempotency.REPLAYED_HEADER] = "true"

@@ -1,4 +1,7 @@
-"""What limits a payment: the user's own limits, and the issuer's on the card (A2.5c)."""
+"""What limits a payment or payout: the user's own limits, and those of the other side (A2.5c).
+
+Payouts are counted apart from payments.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 
 from api.calls import Call
 from domain.limits import LimitSet, LimitWindow, windows_to_take
+from domain.routes import Route
+from storage.payouts import StoredPayee
 from storage.reading import CardOfBinding
 
 SubjectAndCaps = tuple[str, LimitSet]
@@ -18,6 +23,23 @@ def limits_of(call: Call, user_id: str, card: CardOfBinding | None) -> list[Subj
     if card is not None:
         found.append((f"card:{card.card_index}", call.services.banks.limits(card.bank_code)))
     return found
+
+
+def payout_limits_of(call: Call, user_id: str, payee: StoredPayee | None, route: Route | None) -> list[SubjectAndCaps]:
+    """The subjects that a payout is counted against. An account is one, whoever names it."""
+    found: list[SubjectAndCaps] = [(f"user:{user_id}:payout", call.services.policy.payout_user_limits)]
+    if payee is not None and route is not None:
+        found.append((f"payee:{payee.account_index}", route.payee_limits))
+    return found
+
+
+async def payout_limits(
+    call: Call, user_id: str, currency: str, payee: StoredPayee | None, route: Route | None
+) -> list[dict[str, Any]]:
+    """Limit and what is left of it, for each subject and window of payouts."""
+    limits = payout_limits_of(call, user_id, payee, route)
+    windows = windows_to_take(limits, 0, call.now)
+    return _shown(limits, windows, await call.services.reading.used(windows, currency))
 
 
 async def user_limits(call: Call, user_id: str, card: CardOfBinding | None = None) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from domain.errors import DomainError, ErrorCode
 from domain.policy import RatePolicy
 
-_MONEY_COMMANDS = frozenset({"accept_payment", "accept_refund"})
+_MONEY_COMMANDS = frozenset({"accept_payment", "accept_refund", "accept_payout", "confirm_payout"})
 
 
 class Quota(StrEnum):

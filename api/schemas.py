@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,9 @@ from domain.errors import ErrorCode, FieldError, ValidationRefusedError
 from domain.identity import holds_id_number
 from domain.instructions import Channel, ConsentKind, Origin, ReportKind
 from domain.money import AmountMinor, Currency
+from domain.payees import HolderType, Relation
+from domain.reviews import EvidenceKind
+from domain.routes import BankIdKind, Speed
 from domain.signing import SigningAlgorithm
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
@@ -57,6 +60,8 @@ def _read_reference(value: str) -> str:
 NoPersonalData = AfterValidator(_read_reference)
 UserId = Annotated[str, Field(pattern=r"^usr_[0-9A-HJKMNP-TV-Z]{26}$")]
 BindingId = Annotated[str, Field(pattern=r"^bnd_[0-9A-HJKMNP-TV-Z]{26}$")]
+PayeeId = Annotated[str, Field(pattern=r"^pye_[0-9A-HJKMNP-TV-Z]{26}$")]
+OrderNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/#-]{1,64}$"), NoPersonalData]
 Reference = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="An opaque reference of yours; never personal data."),
@@ -84,9 +89,11 @@ class NewConsent(Body):
 
     kind: ConsentKind = Field(examples=["agreement"])
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
-        description="Of the agreement, the statement's text, or the waiver (GET /v1/waiver).", examples=["2026-01-01"]
+        description="Of the agreement, the statement's text, the waiver (GET /v1/waiver) or the text about data abroad"
+        " (GET /v1/data_export).",
+        examples=["2026-01-01"],
     )
-    content_hash: Hash | None = Field(default=None, description="Needed for `agreement`.")
+    content_hash: Hash | None = Field(default=None, description="Needed for `agreement` and `data_export`.")
     channel: Channel = Field(examples=["app"])
     acted_at: Instant = Field(examples=["2026-11-22T08:00:00Z"])
     evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] | None = Field(
@@ -128,7 +135,7 @@ class OrderToPay(Body):
 
     user_id: UserId = Field(examples=["usr_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"])
     binding_id: BindingId = Field(examples=["bnd_01KB5N3E4H6Q8Z2T7V9W0X1Y2S"])
-    order_number: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/#-]{1,64}$"), NoPersonalData] = Field(
+    order_number: OrderNumber = Field(
         description="Yours; one order is paid once. No personal data.", examples=["order-20261122-0001"]
     )
     amount_minor: AmountMinor = Field(description="In minor units: 100 is 1.00 CNY.", examples=[12800])
@@ -138,12 +145,9 @@ class OrderToPay(Body):
     )
 
 
-class NewPayment(OrderToPay):
-    """The order as the user confirmed it."""
+class _Confirmed(Body):
+    """What turns an order into an instruction: the user's yes, and who relays it."""
 
-    order_expires_at: Instant = Field(
-        description="Until when it may be sent to the bank.", examples=["2026-11-22T09:00:00Z"]
-    )
     confirmation_hash: Hash = Field(description="From the preview that the user was shown.")
     origin: Origin = Field(
         default="user_relayed",
@@ -155,10 +159,80 @@ class NewPayment(OrderToPay):
     )
 
     @model_validator(mode="after")
-    def _mandate_goes_with_its_origin(self) -> NewPayment:
+    def _mandate_goes_with_its_origin(self) -> Self:
         if (self.origin == "standing_mandate") != (self.mandate_reference is not None):
             raise PydanticCustomError("mandate", "mandate_reference goes with standing_mandate")
         return self
+
+
+class NewPayment(OrderToPay, _Confirmed):
+    """The order as the user confirmed it."""
+
+    order_expires_at: Instant = Field(
+        description="Until when it may be sent to the bank.", examples=["2026-11-22T09:00:00Z"]
+    )
+
+
+class BankId(Body):
+    """How a place names its banks: 12 digits of CNAPS, a BIC, 3 digits in Hong Kong, 7 in Taiwan."""
+
+    kind: BankIdKind = Field(examples=["cnaps"])
+    value: Annotated[str, Field(max_length=40)] = Field(examples=["102100099996"])
+
+
+class NewPayee(Body):
+    """A bank account that a user names (A2.5a). For the document only: name and number are checked one by one."""
+
+    relation: Relation = Field(description="The user's own account, or somebody else's.", examples=["own"])
+    holder_type: HolderType = Field(examples=["individual"])
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        description="Where the account is: CN, HK, MO or TW.", examples=["CN"]
+    )
+    bank_id: BankId = Field(examples=[{"kind": "cnaps", "value": "102100099996"}])
+    name: str = Field(description="As the bank has it.", examples=["张三"], repr=False)
+    account_number: str = Field(examples=["6222020200112233445"], repr=False)
+
+
+class PayoutToMake(Body):
+    """What the user is about to pay out."""
+
+    user_id: UserId = Field(examples=["usr_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"])
+    payee_id: PayeeId = Field(examples=["pye_01KB5N3E4H6Q8Z2T7V9W0X1Y2S"])
+    order_number: OrderNumber = Field(
+        description="Yours; one order is paid out once. No personal data.", examples=["payout-20261122-0001"]
+    )
+    amount_minor: AmountMinor = Field(
+        description="What the payee gets, in minor units: 100 is 1.00 CNY. The fee comes on top.", examples=[50000]
+    )
+    currency: Currency = Field(examples=["CNY"])
+    speed: Speed = Field(examples=["real_time"])
+
+
+class NewPayout(PayoutToMake, _Confirmed):
+    """The payout as the user confirmed it."""
+
+
+class PayoutConfirmation(Body):
+    """The user's second yes, to exactly what was shown."""
+
+    confirmation_hash: Hash = Field(description="Of the payout.")
+
+
+class EvidenceItem(Body):
+    """One thing that you keep and name; never the thing itself."""
+
+    kind: EvidenceKind = Field(examples=["order_details"], strict=False)
+    reference: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] = Field(
+        examples=["file:2026/11/22/0007"]
+    )
+
+
+class NewEvidence(Body):
+    """What a reviewer asked you to show about a payout."""
+
+    evidence: Annotated[list[EvidenceItem], Field(min_length=1, max_length=10)] = Field(
+        examples=[[{"kind": "order_details", "reference": "file:2026/11/22/0007"}]]
+    )
 
 
 class NewRefund(Body):

@@ -17,10 +17,14 @@ from api.signatures import Signatures
 from domain.banking import BankConnector
 from domain.identifiers import IdPrefix, identifier
 from domain.limits import LimitSet
+from domain.planning import ReleasePlan
 from domain.policy import Policy
+from domain.routes import Route
 from storage.instructions import Instructions
+from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.reviews import Reviews
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
 from vault.vault import Vault
@@ -66,6 +70,13 @@ class Banks(Protocol):
 
     def connector_for_sent(self, bank_code: str) -> BankConnector:
         """Also of a disabled bank; raises for an unregistered one."""
+
+
+class Calendars(Protocol):
+    """By which calendars, hours and closures payouts are planned."""
+
+    async def predict(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> ReleasePlan:
+        """When a payout accepted at `earliest` would leave and arrive. Raises RefusedError(SPEED_NOT_OFFERED)."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +126,13 @@ class Services:
     ids: IdSource
     policy: Policy
     agreement_text: str
+    data_export_text: str
     requests: Requests
     instructions: Instructions
     reading: Reading
+    payouts: PayoutReading
+    reviews: Reviews
+    calendars: Calendars
     vault: Vault
     banks: Banks
     processes: Processes

@@ -111,10 +111,13 @@ async def record_consent(request: Request, user_id: str) -> Response:
 async def _consent(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
     body = read_as(NewConsent, payload)
     _check_shape(user_id)
-    if body.kind == "agreement" and body.content_hash is None:
+    if body.kind in ("agreement", "data_export") and body.content_hash is None:
         raise ValidationRefusedError(C.REQUEST_INVALID, fields=[FieldError("content_hash", "missing")])
     if not call.now - _OLDEST_ACT <= body.acted_at <= call.now + _CLOCK_DIFFERENCE:
         raise RefusedError(C.ACCEPTED_AT_INVALID, field="acted_at")
+    export = call.services.policy.data_export
+    if body.kind == "data_export" and (body.version, body.content_hash) != (export.version, export.content_hash):
+        raise RefusedError(C.AGREEMENT_VERSION_UNKNOWN, field="version")
     command = RecordConsent(
         request=call.context,
         now=call.now,

@@ -44,8 +44,17 @@ _CARD = sa.text("SELECT merchant_id, user_id, bank_code, card_index FROM app.bin
 _VERIFICATION = sa.text("SELECT needed FROM app.verification_for(:merchant, :user, :amount, :cap)")
 _USED = sa.text(
     "SELECT u.used_minor FROM app.limit_usage u WHERE u.subject = :subject AND u.window_kind = :kind"
-    " AND u.window_start = :start AND u.currency = 'CNY'"
+    " AND u.window_start = :start AND u.currency = :currency"
 )
+_CONSENTED = sa.text(
+    "SELECT EXISTS (SELECT 1 FROM app.consent c WHERE c.user_id = :user AND c.kind = :kind AND c.version = :version)"
+)
+# Of the card that was bound last: what its issuer has verified most recently.
+_VERIFIED_NAME = sa.text(
+    "SELECT b.element_tokens->>'name' FROM app.binding b WHERE b.user_id = :user AND b.state = 'open'"
+    " ORDER BY b.id DESC LIMIT 1"
+)
+_PAYEE_NAME = sa.text("SELECT y.element_tokens->>'name' FROM app.payee y WHERE y.id = :id")
 _WAIVERS = sa.text(
     "SELECT app.waiver_application_view(w) FROM app.waiver_application w"
     " WHERE w.merchant_id = :merchant AND w.state IN ('approved', 'pending')"
@@ -119,13 +128,32 @@ class Reading:
         needed: str = await self._scalar(_VERIFICATION, item)
         return needed
 
-    async def used(self, windows: Iterable[LimitWindow]) -> list[int]:
-        """What was taken of each window, in minor units of CNY."""
+    async def has_consented(self, user_id: str, kind: str, version: str) -> bool:
+        """Whether an act of this kind to this version is on record."""
+        return bool(await self._scalar(_CONSENTED, {"user": user_id, "kind": kind, "version": version}))
+
+    async def verified_name_token(self, user_id: str) -> str | None:
+        """The vault's token of the name that an issuer has verified with a card that is bound now."""
+        token: str | None = await self._scalar(_VERIFIED_NAME, {"user": user_id})
+        return token
+
+    async def payee_name_token(self, payee_id: str) -> str:
+        """The vault's token of a payee's name."""
+        return str(await self._scalar(_PAYEE_NAME, {"id": payee_id}))
+
+    async def used(self, windows: Iterable[LimitWindow], currency: str = "CNY") -> list[int]:
+        """What was taken of each window, in minor units of the currency."""
         async with self._engine.connect() as connection:
             return [
                 int(
                     await connection.scalar(
-                        _USED, {"subject": w.subject, "kind": w.window_kind, "start": w.window_start}
+                        _USED,
+                        {
+                            "subject": w.subject,
+                            "kind": w.window_kind,
+                            "start": w.window_start,
+                            "currency": currency,
+                        },
                     )
                     or 0
                 )

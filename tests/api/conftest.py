@@ -18,15 +18,16 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.app import RegisteredBanks
+from api.app import NothingLoaded, RegisteredBanks
 from api.application import build
 from api.rate_limits import RateLimits
 from api.services import Services, WebhookRules
 from api.signatures import Signatures
 from banks.card_prefixes import read_card_prefixes
 from banks.directory import BankDirectory, BankRegister
+from calendars.book import CalendarBook
 from client.signing import SigningKey
-from config.policy import read_agreement, read_policy
+from config.policy import export_text, read_agreement, read_policy
 from domain import chart
 from domain.banking import (
     BankAnswer,
@@ -46,8 +47,10 @@ from storage.administration import SCOPES, Act, create_merchant, issue_key, regi
 from storage.batcher import Batcher
 from storage.database import create_engine
 from storage.instructions import Instructions
+from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
+from storage.reviews import Reviews
 from storage.signing_keys import SigningKeys, register
 from storage.webhooks import Webhooks
 from tests.conftest import Database
@@ -68,6 +71,7 @@ _BATCHED = (
     "app.begin_requests",
     "app.accept_payments",
     "app.accept_refunds",
+    "app.accept_payouts",
     "app.claim_effects",
     "app.settle",
 )
@@ -104,6 +108,13 @@ class FakeProcesses:
 
     async def refund_payment(self, order: Any) -> bool:
         return self._start("refund_payment", order)
+
+    async def send_payout(self, order: Any) -> bool:
+        return self._start("send_payout", order)
+
+    async def tell_payout(self, payout_id: str) -> bool:
+        self.told.append(("payout", payout_id, "look_again"))
+        return self.answers
 
     async def bind_card(self, order: Any) -> bool:
         return self._start("bind_card", order)
@@ -190,7 +201,7 @@ class Merchant:
         return await self.http.get(path, params=query or None, headers=self.headers(None))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "") -> httpx.Response:
-        if path.endswith("/refunds"):
+        if path.endswith(("/refunds", "/payees", "/payouts")):
             await self.stage.sign(self)
         return await self.send(self.http.build_request("POST", path, json=body, headers=self.headers(key)))
 
@@ -443,9 +454,13 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         ids=ids,
         policy=policy,
         agreement_text=read_agreement(policy.agreement.version),
+        data_export_text=read_agreement(export_text(policy.data_export.version)),
         requests=Requests(main, batchers["app.begin_requests"]),
         instructions=instructions,
         reading=reading,
+        payouts=PayoutReading(main),
+        reviews=Reviews(main),
+        calendars=CalendarBook(NothingLoaded()),
         vault=Vault(
             main=main,
             keys=keys,
