@@ -18,12 +18,12 @@ from calendars.book import CalendarBook
 from config.policy import export_text, read_agreement, read_policy
 from config.settings import ApiSettings, load_or_exit
 from domain.banking import BankConnector
-from domain.calendars import LoadedCalendars
 from domain.limits import LimitSet
 from domain.policy import Policy
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
+from storage.calendars import Calendars
 from storage.instructions import Instructions
 from storage.payouts import PayoutReading
 from storage.reading import Reading
@@ -38,16 +38,6 @@ from workflows.starting import Processes
 _BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.accept_payouts")
 # A caller that waits longer has given up; the same key tells it later what became of it.
 _GIVE_UP_SECONDS = 5.0
-
-
-class NothingLoaded:
-    """The calendars of the libraries as they are."""
-
-    async def current_version(self) -> int:
-        return 0
-
-    async def loaded(self) -> LoadedCalendars:
-        return LoadedCalendars(version=0)
 
 
 class RegisteredBanks:
@@ -109,7 +99,7 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         reading=Reading(adapters.engine),
         payouts=PayoutReading(adapters.engine),
         reviews=Reviews(adapters.engine),
-        calendars=CalendarBook(NothingLoaded()),
+        calendars=CalendarBook(Calendars(adapters.engine)),
         vault=adapters.vault,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),

@@ -240,6 +240,11 @@ class PayoutReturn(Resource):
     at: str
 
 
+class EvidenceRequested(Resource):
+    kinds: list[str] = Field(examples=[["order_details"]])
+    until: str
+
+
 class Payout(Resource):
     """Money that leaves for a bank account (A2.5a). Nobody can cancel it once it is accepted (A3.3a)."""
 
@@ -268,6 +273,9 @@ class Payout(Resource):
     confirmation: SecondConfirmation | None = Field(description="Null where one yes was enough.")
     predicted_arrival: Arrival | None
     cool_until: str | None
+    evidence_requested: EvidenceRequested | None = Field(
+        description="What a reviewer wants to see, while `waiting_for.reason` is `evidence`."
+    )
     bank_reference: str | None
     booked_at: str | None
     return_: PayoutReturn | None = Field(alias="return")

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.app import NothingLoaded, RegisteredBanks
+from api.app import RegisteredBanks
 from api.application import build
 from api.rate_limits import RateLimits
 from api.services import Services, WebhookRules
@@ -45,6 +45,7 @@ from domain.settlement import Settlement
 from runtime.id_source import UlidSource
 from storage.administration import SCOPES, Act, create_merchant, issue_key, register_institution
 from storage.batcher import Batcher
+from storage.calendars import Calendars
 from storage.database import create_engine
 from storage.instructions import Instructions
 from storage.payouts import PayoutReading
@@ -460,7 +461,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         reading=reading,
         payouts=PayoutReading(main),
         reviews=Reviews(main),
-        calendars=CalendarBook(NothingLoaded()),
+        calendars=CalendarBook(Calendars(main)),
         vault=Vault(
             main=main,
             keys=keys,
