@@ -147,9 +147,27 @@ class SimulatorProcess:
         """
         await self._post("faults", {"operation": operation, "kind": kind, **narrowing})
 
-    async def go_down(self, seconds: float) -> None:
-        """503 for everything, for a while; 0 ends it."""
-        await self._post("down", {"seconds": seconds})
+    async def go_down(self, seconds: float, bank_code: str | None = None) -> None:
+        """503 for everything, of one bank or of all, for a while; 0 ends it."""
+        await self._post("down", {"seconds": seconds, **({} if bank_code is None else {"bank_code": bank_code})})
+
+    async def open_bank(self, bank_code: str) -> None:
+        """Payouts are taken."""
+        await self._post("hours", {"bank_code": bank_code, "open": True})
+
+    async def close_bank(self, bank_code: str, seconds: float | None = None) -> None:
+        """Payouts are declined with BANK_CLOSED, for so long or until `open_bank`."""
+        ending = {} if seconds is None else {"seconds": seconds}
+        await self._post("hours", {"bank_code": bank_code, "open": False, **ending})
+
+    async def send_back(self, bank_code: str, request_number: str, callbacks: str = "ordinary") -> None:
+        """The payee's bank sends a paid payout back now; see `POST /control/returns`."""
+        order = {"bank_code": bank_code, "request_number": request_number, "callbacks": callbacks}
+        await self._post("returns", order)
+
+    async def fund(self, bank_code: str, amount_minor: int, currency: str = "CNY") -> None:
+        """Money of its own comes onto the institution's reserve."""
+        await self._post("funds", {"bank_code": bank_code, "amount_minor": amount_minor, "currency": currency})
 
     async def clear_faults(self) -> None:
         """Takes ordered faults back."""

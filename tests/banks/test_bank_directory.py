@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from banks.agreement_pay.config import BankConnection
 from banks.directory import BankDirectory, BankRegister, build_directory
+from banks.simulator.payee_accounts import PAYS_OUT
 from banks.simulator.settings import SimulatorSettings
 from domain.disclosure import PartnerRole
 from domain.errors import ErrorCode, RefusedError
@@ -53,6 +54,9 @@ async def test_the_shipped_file_promises_no_more_than_the_simulated_banks_declar
         for name in ("remembers_request_numbers_seconds", "request_validity_seconds"):
             assert getattr(record, name) == declared[name].default
         assert record.limits.per_transaction_minor <= declared["per_transaction_limit_minor"].default
+        assert record.pays_out.keys() <= PAYS_OUT[record.code].keys()
+        for region, currencies in record.pays_out.items():
+            assert set(currencies) <= set(PAYS_OUT[record.code][region])
         assert record.timeout_seconds > declared["slow_seconds"].default
         assert record.timeout_seconds < declared["hang_seconds"].default
 
@@ -84,6 +88,12 @@ async def test_a_disabled_bank_gets_nothing_new_but_is_still_asked_about_what_wa
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"code": "HB"}, "code"),
         ({"remembers_request_numbers_seconds": 60}, "must remember"),
+        ({"payout_requests_per_second": 0}, "payout_requests_per_second"),
+        ({"payout_requests_per_second": 201}, "must not exceed"),
+        ({"pays_out": {"SG": ["SGD"]}}, "pays_out"),
+        ({"pays_out": {"CN": []}}, "pays_out"),
+        ({"pays_out": {"CN": ["CNY", "CNY"]}}, "pays_out"),
+        ({"pays_out": {"CN": ["yuan"]}}, "pays_out"),
         ({"limits": {"per_transaction_minor": 2, "per_day_minor": 1, "per_month_minor": 3}}, "limits"),
     ],
 )
@@ -91,6 +101,28 @@ def test_a_wrong_register_says_where_it_is_wrong(data: dict[str, Any], change: d
     data["banks"][0].update(change)
     with pytest.raises(ValidationError, match=place):
         BankRegister.from_toml(data)
+
+
+async def test_a_release_rate_is_told_of_a_disabled_bank_too_and_of_no_stranger(data: dict[str, Any]) -> None:
+    data["banks"][0]["enabled"] = False
+    built = directory(data)
+    assert (built.payout_rate("HBRB"), built.payout_rate("WLWB")) == (20, 10)
+    with pytest.raises(RefusedError):
+        built.payout_rate("XXXX")
+    await built.close()
+
+
+def test_a_payout_route_is_checked_against_what_its_banks_reach(data: dict[str, Any]) -> None:
+    register = BankRegister.from_toml(data)
+    register.check_payout_route("mainland", ("HBRB", "WLWB"), "CN", ("CNY",))
+    register.check_payout_route("hong_kong", ("HBRB",), "HK", ("CNY", "HKD"))
+    for banks, region, currencies, place in (
+        (("WLWB",), "HK", ("CNY",), "WLWB does not pay CNY to HK"),
+        (("HBRB",), "HK", ("CNY", "USD"), "HBRB does not pay USD to HK"),
+        (("HBRB", "XXXX"), "CN", ("CNY",), "XXXX is not registered"),
+    ):
+        with pytest.raises(ValueError, match=f"payout route r1: bank {place}"):
+            register.check_payout_route("r1", banks, region, currencies)
 
 
 def test_a_bank_code_occurs_once(data: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from banks.simulator.app import create_app
-from banks.simulator.cards import FAULT_CARDS, card_fault, card_product, example_card
+from banks.simulator.cards import FAULT_ACCOUNTS, FAULT_CARDS, card_fault, card_product, example_card
+from banks.simulator.payee_accounts import example_account
+from banks.simulator.protocol import Operation
 from banks.simulator.settings import SimulatorSettings
 from domain.banking import BankOutcome, SignApplication
-from tests.contracts.harness import SimulatorHarness, number, sign, waived_debit
+from tests.contracts.harness import SimulatorHarness, funded_payout, number, sign, waived_debit
 from tests.simulator_process import PROJECT, SimulatorProcess
 
 
@@ -93,7 +95,14 @@ async def test_its_pages_load_nothing_from_elsewhere(simulator: SimulatorProcess
         ("settings", {"signing_key": "x"}),
         ("faults", {"operation": "debits", "kind": "explode"}),
         ("faults", {"operation": "debits", "kind": "decline"}),
+        ("faults", {"operation": "debits", "kind": "returned_later"}),
         ("down", {"seconds": "long"}),
+        ("down", {"seconds": 1, "bank_code": "XXXX"}),
+        ("hours", {"bank_code": "HBRB", "open": True, "seconds": 5}),
+        ("hours", {"bank_code": "HBRB"}),
+        ("returns", {"bank_code": "HBRB", "request_number": "PO1", "callbacks": "pigeons"}),
+        ("funds", {"bank_code": "WLWB", "currency": "HKD", "amount_minor": 1}),
+        ("funds", {"bank_code": "HBRB", "currency": "CNY", "amount_minor": -1}),
     ],
 )
 async def test_a_wrong_order_to_control_is_refused(
@@ -112,6 +121,38 @@ async def test_an_ordered_fault_is_used_up(simulator: SimulatorProcess) -> None:
     outcomes = [(await connector.debit(debit)).outcome for _ in range(3)]
     await connector.close()
     assert outcomes == [BankOutcome.UNKNOWN, BankOutcome.UNKNOWN, BankOutcome.SUCCEEDED]
+
+
+async def test_a_person_sends_a_payout_back_and_closes_and_opens_a_bank_on_the_page(
+    simulator: SimulatorProcess,
+) -> None:
+    bank = SimulatorHarness(simulator)
+    connector, payout = bank.connector(), await funded_payout(bank, amount_minor=12_345)
+    await connector.pay_out(payout)
+    send_back = f"/banks/HBRB/payouts/{payout.request_number}/return"
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, follow_redirects=True) as client:
+        page = (await client.get("/")).text
+        assert send_back in page
+        assert "123.45 CNY" in page
+        assert (await client.post(send_back, headers={"Origin": "https://evil.example"})).status_code == 403
+        assert "已退汇 sent back" in (await client.post(send_back, headers={"Origin": simulator.url})).text
+        assert (await client.post(send_back)).status_code == 409
+        assert "停业 closed" in (await client.post("/banks/HBRB/doors/closed")).text
+        assert (await client.get("/control/hours")).json()["HBRB"]["open"] is False
+        assert "停业 closed" not in (await client.post("/banks/HBRB/doors/open")).text
+    assert (await connector.query(payout.request_number)).outcome is BankOutcome.RETURNED
+    await connector.close()
+
+
+async def test_its_logs_name_no_payee(simulator: SimulatorProcess) -> None:
+    bank = SimulatorHarness(simulator)
+    connector, payout = bank.connector(), await funded_payout(bank)
+    await connector.pay_out(payout)
+    await connector.close()
+    log = simulator.log_file.read_text(encoding="utf-8")
+    assert payout.request_number in log
+    assert payout.payee_name not in log
+    assert payout.account_number not in log
 
 
 async def test_it_is_healthy_when_it_says_that_it_is_ready(simulator: SimulatorProcess) -> None:
@@ -149,6 +190,14 @@ def test_example_cards_are_cards_of_their_bank_and_only_fault_cards_misbehave(ba
         assert not any(card_fault(good, row.operation) for row in FAULT_CARDS.values())
         for row in FAULT_CARDS.values():
             assert card_fault(example_card(bank_code, row.number, serial, card_type), row.operation) == row.fault
+
+
+@pytest.mark.parametrize("region", ["CN", "HK", "MO", "TW"])
+def test_example_accounts_misbehave_by_the_rule_of_the_cards(region: str) -> None:
+    assert card_fault(example_account(region, None, 7), Operation.PAYOUT) is None
+    assert FAULT_ACCOUNTS
+    for row in FAULT_ACCOUNTS.values():
+        assert card_fault(example_account(region, row.number, 7), Operation.PAYOUT) == row.fault
 
 
 def test_the_checked_in_openapi_document_is_the_one_the_simulator_serves(tmp_path: Path) -> None:

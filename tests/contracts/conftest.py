@@ -17,6 +17,7 @@ QUICK = {
     "hang_seconds": 1.5,
     "slow_seconds": 0.2,
     "arrives_late_seconds": 2.0,
+    "return_seconds": 0.3,
     "notice_delay_seconds": 0.05,
     "code_validity_seconds": 300,
     "code_attempts": 3,
@@ -47,6 +48,7 @@ async def simulator(shared_simulator: SimulatorProcess) -> SimulatorProcess:
         shared_simulator.start()
     await shared_simulator.clear_faults()
     await shared_simulator.go_down(0)
+    await shared_simulator.open_bank("HBRB")
     await shared_simulator.change_settings(**QUICK)
     return shared_simulator
 

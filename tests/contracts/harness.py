@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 
 from banks.agreement_pay.client import AgreementPayConnector
 from banks.simulator.cards import FAULT_CARDS, example_card
 from banks.simulator.faults import FaultKind
+from banks.simulator.payee_accounts import example_account
 from banks.simulator.payer import Phone
 from banks.simulator.protocol import Operation
 from domain.banking import (
@@ -26,6 +27,7 @@ from domain.banking import (
     FourElements,
     PaymentCodeRequest,
     PaymentCodeVerification,
+    PayoutRequest,
     RefundRequest,
     SignApplication,
     SignConfirmation,
@@ -34,6 +36,8 @@ from tests.simulator_process import SimulatorProcess
 
 _numbers = count(1)
 PAYEE = "晨光书店"
+Region = Literal["CN", "HK", "MO", "TW"]
+BankIdKind = Literal["cnaps", "bic", "hk_clearing", "tw_clearing"]
 
 
 def number(step: str) -> str:
@@ -69,6 +73,20 @@ class BankHarness(Protocol):
     async def debits_booked(self, request_number: str) -> int: ...
 
     async def order_fault(self, operation: str, kind: str, request_number: str) -> None: ...
+
+    def payee_account(self, region: str = "CN", fault: str | None = None) -> str: ...
+
+    async def fund(self, amount_minor: int, currency: str) -> None: ...
+
+    async def payouts_booked(self, request_number: str) -> tuple[int, int]: ...
+
+    async def reserve_minor(self, currency: str) -> int: ...
+
+    async def send_back(self, request_number: str, callbacks: str = "ordinary") -> None: ...
+
+    async def close_bank(self) -> None: ...
+
+    async def open_bank(self) -> None: ...
 
 
 class SimulatorHarness:
@@ -121,6 +139,39 @@ class SimulatorHarness:
     async def order_fault(self, operation: str, kind: str, request_number: str) -> None:
         """Makes one request go wrong."""
         await self.process.order_fault(operation, kind, request_number=request_number)
+
+    def payee_account(self, region: str = "CN", fault: str | None = None) -> str:
+        """An account number that no other test pays to; `fault` is a kind or the bank's decline code."""
+        fault_number = None if fault is None else fault_card_number("payouts", fault)
+        return example_account(region, fault_number, next(_numbers))
+
+    async def fund(self, amount_minor: int, currency: str) -> None:
+        """Money for payouts, on top of what debits brought."""
+        await self.process.fund(self.bank_code, amount_minor, currency)
+
+    async def payouts_booked(self, request_number: str) -> tuple[int, int]:
+        """How often the bank paid this number, and how often it took it back."""
+        books = await self.process.books()
+        assert books["balanced"]
+        bank = books["banks"][self.bank_code]
+        paid, returned = bank["payouts_per_request_number"], bank["returns_per_request_number"]
+        return int(paid.get(request_number, 0)), int(returned.get(request_number, 0))
+
+    async def reserve_minor(self, currency: str) -> int:
+        """What the bank holds for the institution."""
+        return int((await self.process.books())["banks"][self.bank_code]["reserves"][currency])
+
+    async def send_back(self, request_number: str, callbacks: str = "ordinary") -> None:
+        """The payee's bank sends a payout back."""
+        await self.process.send_back(self.bank_code, request_number, callbacks)
+
+    async def close_bank(self) -> None:
+        """Outside its hours, until `open_bank`."""
+        await self.process.close_bank(self.bank_code)
+
+    async def open_bank(self) -> None:
+        """Inside its hours."""
+        await self.process.open_bank(self.bank_code)
 
 
 def fault_card_number(operation: str, fault: str) -> int:
@@ -195,6 +246,38 @@ def refund_of(debit: DebitRequest, amount_minor: int) -> RefundRequest:
         amount_minor=amount_minor,
         currency=debit.currency,
     )
+
+
+# A bank that answers to each kind of bank number, by region.
+BANK_IDS: dict[str, tuple[BankIdKind, str]] = {
+    "CN": ("cnaps", "102100099996"),
+    "HK": ("hk_clearing", "004"),
+    "MO": ("bic", "BKCHMOMX"),
+    "TW": ("tw_clearing", "0081005"),
+}
+
+
+def payout_to(
+    account_number: str, region: Region = "CN", *, amount_minor: int = 1_000, currency: str = "CNY"
+) -> PayoutRequest:
+    """A payout, not yet sent."""
+    kind, bank_id = BANK_IDS[region]
+    return PayoutRequest(
+        request_number=number("PO"),
+        amount_minor=amount_minor,
+        currency=currency,
+        region=region,
+        payee_name="陈小满",
+        account_number=account_number,
+        bank_id_kind=kind,
+        bank_id=bank_id,
+    )
+
+
+async def funded_payout(bank: BankHarness, fault: str | None = None, amount_minor: int = 1_000) -> PayoutRequest:
+    """A payout within the mainland, not yet sent, and the money for it."""
+    await bank.fund(amount_minor, "CNY")
+    return payout_to(bank.payee_account("CN", fault), amount_minor=amount_minor)
 
 
 async def query_until(

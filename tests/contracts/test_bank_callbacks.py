@@ -12,7 +12,7 @@ import pytest
 
 from banks.agreement_pay.client import AgreementPayConnector
 from domain.banking import BankConnector, BankNotice, BankOutcome, CallbackRejectedError
-from tests.contracts.harness import SimulatorHarness, sign, signed_debit, waived_debit
+from tests.contracts.harness import SimulatorHarness, funded_payout, sign, signed_debit, waived_debit
 from tests.simulator_process import SimulatorProcess
 
 Callback = tuple[str, str, dict[str, str], bytes]
@@ -154,3 +154,70 @@ async def test_a_forged_callback_is_rejected_and_the_true_one_read(
     assert harbour_connector.read_callback(*true, datetime.now(UTC)).request_number == debit.request_number
     assert (await harbour_connector.query(debit.request_number)).outcome is BankOutcome.DECLINED
     assert await harbour.debits_booked(debit.request_number) == 0
+
+
+async def announced(connector: AgreementPayConnector, callbacks: list[Callback]) -> list[BankOutcome | None]:
+    """What each callback announces, all of them genuine."""
+    return [connector.read_callback(*callback, datetime.now(UTC)).announces for callback in callbacks]
+
+
+async def test_a_payout_is_called_back_when_it_is_paid_and_again_when_it_comes_back(
+    harbour: SimulatorHarness, harbour_connector: AgreementPayConnector, callback_port: int
+) -> None:
+    payout = await funded_payout(harbour, "returned_at_once")
+    async with listening(callback_port) as queue:
+        await harbour_connector.pay_out(payout)
+        callbacks = await callbacks_of(queue, payout.request_number, 2)
+    assert await announced(harbour_connector, callbacks) == [BankOutcome.SUCCEEDED, BankOutcome.RETURNED]
+    told = json.loads(callbacks[1][3])
+    assert (told["amount_minor"], told["currency"]) == (payout.amount_minor, "CNY")
+    assert payout.account_number not in str(callbacks)
+    assert payout.payee_name not in str(callbacks)
+
+
+async def test_a_payout_that_fails_in_process_is_called_back(
+    harbour: SimulatorHarness, harbour_connector: AgreementPayConnector, callback_port: int
+) -> None:
+    payout = await funded_payout(harbour, "processing_then_failure")
+    async with listening(callback_port) as queue:
+        await harbour_connector.pay_out(payout)
+        callbacks = await callbacks_of(queue, payout.request_number, 1)
+    assert await announced(harbour_connector, callbacks) == [BankOutcome.DECLINED]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [("duplicate", ["RETURNED"] * 3), ("before_payment", ["RETURNED", "SUCCESS"])],
+)
+async def test_a_return_on_command_is_told_as_ordered_and_booked_once(
+    harbour: SimulatorHarness,
+    harbour_connector: AgreementPayConnector,
+    callback_port: int,
+    callbacks: str,
+    words: list[str],
+) -> None:
+    payout = await funded_payout(harbour)
+    async with listening(callback_port) as queue:
+        await harbour_connector.pay_out(payout)
+        await callbacks_of(queue, payout.request_number, 1)
+        await harbour.send_back(payout.request_number, callbacks)
+        found = await callbacks_of(queue, payout.request_number, len(words))
+    assert [json.loads(body)["status"] for _, _, _, body in found] == words
+    assert (await harbour_connector.query(payout.request_number)).outcome is BankOutcome.RETURNED
+    assert await harbour.payouts_booked(payout.request_number) == (1, 1)
+
+
+async def test_a_forged_return_is_rejected_and_nothing_came_back(
+    harbour: SimulatorHarness, harbour_connector: AgreementPayConnector, callback_port: int
+) -> None:
+    payout = await funded_payout(harbour)
+    async with listening(callback_port) as queue:
+        await harbour_connector.pay_out(payout)
+        await callbacks_of(queue, payout.request_number, 1)
+        await harbour.send_back(payout.request_number, "forged")
+        [forged] = await callbacks_of(queue, payout.request_number, 1)
+    assert json.loads(forged[3])["status"] == "RETURNED"
+    with pytest.raises(CallbackRejectedError, match="signature_invalid"):
+        harbour_connector.read_callback(*forged, datetime.now(UTC))
+    assert (await harbour_connector.query(payout.request_number)).outcome is BankOutcome.SUCCEEDED
+    assert await harbour.payouts_booked(payout.request_number) == (1, 0)

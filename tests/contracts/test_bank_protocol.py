@@ -27,7 +27,9 @@ from domain.banking import (
 )
 from tests.contracts.harness import (
     SimulatorHarness,
+    funded_payout,
     number,
+    payout_to,
     query_until,
     refund_of,
     sign,
@@ -262,8 +264,10 @@ async def test_the_statement_equals_the_books(
     days = (day - timedelta(days=1), day)
     lines = [line for each in days async for line in harbour_connector.statement(each)]
     books = (await simulator.books())["banks"]["HBRB"]
-    assert sum(line.amount_minor for line in lines) == books["reserve_balance_minor"]
-    assert sum(line.amount_minor for line in lines if line.amount_minor > 0) == books["debited_minor"]
+    for currency, reserve_minor in books["reserves"].items():
+        assert sum(line.amount_minor for line in lines if line.currency == currency) == reserve_minor
+    debited = [line.amount_minor for line in lines if line.request_number in books["debits_per_request_number"]]
+    assert sum(debited) == books["debited_minor"]
 
 
 async def test_books_survive_kills_and_balance(
@@ -314,3 +318,83 @@ async def test_it_stops_cleanly_at_once_even_while_a_fault_hangs(
     await query_until(harbour_connector, debit.request_number, BankOutcome.SUCCEEDED)
     assert await asyncio.to_thread(simulator.stop, 8) == 0
     assert (await hanging).outcome is BankOutcome.UNKNOWN
+
+
+async def test_a_payout_that_comes_back_after_its_number_was_forgotten_is_known_again(
+    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
+) -> None:
+    payout = await funded_payout(harbour)
+    await harbour_connector.pay_out(payout)
+    await simulator.change_settings(remembers_request_numbers_seconds=0)
+    assert (await harbour_connector.query(payout.request_number)).outcome is BankOutcome.NOT_FOUND
+    await simulator.change_settings(remembers_request_numbers_seconds=604_800)
+    await harbour.send_back(payout.request_number)
+    assert (await harbour_connector.query(payout.request_number)).outcome is BankOutcome.RETURNED
+    assert (await harbour_connector.pay_out(payout)).outcome is BankOutcome.RETURNED
+    assert await harbour.payouts_booked(payout.request_number) == (1, 1)
+
+
+async def test_payouts_in_process_and_returns_to_come_survive_a_kill(
+    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
+) -> None:
+    await simulator.change_settings(return_seconds=1.5, processing_seconds=1.5)
+    processing = await funded_payout(harbour, "processing_then_success")
+    coming_back = await funded_payout(harbour, "returned_later")
+    assert (await harbour_connector.pay_out(processing)).outcome is BankOutcome.PROCESSING
+    assert (await harbour_connector.pay_out(coming_back)).outcome is BankOutcome.SUCCEEDED
+    simulator.kill()
+    simulator.start()
+    await query_until(harbour_connector, processing.request_number, BankOutcome.SUCCEEDED)
+    await query_until(harbour_connector, coming_back.request_number, BankOutcome.RETURNED)
+    assert await harbour.payouts_booked(processing.request_number) == (1, 0)
+    assert await harbour.payouts_booked(coming_back.request_number) == (1, 1)
+
+
+async def test_a_bank_closes_for_a_time_and_only_for_payouts(
+    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
+) -> None:
+    debit, payout = await signed_debit(harbour, harbour_connector), await funded_payout(harbour)
+    await simulator.close_bank("HBRB", seconds=0.8)
+    assert (await harbour_connector.debit(debit)).outcome is BankOutcome.SUCCEEDED
+    assert (await harbour_connector.pay_out(payout)).reason is DeclineReason.BANK_CLOSED
+    async with asyncio.timeout(10):
+        while True:
+            anew = payout.model_copy(update={"request_number": number("PO")})
+            if (await harbour_connector.pay_out(anew)).outcome is BankOutcome.SUCCEEDED:
+                break
+            await asyncio.sleep(0.1)
+
+
+async def test_one_bank_goes_down_or_closes_without_the_other(
+    simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
+) -> None:
+    willow = SimulatorHarness(simulator, "WLWB")
+    connector, payout = willow.connector(), await funded_payout(willow)
+    await simulator.go_down(60, "HBRB")
+    await harbour.close_bank()
+    assert (await harbour_connector.query(payout.request_number)).outcome is BankOutcome.UNKNOWN
+    assert (await connector.pay_out(payout)).outcome is BankOutcome.SUCCEEDED
+    abroad = await connector.pay_out(payout_to(willow.payee_account("HK"), "HK"))
+    assert (abroad.outcome, abroad.raw_code) == (BankOutcome.DECLINED, "REGION_NOT_SUPPORTED")
+    await connector.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"id_number": "11010119900307889X"}, "id_number"),
+        ({"region": "SG"}, "region"),
+        ({"account_number": "6222-02"}, "account_number"),
+        ({"amount_minor": 1.5}, "amount_minor"),
+    ],
+)
+async def test_a_payout_with_a_field_too_many_or_out_of_shape_is_refused_and_not_recorded(
+    simulator: SimulatorProcess, harbour: SimulatorHarness, change: dict[str, Any], field: str
+) -> None:
+    payout = payout_to(harbour.payee_account()).model_dump()
+    payout["name"] = payout.pop("payee_name")
+    content, path = json.dumps({**payout, **change}).encode(), "/banks/HBRB/v1/payouts"
+    headers = sign_request(simulator.institution_key, "POST", path, content, datetime.now(UTC))
+    answer = await send(simulator, path, content, headers)
+    assert answer.status_code == 400
+    assert answer.json()["invalid_fields"] == [field]

@@ -9,6 +9,7 @@ import pytest
 
 from domain.banking import (
     BankConnector,
+    BankOutcome,
     PaymentCodeRequest,
     PaymentCodeVerification,
     SignApplication,
@@ -17,7 +18,7 @@ from domain.banking import (
 )
 from domain.disclosure import PartnerOperation, PartnerRole, allowed_fields
 from domain.personal_data import PersonalField
-from tests.contracts.harness import PAYEE, BankHarness, Payer, number, refund_of, waived_debit
+from tests.contracts.harness import PAYEE, BankHarness, Payer, Region, number, payout_to, refund_of, waived_debit
 
 # Payment data of each operation, beside the personal fields that `domain/disclosure.py` allows.
 PAYMENT_DATA = {
@@ -28,6 +29,7 @@ PAYMENT_DATA = {
     PartnerOperation.PAYMENT_CODE_VERIFICATION: {"request_number", "code_request_number", "code"},
     PartnerOperation.DEBIT: {"request_number", "amount_minor", "currency", "payee", "verification", "authorisation"},
     PartnerOperation.REFUND: {"request_number", "debit_request_number", "amount_minor", "currency"},
+    PartnerOperation.PAYOUT: {"request_number", "amount_minor", "currency", "region", "bank_id_kind", "bank_id"},
 }
 
 
@@ -111,9 +113,36 @@ async def test_no_element_of_the_payer_leaves_except_in_the_body_of_the_applicat
 
 
 @pytest.mark.parametrize("operation", list(PartnerOperation))
-def test_only_the_application_gets_the_four_elements_and_other_roles_get_nothing(operation: PartnerOperation) -> None:
+def test_only_the_application_gets_the_four_elements_and_other_roles_get_no_more_than_a_payee(
+    operation: PartnerOperation,
+) -> None:
     elements = {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
+    sent = {PartnerOperation.SIGN_APPLICATION: elements, PartnerOperation.PAYOUT: {PersonalField.NAME}}
     allowed = allowed_fields(PartnerRole.DOMESTIC_BANK, operation)
-    assert allowed & elements == (elements if operation is PartnerOperation.SIGN_APPLICATION else set())
-    for role in set(PartnerRole) - {PartnerRole.DOMESTIC_BANK}:
+    assert allowed & elements == sent.get(operation, set())
+    overseas = {PersonalField.NAME, PersonalField.ACCOUNT_NUMBER} if operation is PartnerOperation.PAYOUT else set()
+    assert allowed_fields(PartnerRole.OVERSEAS_BANK, operation) == overseas
+    for role in set(PartnerRole) - {PartnerRole.DOMESTIC_BANK, PartnerRole.OVERSEAS_BANK}:
         assert not allowed_fields(role, operation)
+
+
+@pytest.mark.parametrize("region", ["CN", "HK", "MO", "TW"])
+async def test_a_payout_carries_the_payees_name_and_account_and_nothing_else_of_anybody(
+    bank: BankHarness, region: Region
+) -> None:
+    wire = WireTap()
+    connector = bank.connector(transport=wire)
+    payout = payout_to(bank.payee_account(region), region)
+    await bank.fund(payout.amount_minor, "CNY")
+    assert (await connector.pay_out(payout)).outcome is BankOutcome.SUCCEEDED
+    await connector.query(payout.request_number)
+    await connector.close()
+    (url, headers, body), (query_url, query_headers, nothing) = wire.sent
+    allowed = {field.value for field in allowed_fields(PartnerRole.DOMESTIC_BANK, PartnerOperation.PAYOUT)}
+    assert allowed == {"name", "account_number"}
+    assert set(json.loads(body)) == allowed | PAYMENT_DATA[PartnerOperation.PAYOUT]
+    for outside_body in (url, headers, query_url, query_headers):
+        assert payout.account_number not in str(outside_body)
+        assert payout.payee_name not in str(outside_body)
+    assert nothing == b""
+    assert payout.account_number not in f"{payout!r} {connector!r}"
