@@ -109,12 +109,14 @@ BEGIN
             UNION ALL SELECT o.state FROM app.payout o WHERE s.kind = 'payout' AND o.id = s.id
             UNION ALL SELECT b.state FROM app.binding b WHERE s.kind = 'binding' AND b.id = s.id) c ON true) j;
 
-    -- Only while something is frozen anywhere is it asked, of each, whether the freeze takes of it.
-    SELECT jsonb_agg(jsonb_build_object('item', s.item, 'transfers', CASE
-            WHEN (SELECT EXISTS (SELECT 1 FROM app.restriction r WHERE r.lifted_at IS NULL AND r.kind <> 'suspension'))
-            THEN app.transfers_with_freezes(s, s.transfers) ELSE s.transfers END) ORDER BY s.item) INTO to_post
-        FROM unnest(batch) s JOIN unnest(judged) j ON j.item = s.item AND j.verdict = 'go'
-        WHERE jsonb_array_length(coalesce(s.transfers, '[]')) > 0;
+    -- Whether a freeze takes of it is asked of a payout always, which one may have stopped, and of the others only while
+    -- something is frozen anywhere. OFFSET 0: once.
+    SELECT jsonb_agg(jsonb_build_object('item', x.item, 'transfers', x.transfers) ORDER BY x.item) INTO to_post FROM (
+        SELECT s.item, CASE WHEN s.kind = 'payout' OR jsonb_array_length(s.transfers) > 0 AND (
+                SELECT EXISTS (SELECT 1 FROM app.restriction r WHERE r.lifted_at IS NULL AND r.kind <> 'suspension'))
+            THEN app.transfers_with_freezes(s, s.transfers) ELSE s.transfers END AS transfers
+        FROM unnest(batch) s JOIN unnest(judged) j ON j.item = s.item AND j.verdict = 'go' OFFSET 0) x
+        WHERE jsonb_array_length(coalesce(x.transfers, '[]')) > 0;
     IF to_post IS NOT NULL THEN
         SELECT coalesce(jsonb_object_agg(l.item, l.error), '{}') INTO unpostable
             FROM ledger.apply(to_post) l WHERE l.error IS NOT NULL;

@@ -17,6 +17,8 @@ from config.policy import read_policy
 from domain.decisions import DecisionRules
 from domain.instructions import AcceptPayment, AcceptRefund, RequestContext
 from domain.limits import LimitSet, windows_to_take
+from domain.payouts import AcceptPayee, AcceptPayout, ConfirmPayout
+from domain.personal_data import PersonalField
 from runtime.id_source import UlidSource
 from storage.batcher import Batcher
 from storage.database import create_engine
@@ -26,9 +28,13 @@ from tests.conftest import Database
 from vault.bank_steps import BankStepVault
 from vault.sealing import MasterKeys
 from vault.vault import Vault
+from wiring import ONE_AT_A_TIME
 
-BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.claim_effects", "app.settle")
-BANK = "HBRB"
+BATCHED = (
+    "app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.accept_payouts", "app.claim_effects",
+    "app.settle",
+)  # fmt: skip
+BANK, OTHER_BANK = "HBRB", "LKSB"
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LIMITS = LimitSet(per_transaction_minor=500_000, per_day_minor=1_000_000, per_month_minor=5_000_000)
 ELEMENTS = {
@@ -98,6 +104,76 @@ class Books:
         )
         return int(found)
 
+    async def held(self, code: str) -> int:
+        found = await self.value(
+            "SELECT b.held FROM ledger.balance b JOIN ledger.account a ON a.id = b.account_id WHERE a.code = :code",
+            code=code,
+        )
+        return int(found)
+
+    async def fund(self, amount_minor: int, bank: str = BANK, user_id: str | None = None) -> None:
+        """Money that a user paid in, at a bank."""
+        key = self.new_id("pay")
+        transfer = {
+            "action": "post", "key": f"{key}:collection", "kind": "collection", "direction": "in",
+            "debit": f"reserve:{bank}:CNY", "credit": f"user:{user_id or self.user_id}:CNY", "currency": "CNY",
+            "amount": amount_minor, "instruction": key, "reference": key, "booked_at": NOW.isoformat(),
+        }  # fmt: skip
+        items = json.dumps([{"item": 0, "transfers": [transfer]}])
+        async with self.owner.begin() as connection:
+            statement = sa.text("SELECT error FROM ledger.apply(CAST(:items AS jsonb))")
+            assert await connection.scalar(statement, {"items": items}) is None
+
+    async def open_bank(self, code: str = OTHER_BANK) -> None:
+        """A second bank, without money."""
+        await self.run("SELECT ledger.open_accounts(ARRAY[:account])", account=f"reserve:{code}:CNY")
+        await self.run(
+            "INSERT INTO app.partner VALUES (:c, 'domestic_bank', 'Lakeside Bank', '湖滨银行', true, :at)",
+            c=code, at=NOW,
+        )  # fmt: skip
+
+    async def payee(self, **changes: Any) -> AcceptPayee:
+        """The user's own account in the mainland, its name and number sealed."""
+        user_id = changes.get("user_id", self.user_id)
+        sealed = await self.vault.seal(
+            user_id, {PersonalField.NAME: ELEMENTS["name"], PersonalField.ACCOUNT_NUMBER: "6217001234567891234"}
+        )
+        values = {
+            "request": self.context(), "now": NOW, "id": self.new_id("pye"), "user_id": user_id, "relation": "own",
+            "holder_type": "individual", "region": "CN", "bank_id_kind": "cnaps", "bank_id": "102100099996",
+            "account_index": self.ids.ulid(), "account_last4": "1234", "name_index": "name-1", "name_match": "match",
+            "sealed": tuple(item.model_dump(mode="json") for item in sealed),
+            "element_tokens": {item.field.value: item.token for item in sealed}, "blocked_regions": ("KP",),
+        }  # fmt: skip
+        return AcceptPayee.model_validate(values | changes)
+
+    async def known_payee(self, **changes: Any) -> str:
+        """The id of one that was accepted."""
+        return str((await self.instructions.accept_payee(await self.payee(**changes)))["id"])
+
+    def payout(self, payee_id: str, amount_minor: int = 10_000, **changes: Any) -> AcceptPayout:
+        now, user_id = changes.get("now", NOW), changes.get("user_id", self.user_id)
+        limits = changes.pop("limit_sets", [(f"user:{user_id}", LIMITS)])
+        values = {
+            "request": self.context(), "now": now, "id": self.new_id("po"), "user_id": user_id, "payee_id": payee_id,
+            "order_number": self.ids.ulid(), "amount_minor": amount_minor, "currency": "CNY", "fee_minor": 200,
+            "fee_rule": "2026.1/payout_cn", "speed": "real_time", "route": "CN", "banks": (BANK,),
+            "own_name_only": False, "confirmation_hash": "0" * 64, "confirmation_seconds": 900,
+            "agreement_version": "1.0", "blocked_regions": ("KP",),
+            "limits": tuple(windows_to_take(limits, amount_minor, now)),
+        }  # fmt: skip
+        return AcceptPayout.model_validate(values | changes)
+
+    def confirmation(self, payout_id: str, now: datetime = NOW, shown: str = "0" * 64) -> ConfirmPayout:
+        return ConfirmPayout(request=self.context(), now=now, id=payout_id, confirmation_hash=shown)
+
+    async def schedule(self, payout_id: str, slot_at: datetime = NOW) -> None:
+        """What its process would have it go through: assessed, and planned."""
+        await self.run(
+            "UPDATE app.payout SET state = 'scheduled', state_since = :now, wait_reason = 'bank_window', slot_at = :at,"
+            " process_started_at = :now WHERE id = :id", id=payout_id, now=NOW, at=slot_at,
+        )  # fmt: skip
+
     async def enable_waiver(self, limit_minor: int = 5_000) -> str:
         """Merchant applied, institution approved, user authorised, notice shown."""
         waiver_id = self.new_id("wvr")
@@ -115,7 +191,7 @@ async def open_books(database: Database) -> AsyncIterator[Books]:
     """Registers everything a payment needs and hands out the gateway of the app role."""
     app = create_engine(database.app_url, pool_size=20)
     ids = UlidSource()
-    batchers = {name: Batcher(app, name, max_batch=1 if "refunds" in name else 256) for name in BATCHED}
+    batchers = {name: Batcher(app, name, max_batch=1 if name in ONE_AT_A_TIME else 256) for name in BATCHED}
     vault = Vault(
         main=app, keys=database.key_app_engine, master_keys=MasterKeys([b"m" * 32]), index_key=b"i" * 32,
         clock=lambda: datetime.now(UTC),
@@ -135,8 +211,6 @@ async def open_books(database: Database) -> AsyncIterator[Books]:
 
 
 async def _register(books: Books) -> None:
-    from domain.personal_data import PersonalField
-
     accounts = [
         f"reserve:{BANK}:CNY", f"merchant_pending:{books.merchant_id}:CNY", f"user:{books.user_id}:CNY",
         "fee_income:CNY", "suspense:CNY",
