@@ -21,8 +21,8 @@ async def test_a_named_account_is_kept_sealed_and_shown_by_its_last_four_only(bo
     payee = await books.instructions.accept_payee(await books.payee())
     assert (payee["state"], payee["account_last4"], payee["name_match"]) == ("active", "1234", "match")
     assert "6217001234567891234" not in str(payee)
-    fields = await books.value("SELECT array_agg(field ORDER BY field) FROM vault.item WHERE field <> 'agreement_number'"
-                               " AND token IN (SELECT value FROM app.payee, jsonb_each_text(element_tokens))")  # fmt: skip
+    tokens = "SELECT value FROM app.payee, jsonb_each_text(element_tokens)"
+    fields = await books.value(f"SELECT array_agg(field ORDER BY field) FROM vault.item WHERE token IN ({tokens})")  # noqa: S608
     assert fields == ["account_number", "name"]
 
 
