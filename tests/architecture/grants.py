@@ -7,16 +7,16 @@ from __future__ import annotations
 
 # The merchant API and the worker.
 OF_APP = frozenset({
-    "app.accept_binding", "app.accept_payee", "app.accept_payments", "app.accept_payouts", "app.accept_refunds", "app.accept_unbinding", "app.accept_user",
-    "app.apply_for_waiver", "app.begin_requests", "app.check_decision", "app.claim_code_attempt",
-    "app.claim_code_resend", "app.claim_effects", "app.create_webhook_endpoint", "app.event_horizon",
-    "app.event_matches", "app.event_view", "app.lapse_decisions", "app.open_reviews", "app.record_abandoned",
-    "app.confirm_payout", "app.payout_standing", "app.record_answer", "app.record_callback", "app.record_consent",
-    "app.remove_payee", "app.replay_webhook_events", "app.report_user",
+    "app.accept_binding", "app.accept_payee", "app.accept_payments", "app.accept_payouts", "app.accept_refunds",
+    "app.accept_unbinding", "app.accept_user", "app.apply_for_waiver", "app.begin_requests", "app.check_decision",
+    "app.claim_code_attempt", "app.claim_code_resend", "app.claim_effects", "app.confirm_payout",
+    "app.create_webhook_endpoint", "app.event_horizon", "app.event_matches", "app.event_view", "app.lapse_decisions",
+    "app.open_reviews", "app.payout_standing", "app.record_abandoned", "app.record_answer", "app.record_callback",
+    "app.record_consent", "app.remove_payee", "app.replay_webhook_events", "app.report_user",
     "app.resolve_code_attempt", "app.rotate_webhook_secret", "app.settle", "app.switch_webhook_endpoint",
-    "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for",
-    "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at",
-    "vault.erase_items", "vault.erase_user", "vault.record_disclosures", "vault.store_items",
+    "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for", "app.webhook_attempt_view",
+    "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at", "vault.erase_items",
+    "vault.erase_user", "vault.record_disclosures", "vault.store_items",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -28,9 +28,9 @@ OF_OPS = frozenset({
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
     "app.binding_view", "app.instant", "app.operator_may", "app.payee_view", "app.payment_view", "app.payout_view",
-    "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key", "app.signing_key_view", "app.user_view",
-    "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts", "vault.items_to_mask",
-    "vault.open_items",
+    "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key",
+    "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts",
+    "vault.items_to_mask", "vault.open_items",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
@@ -41,8 +41,8 @@ OF_WEBHOOKS = frozenset({
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
     "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
-    "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "app.webhook_attempt_view", "app.webhook_delivery_view",
-    "app.webhook_endpoint_view",
+    "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
+    "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
 })  # fmt: skip
 # All that is written to tables directly: by whoever manages merchants, never to anything of users or of money.
 WRITTEN_DIRECTLY = frozenset({

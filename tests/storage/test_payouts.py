@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.storage.test_lock_order import another_user, deadlocks
 SECOND = timedelta(seconds=1)
 
 
-async def refused(books: Books, payee_id: str, **changes: object) -> ErrorCode:
+async def refused(books: Books, payee_id: str, **changes: Any) -> ErrorCode:
     with pytest.raises(DomainError) as error:
         await books.instructions.accept_payout(books.payout(payee_id, **changes))
     return error.value.code
