@@ -203,3 +203,25 @@ class Plan(Message):
     provisional: bool = False
     # How long after sending the bank's answer may take before a person is asked.
     answer_within_seconds: int | None = None
+
+
+class ReplanPage(Message):
+    """Plan the next payouts that wait by a plan older than `version`, after the one that was planned last."""
+
+    version: int
+    now: datetime
+    after_at: datetime | None = None
+    after_id: str | None = None
+    most: int = 100
+    per_second: int = 200
+
+
+class ReplannedPage(Message):
+    """`failed`: could not be planned by what is known. `told`: wakened, because they go earlier than they sleep."""
+
+    is_last: bool
+    after_at: datetime | None = None
+    after_id: str | None = None
+    planned: int = 0
+    told: int = 0
+    failed: int = 0

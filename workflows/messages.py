@@ -81,6 +81,17 @@ class PayoutOrder(Message):
     stopped_by: str | None = None
 
 
+class ReplanOrder(Message):
+    """Starts `replan-payouts`; the rest is how far it has come, for a fresh history."""
+
+    version: int
+    after_at: datetime | None = None
+    after_id: str | None = None
+    planned: int = 0
+    told: int = 0
+    failed: int = 0
+
+
 class BindingOrder(Message):
     """Starts `bind-card` and `unbind-card`. `deadline`: when an application without a right code ends."""
 

@@ -15,20 +15,20 @@ BEGIN
     RETURN app.current_plan_version();
 END $$;
 
--- The closures that are not over, without what a later word opened again.
-CREATE FUNCTION app.closures_in_force(instant timestamptz) RETURNS TABLE (bank_code text, from_at timestamptz, until_at timestamptz)
+-- The closures that were loaded, the latest of them, without what a later word opened again.
+CREATE FUNCTION app.closures_in_force() RETURNS TABLE (bank_code text, from_at timestamptz, until_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT x.bank_code, x.from_at, x.until_at FROM (
         SELECT c.bank_code, c.from_at, least(c.until_at, (SELECT min(o.from_at) FROM app.bank_closure o
             WHERE o.bank_code = c.bank_code AND o.until_at IS NULL AND o.version > c.version)) AS until_at
-        FROM app.bank_closure c WHERE c.until_at > instant) x
-    WHERE x.until_at > x.from_at AND x.until_at > instant ORDER BY x.bank_code, x.from_at;
+        FROM (SELECT * FROM app.bank_closure l WHERE l.until_at IS NOT NULL ORDER BY l.version DESC LIMIT 500) c) x
+    WHERE x.until_at > x.from_at ORDER BY x.bank_code, x.from_at;
 END;
 
 -- What plans rest on beside libraries and config: {version, days: [[calendar, day, is_working]], years: [[calendar, year]],
 -- hours: {bank: ranges}, closures: [{bank_code, from_at, until_at}]}
-CREATE FUNCTION app.loaded_calendars(instant timestamptz) RETURNS jsonb
+CREATE FUNCTION app.loaded_calendars() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT jsonb_build_object(
@@ -45,7 +45,7 @@ BEGIN ATOMIC
             WHERE h.ranges IS NOT NULL),
         'closures', (SELECT coalesce(jsonb_agg(jsonb_build_object('bank_code', c.bank_code,
             'from_at', app.instant(c.from_at), 'until_at', app.instant(c.until_at))), '[]')
-            FROM app.closures_in_force(instant) c));
+            FROM app.closures_in_force() c));
 END;
 
 -- item: {now, actor, actor_id, request_id, kind, note, fingerprint}, and by kind {days: [{calendar, day, working, name}],

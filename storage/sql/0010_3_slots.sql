@@ -207,13 +207,13 @@ END $$;
 -- What a plan has to be made from, and the version it will have to be of.
 CREATE FUNCTION app.planning_facts(wanted text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
-    SELECT jsonb_build_object('payout_id', p.id, 'state', p.state, 'route', p.route, 'bank_code', p.bank_code,
-        'speed', p.speed) FROM app.payout p WHERE p.id = wanted;
+    SELECT jsonb_build_object('payout_id', p.id, 'route', p.route, 'bank_code', p.bank_code, 'speed', p.speed,
+        'accepted_at', app.instant(p.accepted_at)) FROM app.payout p WHERE p.id = wanted;
 END;
 
 -- What waits by an older plan, in order of acceptance, after the payout that was planned last.
 CREATE FUNCTION app.payouts_to_replan(wanted bigint, after_at timestamptz, after_id text, most int)
-RETURNS TABLE (id text, accepted_at timestamptz, route text, bank_code text, speed text, wait_reason text)
+RETURNS TABLE (payout_id text, accepted_at timestamptz, route text, bank_code text, speed text, wait_reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT p.id, p.accepted_at, p.route, p.bank_code, p.speed, p.wait_reason FROM app.payout p
@@ -230,7 +230,7 @@ CREATE FUNCTION app.slot_obstacle(p app.payout, at timestamptz) RETURNS text LAN
         OR p.release_until <= at OR p.slot_at < at - interval '5 minutes' THEN 'too_early' END;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION app.current_plan_version(), app.loaded_calendars(timestamptz) TO {app}, {ops};
+GRANT EXECUTE ON FUNCTION app.current_plan_version(), app.loaded_calendars() TO {app}, {ops};
 GRANT EXECUTE ON FUNCTION app.plan_payout(jsonb), app.planning_facts(text), app.version_to_replan(timestamptz, interval),
     app.payouts_to_replan(bigint, timestamptz, text, int) TO {app};
 GRANT EXECUTE ON FUNCTION app.load_calendar(jsonb) TO {ops};

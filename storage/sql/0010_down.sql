@@ -4,8 +4,8 @@ DROP FUNCTION app.slot_obstacle(app.payout, timestamptz), app.payouts_to_replan(
     app.settle_slot(app.payout, bigint, timestamptz, timestamptz, interval, timestamptz, boolean, timestamptz, text),
     app.move_on(app.payout, bigint, int, timestamptz), app.who_gives_way(app.payout, bigint, timestamptz, timestamptz),
     app.free_second(text, bigint, timestamptz, timestamptz, int), app.take_second(text, bigint, timestamptz, int),
-    app.version_to_replan(timestamptz, interval), app.load_calendar(jsonb), app.loaded_calendars(timestamptz),
-    app.closures_in_force(timestamptz), app.lock_plan_version(boolean), app.current_plan_version();
+    app.version_to_replan(timestamptz, interval), app.load_calendar(jsonb), app.loaded_calendars(),
+    app.closures_in_force(), app.lock_plan_version(boolean), app.current_plan_version();
 DROP TRIGGER replan_for_partner ON app.partner;
 DROP FUNCTION app.replan_for_partner();
 DROP INDEX app.payout_waiting_by_acceptance;
