@@ -29,6 +29,7 @@ class AccountKind(StrEnum):
     USER = "user"
     FEE_INCOME = "fee_income"
     SUSPENSE = "suspense"  # received, owner not yet known
+    FROZEN = "frozen"  # against which an owner's money is held while it is frozen; nothing is posted to it
 
 
 NORMAL_SIDE = {
@@ -40,6 +41,7 @@ NORMAL_SIDE = {
     AccountKind.USER: Side.CREDIT,
     AccountKind.FEE_INCOME: Side.CREDIT,
     AccountKind.SUSPENSE: Side.CREDIT,
+    AccountKind.FROZEN: Side.CREDIT,
 }
 _OWNERLESS = {AccountKind.FEE_INCOME, AccountKind.SUSPENSE, AccountKind.RECEIVABLE}
 
@@ -82,6 +84,11 @@ def suspense(currency: str) -> str:
 def receivable(currency: str) -> str:
     """What is owed to the institution: `receivable:CNY`."""
     return _code(AccountKind.RECEIVABLE, None, currency)
+
+
+def frozen(owner_id: str, currency: str) -> str:
+    """What a user's or merchant's frozen money is held against: `frozen:usr_…:CNY`."""
+    return _code(AccountKind.FROZEN, owner_id, currency)
 
 
 def accounts_of_institution(bank_codes: list[str], currency: str) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -109,20 +109,80 @@ class LiftingDetail(_Value):
     restriction_id: RestrictionId | None = None
 
 
-class FreezeDetail(_Value):
-    """A freeze without a date of review cannot be made (A8.3)."""
+# Placed on a person: in the relations with every merchant, also in one that is opened later.
+Scope = Literal["relation", "all"]
+# What becomes of payouts that the freeze has stopped: they go on, or they end as withdrawn.
+StoppedPayouts = Literal["resume", "end"]
+AmountMinor = Annotated[int, Field(strict=True, gt=0, le=10_000_000_000_000)]
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
-    review_at: Instant
+
+class ReleaseDetail(LiftingDetail):
+    """One freeze, all of a relation, or with `scope` all that was placed on the person."""
+
+    scope: Scope | None = None
+    stopped_payouts: StoppedPayouts | None = None
 
 
-class AuthorityOrderDetail(_Value):
-    """What an authority has ordered, as its paper says (A3.9e)."""
+class _Funds(_Value):
+    """What is frozen: all funds or an amount; for payouts or refunds alone; in one relation or in all of the person."""
+
+    scope: Scope | None = None
+    amount_minor: AmountMinor | None = None
+    currency: CurrencyCode | None = None
+    prolongs: RestrictionId | None = None
+
+    @model_validator(mode="after")
+    def _amount_is_of_one_account(self) -> Self:
+        if (self.amount_minor is None) != (self.currency is None):
+            raise PydanticCustomError("amount", "an amount has a currency, and a currency an amount")
+        function: str | None = getattr(self, "function", None)
+        if self.amount_minor is not None and (self.scope == "all" or function is not None):
+            raise PydanticCustomError("amount", "an amount is of one relation, and stops no function")
+        if self.prolongs is not None and self.amount_minor is None:
+            raise PydanticCustomError("amount", "a freeze that prolongs another names its amount again")
+        return self
+
+
+class FreezeDetail(_Funds):
+    """A freeze without a date on which it is reviewed or ends cannot be made (A8.3)."""
+
+    function: Literal["payout", "refund"] | None = None
+    review_at: Instant | None = None
+    ends_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _has_a_date(self) -> FreezeDetail:
+        if self.review_at is None and self.ends_at is None:
+            raise PydanticCustomError("missing", "has a date of review, or one on which it ends")
+        return self
+
+
+class AuthorityOrderDetail(_Funds):
+    """What an authority has ordered, as its paper says (A3.9e).
+
+    `hold` stops functions; `freeze` stops funds, all or an amount, until `expires_at`; `temporary_freeze` for 48 hours (L12).
+    """
 
     issuer: Annotated[str, Field(min_length=1, max_length=80), NoPersonalData]
     number: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"), NoIdNumber]
-    demands: Literal["hold", "query", "release"]
+    demands: Literal["hold", "query", "release", "freeze", "temporary_freeze"]
     function: Function | None = None
-    expires_at: Instant
+    expires_at: Instant | None = None
+    stopped_payouts: StoppedPayouts | None = None
+
+    @model_validator(mode="after")
+    def _says_what_it_demands(self) -> AuthorityOrderDetail:
+        freezes = self.demands in ("freeze", "temporary_freeze")
+        if (self.expires_at is None) != (self.demands == "temporary_freeze"):
+            raise PydanticCustomError("expires_at", "names its expiry, unless it ends after 48 hours")
+        if self.amount_minor is not None and not freezes:
+            raise PydanticCustomError("amount", "a freeze alone is of an amount")
+        if freezes and self.function not in (None, "payout", "refund"):
+            raise PydanticCustomError("function", "a freeze stops what leaves: payouts or refunds")
+        if self.stopped_payouts is not None and self.demands != "release":
+            raise PydanticCustomError("stopped_payouts", "is said where a freeze is released")
+        return self
 
 
 class CaseDetail(_Value):
@@ -157,7 +217,7 @@ DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.MERCHANT_SUSPEND: SuspensionDetail,
     K.MERCHANT_RESUME: LiftingDetail,
     K.FUNDS_FREEZE: FreezeDetail,
-    K.FUNDS_RELEASE: LiftingDetail,
+    K.FUNDS_RELEASE: ReleaseDetail,
     K.AUTHORITY_ORDER_REGISTER: AuthorityOrderDetail,
     K.PARTNER_DISABLE: NoDetail,
     K.PARTNER_ENABLE: NoDetail,

@@ -32,6 +32,7 @@ class TransferKind(StrEnum):
     LATE_REFUND = "late_refund"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+    FREEZE = "freeze"  # held, and posted by an authority's order alone (A8.4)
 
 
 # These need a reference of their own beside the instruction they serve.

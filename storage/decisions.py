@@ -22,11 +22,13 @@ Resource = dict[str, Any]
 
 _RULES = sa.text(
     "INSERT INTO app.decision_kind AS k (kind, request_permission, approve_permission, second_person, open_seconds,"
-    " longest_seconds, grounds) VALUES (:kind, :ask, :approve, :second, :open, :longest,"
-    " CAST(:grounds AS text[])) ON CONFLICT (kind) DO UPDATE SET second_person = excluded.second_person,"
-    " open_seconds = excluded.open_seconds, longest_seconds = excluded.longest_seconds, grounds = excluded.grounds"
-    " WHERE (k.second_person, k.open_seconds, k.longest_seconds, k.grounds) IS DISTINCT FROM"
-    " (excluded.second_person, excluded.open_seconds, excluded.longest_seconds, excluded.grounds)"
+    " longest_seconds, grounds, second_person_above_minor) VALUES (:kind, :ask, :approve, :second, :open, :longest,"
+    " CAST(:grounds AS text[]), :above) ON CONFLICT (kind) DO UPDATE SET second_person = excluded.second_person,"
+    " open_seconds = excluded.open_seconds, longest_seconds = excluded.longest_seconds, grounds = excluded.grounds,"
+    " second_person_above_minor = excluded.second_person_above_minor"
+    " WHERE (k.second_person, k.open_seconds, k.longest_seconds, k.grounds, k.second_person_above_minor)"
+    " IS DISTINCT FROM (excluded.second_person, excluded.open_seconds, excluded.longest_seconds, excluded.grounds,"
+    " excluded.second_person_above_minor)"
 )
 # People know each other by login, not by id.
 DECISION_WITH_LOGINS = (
@@ -38,6 +40,7 @@ _ONE = sa.text(f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = 
 _INSTRUCTION = sa.text(
     "SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id"
     " UNION ALL SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id"
+    " UNION ALL SELECT app.payout_view(o) FROM app.payout o WHERE o.id = :id"
 )
 _MANY = sa.text(
     f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d"  # noqa: S608 - no values
@@ -107,7 +110,7 @@ class Decisions:
         return found
 
     async def instruction(self, subject_id: str) -> Resource | None:
-        """The payment or refund that a decision is about, as its merchant sees it."""
+        """The payment, refund or payout that a decision is about, as its merchant sees it."""
         async with self._engine.connect() as connection:
             found: Resource | None = await connection.scalar(_INSTRUCTION, {"id": subject_id})
         return found
@@ -154,6 +157,7 @@ async def register_decision_rules(connection: AsyncConnection, rules: DecisionRu
             "kind": kind.value, "ask": f"{kind}:request", "approve": f"{kind}:approve",
             "second": rule.second_person, "open": rule.open_hours * 3600,
             "longest": rule.longest_days * 86400 if rule.longest_days else None, "grounds": sorted(rule.grounds),
+            "above": rule.second_person_above_minor,
         }  # fmt: skip
         changed += (await connection.execute(_RULES, values)).rowcount
     return changed

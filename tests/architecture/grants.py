@@ -27,7 +27,7 @@ OF_OPS = frozenset({
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
-    "app.binding_view", "app.instant", "app.operator_may", "app.payee_view", "app.payment_view", "app.payout_view",
+    "app.binding_view", "app.frozen_minor", "app.instant", "app.is_freeze", "app.operator_may", "app.payee_view", "app.payment_view", "app.payout_view",
     "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts",
     "vault.items_to_mask", "vault.open_items",
