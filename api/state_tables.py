@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from domain.states import BINDING_STEPS, PAYMENT_STEPS, REFUND_STEPS
+from domain.states import BINDING_STEPS, PAYMENT_STEPS, PAYOUT_STEPS, REFUND_STEPS
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "merchants" / "states.md"
 PICTURES: dict[str, Mapping[Any, frozenset[Any]]] = {
     "binding": BINDING_STEPS,
     "payment": PAYMENT_STEPS,
     "refund": REFUND_STEPS,
+    "payout": PAYOUT_STEPS,
 }
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from .core import Ask
-from .models import Binding, Page, Payment, Refund, Resource, User, WaiverApplication
+from .models import Binding, Page, Payment, Payout, Refund, Resource, User, WaiverApplication
 from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
 
 _MODELS: dict[str, type[Resource]] = {
     "payment": Payment,
     "refund": Refund,
+    "payout": Payout,
     "binding": Binding,
     "user": User,
     "waiver_application": WaiverApplication,
@@ -36,7 +37,7 @@ class Event(Resource):
 
     @property
     def resource(self) -> Resource | None:
-        """`data` as Payment, Refund, Binding …; None if this version has no model for it."""
+        """`data` as Payment, Refund, Payout, Binding …; None if this version has no model for it."""
         model = _MODELS.get(str(self.data.get("object")))
         try:
             return model.model_validate(self.data) if model else None

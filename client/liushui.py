@@ -17,7 +17,9 @@ from .core import DEFAULT_TIMEOUT, Ask, Core, Flow, Pause, Send, Settings, check
 from .events import Events
 from .models import Plain
 from .nouns import Async, Carrier, Mode, Sync
+from .payees import Payees
 from .payments import Payments
+from .payouts import Payouts
 from .refunds import Refunds
 from .reports import Reports
 from .retries import Retries
@@ -39,6 +41,8 @@ class _Nouns(Generic[Mode]):
         self.bindings: Bindings[Mode] = Bindings(carrier)
         self.payments: Payments[Mode] = Payments(carrier)
         self.refunds: Refunds[Mode] = Refunds(carrier)
+        self.payees: Payees[Mode] = Payees(carrier)
+        self.payouts: Payouts[Mode] = Payouts(carrier)
         self.reports: Reports[Mode] = Reports(carrier)
         self.balances: Balances[Mode] = Balances(carrier)
         self.waiver: Waiver[Mode] = Waiver(carrier)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from .core import Ask, Core, Flow
 from .models import Page, Resource
+from .states import Origin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,3 +122,8 @@ def path(*parts: str) -> str:
     """`/v1/…` of these parts; what a part holds can never become another part."""
     # Dots alone mean another part to whoever tidies an address up on the way.
     return "/v1/" + "/".join(quote(part, safe="") if part.strip(".") else part.replace(".", "%2E") for part in parts)
+
+
+def mandate(reference: str | None) -> dict[str, str]:
+    """Who asks: with a reference it is you, under a standing arrangement with the user; else the user through you."""
+    return {} if reference is None else {"origin": Origin.STANDING_MANDATE.value, "mandate_reference": reference}

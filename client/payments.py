@@ -8,8 +8,7 @@ from typing import Any
 
 from .core import Ask, Flow
 from .models import Page, Payment, PaymentPreview
-from .nouns import PAGE_SIZE, Mode, Noun, asks, flows, lists, path
-from .states import Origin
+from .nouns import PAGE_SIZE, Mode, Noun, asks, flows, lists, mandate, path
 from .waiting import PATIENCE_SECONDS, is_done, wait_until
 
 # What of a preview goes back as the user confirmed it.
@@ -77,7 +76,7 @@ class Payments(Noun[Mode]):
             "payee_kind": payee_kind,
             "order_expires_at": order_expires_at.isoformat(),
             "confirmation_hash": confirmation_hash,
-            **_mandate(mandate_reference),
+            **mandate(mandate_reference),
         }
         return Ask("POST", path("payments"), Payment, body, is_command=True, idempotency_key=idempotency_key)
 
@@ -92,7 +91,7 @@ class Payments(Noun[Mode]):
     ) -> Flow[Payment]:
         """Pays exactly what a preview showed and the user confirmed."""
         shown = preview.model_dump(include=_CONFIRMED)
-        body = shown | {"order_expires_at": order_expires_at.isoformat()} | _mandate(mandate_reference)
+        body = shown | {"order_expires_at": order_expires_at.isoformat()} | mandate(mandate_reference)
         ask = Ask("POST", path("payments"), Payment, body, is_command=True, idempotency_key=idempotency_key)
         return self._core.perform(ask)
 
@@ -129,7 +128,3 @@ class Payments(Noun[Mode]):
     ) -> Flow[Payment]:
         """Reads until it is as wanted: by default until it is final. Raises StillWaitingError."""
         return wait_until(self._core, Ask("GET", path("payments", payment_id), Payment), until, within_seconds)
-
-
-def _mandate(reference: str | None) -> dict[str, str]:
-    return {} if reference is None else {"origin": Origin.STANDING_MANDATE.value, "mandate_reference": reference}

@@ -42,6 +42,23 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
+class PayoutState(StrEnum):
+    """A payout: `succeeded`, `returned`, `failed`, `refused` and `closed` are ends; money left in the first two."""
+
+    AWAITING_CONFIRMATION = "awaiting_confirmation"
+    CHECKING = "checking"
+    UNDER_REVIEW = "under_review"
+    COOLING_OFF = "cooling_off"
+    SCHEDULED = "scheduled"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    RETURNED = "returned"
+    FAILED = "failed"
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
 class WaitReason(StrEnum):
     """What a resource that is not final waits for."""
 
@@ -53,6 +70,31 @@ class WaitReason(StrEnum):
     BANK_REFUND = "bank_refund"
     OPERATOR = "operator"
     AUTHORITY_ORDER = "authority_order"
+    CONFIRMATION = "confirmation"
+    RISK_CHECK = "risk_check"
+    SCREENING = "screening"
+    REVIEW = "review"
+    EVIDENCE = "evidence"
+    COOLING_OFF = "cooling_off"
+    BANK_WINDOW = "bank_window"
+    FREEZE = "freeze"
+    PARTNER = "partner"
+
+
+class Speed(StrEnum):
+    """How fast a payout is to arrive; a payee lists those of its destination."""
+
+    REAL_TIME = "real_time"
+    WITHIN_TWO_HOURS = "within_two_hours"
+    NEXT_WORKING_DAY = "next_working_day"
+
+
+class NameMatch(StrEnum):
+    """A payee's name against the user's verified one."""
+
+    MATCH = "match"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
 
 
 class Verification(StrEnum):
@@ -85,6 +127,7 @@ class ConsentKind(StrEnum):
     WAIVER_AUTHORISATION = "waiver_authorisation"
     WAIVER_NOTICE = "waiver_notice"
     WAIVER_OBJECTION = "waiver_objection"
+    DATA_EXPORT = "data_export"
 
 
 class RefundReason(StrEnum):

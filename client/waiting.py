@@ -21,6 +21,13 @@ _LONGEST_PAUSE_SECONDS: dict[str | None, float] = {
     WaitReason.ISSUER_ANSWER: 1.0,
     WaitReason.OPERATOR: 30.0,
     WaitReason.AUTHORITY_ORDER: 30.0,
+    WaitReason.REVIEW: 30.0,
+    WaitReason.EVIDENCE: 30.0,
+    WaitReason.COOLING_OFF: 30.0,
+    WaitReason.BANK_WINDOW: 30.0,
+    WaitReason.SCREENING: 30.0,
+    WaitReason.FREEZE: 30.0,
+    WaitReason.PARTNER: 30.0,
 }
 _USUAL_PAUSE_SECONDS = 3.0
 

@@ -15,7 +15,7 @@ from banks.simulator.cards import FAULT_CARDS
 from client import Liushui
 from client.nouns import Noun
 from domain.error_codes import OPERATOR_CODES, ErrorCode
-from domain.states import BindingState, PaymentState, RefundState, WaitReason
+from domain.states import BindingState, PaymentState, PayoutState, RefundState, WaitReason
 from domain.webhooks import EVENT_TYPES
 from tests.architecture.project import PROJECT
 
@@ -43,7 +43,7 @@ def test_the_test_cards_are_those_of_the_simulator() -> None:
 def test_the_states_are_those_of_the_rules() -> None:
     document = state_tables.DOCUMENT.read_text(encoding="utf-8")
     assert state_tables.with_pictures(document) == document, "run: python -m api.state_tables"
-    for words in (BindingState, PaymentState, RefundState, WaitReason):
+    for words in (BindingState, PaymentState, RefundState, PayoutState, WaitReason):
         assert [word for word in words if not re.search(rf"\b{word.value}\b", document)] == []
 
 
@@ -63,7 +63,7 @@ def test_every_code_in_the_documents_exists() -> None:
 
 def test_every_event_and_address_in_the_pictures_exists() -> None:
     text = (DOCUMENTS / "flows.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b((?:payment|refund|binding)\.[a-z_]+)\b", text))
+    named = set(re.findall(r"\b((?:payment|refund|binding|payout)\.[a-z_]+)\b", text))
     assert named - set(EVENT_TYPES) == set()
     paths = {re.sub(r"\{\w+\}", "{id}", path) for path in _addresses()}
     shown = set(re.findall(r"(?:GET|POST|DELETE) (/v1/[a-z_/{}]*[a-z}])", text))

@@ -20,6 +20,16 @@ _SAME = (
     "PaymentPreview",
     "Payment",
     "Refund",
+    "Payee",
+    "PayoutPreview",
+    "Payout",
+    "PayoutLimits",
+    "Arrival",
+    "NeededConfirmation",
+    "SecondConfirmation",
+    "EvidenceRequested",
+    "PayoutReturn",
+    "DataRecipient",
     "AccountBalance",
     "Balances",
     "Movement",
@@ -31,6 +41,7 @@ _SAME = (
 
 _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
     "AgreementInForce": models.Agreement,
+    "DataExportText": models.DataExport,
     "Event": events.Event,
     "Report": reports.Report,
     "PageOfEvents": events.EventPage,
@@ -46,7 +57,8 @@ _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _S
 def test_every_field_of_the_api_is_in_the_model(stage: Stage, name: str) -> None:
     schemas, model = stage.openapi()["components"]["schemas"], _MODELS[name]
     documented = {field: schema for field, schema in schemas[name]["properties"].items() if field != "object"}
-    assert {field for field in documented if field not in model.model_fields} == set()
+    names = {found.alias or name for name, found in model.model_fields.items()}
+    assert {field for field in documented if field not in names} == set()
     nullable = {field for field, schema in documented.items() if _may_be_null(schema)}
     assert {field for field in nullable if not _takes_null(model, field)} == set()
 
@@ -56,10 +68,11 @@ def _may_be_null(schema: dict[str, Any]) -> bool:
 
 
 def _takes_null(model: type[Resource], field: str) -> bool:
-    return type(None) in getattr(model.model_fields[field].annotation, "__args__", ())
+    [found] = [item for name, item in model.model_fields.items() if (item.alias or name) == field]
+    return type(None) in getattr(found.annotation, "__args__", ())
 
 
-@pytest.mark.parametrize("name", ["BindingState", "PaymentState", "RefundState", "WaitReason"])
+@pytest.mark.parametrize("name", ["BindingState", "PaymentState", "RefundState", "PayoutState", "WaitReason"])
 def test_the_client_knows_the_words_of_the_rules(name: str) -> None:
     assert {word.value for word in getattr(states, name)} >= {word.value for word in getattr(rules, name)}
 
