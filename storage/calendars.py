@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +24,7 @@ _VERSION = sa.text("SELECT app.current_plan_version()")
 _LOADED = sa.text("SELECT app.loaded_calendars() AS answer").columns(answer=JSONB)
 _FACTS = sa.text("SELECT app.planning_facts(:payout) AS answer").columns(answer=JSONB)
 _TO_REPLAN = sa.text("SELECT * FROM app.payouts_to_replan(:version, :after_at, :after_id, :most)")
+_TO_REPLAN_FROM = sa.text("SELECT app.version_to_replan(:now, :older_than)")
 _PLANNED = sa.text(
     "SELECT id FROM app.payout WHERE state = 'scheduled' AND plan_version >= :version"
     " AND (CAST(:after_at AS timestamptz) IS NULL OR (accepted_at, id) > (:after_at, :after_id))"
@@ -95,6 +96,13 @@ class Calendars:
         if not answer["ok"]:
             raise refusal(answer["error"])
         return {"version": answer["version"], "already": answer["already"]}
+
+
+async def version_to_replan(engine: AsyncEngine, now: datetime, older_than: timedelta) -> int | None:
+    """The version of the calendars, if it is older than that and payouts still wait by plans before it."""
+    async with engine.connect() as connection:
+        found = await connection.scalar(_TO_REPLAN_FROM, {"now": now, "older_than": older_than})
+        return None if found is None else int(found)
 
 
 class ReleaseSlots:

@@ -34,6 +34,7 @@ from workflows.messages import (
     PaymentOrder,
     PayoutOrder,
     RefundOrder,
+    ReplanOrder,
 )
 from workflows.payout_settlements import STOPS
 
@@ -104,6 +105,16 @@ class Processes:
     async def tell_payout(self, payout_id: str) -> bool:
         """Something that a payout waits for may have changed: it looks for itself. False if nobody was told."""
         return await self._signal(names.Process.SEND_PAYOUT, payout_id, names.LOOK_AGAIN_SIGNAL)
+
+    async def replan_payouts(self, version: int) -> bool:
+        """Plan all payouts that wait by calendars older than this version; one run of it is enough."""
+        return await self._start(
+            names.Process.REPLAN_PAYOUTS,
+            str(version),
+            ReplanOrder(version=version),
+            f"Plan what waits by calendars before version {version}",
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        )
 
     async def bind_card(self, order: BindingOrder) -> bool:
         return await self._start(names.Process.BIND_CARD, order.binding_id, order, f"Bind a card at {order.bank_code}")
@@ -250,6 +261,8 @@ class Processes:
 
 def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearchAttributes:
     values = order.model_dump(include={"merchant_id", "user_id", "bank_code"})
+    if "merchant_id" not in values:
+        return TypedSearchAttributes([])
     pairs = [
         SearchAttributePair(names.MERCHANT, values["merchant_id"]),
         SearchAttributePair(names.BANK, values["bank_code"]),
