@@ -79,22 +79,23 @@ class Assessing:
         verdict = evaluate(self._rules, begun.inputs, begun.settled)
         outcome = _worse_of(verdict, screened)
         return {
-            "decision_id": identifier(IdPrefix.RISK_DECISION, self._new_ulid()),
+            "decision_id": self._new_id(IdPrefix.RISK_DECISION),
             "rules_version": self._rules.version,
             "rules_fingerprint": self._rules.fingerprint,
             "inputs": begun.inputs.model_dump(mode="json"),
             "hits": [hit.model_dump(mode="json", exclude_none=True) for hit in verdict.hits],
             "outcome": outcome.word,
             "delay_hours": verdict.delay_hours,
-            "cases": [
-                {"id": identifier(IdPrefix.CASE, self._new_ulid()), "kind": kind} for kind in _cases(verdict.hits)
-            ],
+            "cases": [{"id": self._new_id(IdPrefix.CASE), "kind": kind} for kind in _cases(verdict.hits)],
             "screening_outcome": screened.outcome.value,
             "screened_version": screened.version,
             "screened": list(screened.subjects),
             "matches": [row.model_dump(mode="json") for row in screened.matches],
             "stop_user": screened.is_certain,
         }
+
+    def _new_id(self, prefix: IdPrefix) -> str:
+        return identifier(prefix, self._new_ulid())
 
 
 def _worse_of(verdict: RiskVerdict, screened: Screened) -> RiskOutcome:

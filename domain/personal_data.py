@@ -66,6 +66,8 @@ class PersonalFieldRule(BaseModel):
 
 
 _CIPHERTEXT = "vault.item.ciphertext"
+# Under what a false hit on a list is cleared: the person, or the account with its name.
+_CLEARED = ("app.screening_match.clearance_index", "app.screening_clearance.clearance_index")
 _ELEMENT_PURPOSES = frozenset({Purpose.QUICK_PAY, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST})
 
 
@@ -81,16 +83,18 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
         PersonalField.NAME: PersonalFieldRule(
             data_class=DataClass.ORDINARY,
             purposes=_ELEMENT_PURPOSES | {Purpose.PAYOUT},
-            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index"}),
+            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index", *_CLEARED}),
         ),
         # Blind indexes are keyed digests: they link a person or a card and cannot be turned back.
-        PersonalField.ID_NUMBER: _element(DataClass.SENSITIVE, "app.end_user.person_index", "app.binding.person_index"),
+        PersonalField.ID_NUMBER: _element(
+            DataClass.SENSITIVE, "app.end_user.person_index", "app.binding.person_index", *_CLEARED
+        ),
         PersonalField.CARD_NUMBER: _element(DataClass.SENSITIVE, "app.binding.card_index", "app.binding.card_last4"),
         PersonalField.MOBILE: _element(DataClass.SENSITIVE),
         PersonalField.ACCOUNT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,
             purposes=frozenset({Purpose.PAYOUT, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST}),
-            stored_in=frozenset({_CIPHERTEXT, "app.payee.account_index", "app.payee.account_last4"}),
+            stored_in=frozenset({_CIPHERTEXT, "app.payee.account_index", "app.payee.account_last4", *_CLEARED}),
         ),
         PersonalField.AGREEMENT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,

@@ -27,6 +27,10 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class ScreeningUnavailableError(Exception):
+    """The lists cannot be relied on, or the names not be read. The message says which, in words and without names."""
+
+
 class ScreeningOutcome(StrEnum):
     """`unavailable` is not `no_hit`: it blocks."""
 
@@ -38,6 +42,7 @@ class ScreeningOutcome(StrEnum):
 class Comparison(StrEnum):
     """How two names were compared."""
 
+    IDENTITY = "identity"  # the very identity number, whatever the name
     EXACT = "exact"  # the same letters, whatever their width, case, order of words and separators
     PINYIN = "pinyin"  # a name in Chinese characters against one in Latin letters, by its reading
     SIMILAR = "similar"  # two names of the same script that differ in little
@@ -86,7 +91,10 @@ class Agreement(StrEnum):
 
 
 class Match(_Value):
-    """One name against one entry. `form` counts the entry's names from 1; `score` goes to 100."""
+    """One name against one entry. `form` counts the entry's names from 1; `score` goes to 100.
+
+    `birth` and `document`: whether the date of birth and the number of the identity document are the entry's.
+    """
 
     list_code: str
     entry_key: str
@@ -94,13 +102,47 @@ class Match(_Value):
     form: int
     comparison: Comparison
     score: float
-    birth_date: Agreement = Agreement.UNKNOWN
-    id_number: Agreement = Agreement.UNKNOWN
+    birth: Agreement = Agreement.UNKNOWN
+    document: Agreement = Agreement.UNKNOWN
 
     @property
     def is_certain(self) -> bool:
-        """The same name and the same identity number: no namesake."""
-        return self.comparison is Comparison.EXACT and self.id_number is Agreement.AGREES
+        """The identity number is the listed one: no namesake."""
+        return self.document is Agreement.AGREES
+
+
+class MatchRow(_Value):
+    """A match of one user or payee, as it is kept; `clearance_index` is under what a false one is cleared."""
+
+    id: str
+    subject_id: str
+    merchant_id: str
+    clearance_index: str
+    list_code: str
+    entry_key: str
+    entry_fingerprint: str
+    form: int
+    comparison: Comparison
+    score: float
+    birth: Agreement
+    document: Agreement
+
+
+class Screened(_Value):
+    """What the lists say of some users and payees, by the version they were in. `subjects`: whose names were compared.
+
+    `is_certain`: the identity number of the user is a listed one.
+    """
+
+    version: int
+    subjects: tuple[Literal["user", "payee"], ...]
+    matches: tuple[MatchRow, ...]
+    is_certain: bool = False
+
+    @property
+    def outcome(self) -> ScreeningOutcome:
+        """Cleared matches are not among these, so that any is a hit."""
+        return ScreeningOutcome.HIT if self.matches else ScreeningOutcome.NO_HIT
 
 
 class Thresholds(_Value):

@@ -65,15 +65,15 @@ CREATE TABLE app.screening_match (
     subject_id text NOT NULL,
     merchant_id text NOT NULL,
     -- Under what it is cleared: the person wherever it is a user, the account with its name wherever it is a payee.
-    clearance_key text NOT NULL CHECK (char_length(clearance_key) <= 200),
+    clearance_index text NOT NULL CHECK (char_length(clearance_index) <= 200),
     list_code text NOT NULL,
     entry_key text NOT NULL,
     entry_fingerprint text NOT NULL,
     form int NOT NULL CHECK (form > 0),
-    comparison text NOT NULL CHECK (comparison IN ('exact', 'pinyin', 'similar')),
+    comparison text NOT NULL CHECK (comparison IN ('identity', 'exact', 'pinyin', 'similar')),
     score numeric(5, 2) NOT NULL CHECK (score BETWEEN 0 AND 100),
-    birth_date text NOT NULL CHECK (birth_date IN ('agrees', 'differs', 'unknown')),
-    id_number text NOT NULL CHECK (id_number IN ('agrees', 'differs', 'unknown')),
+    birth text NOT NULL CHECK (birth IN ('agrees', 'differs', 'unknown')),
+    document text NOT NULL CHECK (document IN ('agrees', 'differs', 'unknown')),
     found_version bigint NOT NULL,
     found_at timestamptz NOT NULL,
     UNIQUE (subject_id, list_code, entry_key, entry_fingerprint)
@@ -84,14 +84,14 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON app.screening_match EXECU
 
 -- The allow-list: two people found that this person or account is not that entry, as the entry then was.
 CREATE TABLE app.screening_clearance (
-    clearance_key text NOT NULL,
+    clearance_index text NOT NULL,
     list_code text NOT NULL,
     entry_key text NOT NULL,
     entry_fingerprint text NOT NULL,
     match_id text NOT NULL REFERENCES app.screening_match,
     decision_id text NOT NULL REFERENCES app.decision,
     cleared_at timestamptz NOT NULL,
-    PRIMARY KEY (clearance_key, list_code, entry_key, entry_fingerprint)
+    PRIMARY KEY (clearance_index, list_code, entry_key, entry_fingerprint)
 );
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.screening_clearance
     FOR EACH ROW EXECUTE FUNCTION app.forbid_change();
@@ -105,7 +105,8 @@ CREATE TABLE app.screening_subject (
     -- Grows with each new name, so that one that comes while another is being compared is not missed.
     changes bigint NOT NULL DEFAULT 1,
     screened_at timestamptz,
-    -- Why the names could not be compared: erased data, for example.
+    -- Why the name could not be compared, and when it is tried again: it stays due.
+    retry_at timestamptz,
     fault text CHECK (char_length(fault) <= 40)
 ) WITH (fillfactor = 70);
 CREATE INDEX screening_due ON app.screening_subject (version, subject_id);

@@ -151,7 +151,7 @@ DECLARE
     p app.payout;
     d app.risk_decision;
     answer jsonb;
-    found text[];
+    kept text[];
 BEGIN
     SELECT * INTO p FROM app.payout WHERE id = i->>'payout_id';
     IF (i->>'stop_user')::boolean THEN
@@ -182,19 +182,19 @@ BEGIN
         END IF;
         RETURN jsonb_build_object('outcome', 'unavailable', 'state', p.state);
     END IF;
-    found := app.keep_matches(i->'matches', (i->>'screened_version')::bigint, instant);
+    kept := app.keep_matches(i->'matches', (i->>'screened_version')::bigint, instant);
     PERFORM app.open_risk_cases(p, i, instant);
     IF (i->>'stop_user')::boolean THEN
-        PERFORM app.stop_service(p.user_id, found, instant);
+        PERFORM app.stop_service(p.user_id, kept, instant);
     END IF;
     answer := app.follow_verdict(p, i || jsonb_build_object('match_hits', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'rule', 'screening', 'kind', 'screening', 'outcome', 'review', 'match_id', f.id)), '[]') FROM unnest(found) AS f (id))),
+        'rule', 'screening', 'kind', 'screening', 'outcome', 'review', 'match_id', f.id)), '[]') FROM unnest(kept) AS f (id))),
         instant);
     INSERT INTO app.risk_decision (id, payout_id, merchant_id, asked_at, rules_version, rules_fingerprint, inputs, hits,
             outcome, screening_outcome, screened_version, screened, matches, answer)
         VALUES (i->>'decision_id', p.id, p.merchant_id, instant, i->>'rules_version', i->>'rules_fingerprint', i->'inputs',
             i->'hits', answer->>'outcome', i->>'screening_outcome', (i->>'screened_version')::bigint,
-            ARRAY(SELECT jsonb_array_elements_text(i->'screened')), found, answer);
+            ARRAY(SELECT jsonb_array_elements_text(i->'screened')), kept, answer);
     INSERT INTO app.operation (key, at, actor, action, outcome, subject_id, merchant_id, detail)
         VALUES ('assessed:' || (i->>'decision_id'), instant, 'process', 'assess_payout', 'done', p.id, p.merchant_id,
             jsonb_build_object('risk_decision_id', i->>'decision_id', 'rules_version', i->>'rules_version'));

@@ -78,14 +78,14 @@ BEGIN
     RETURN app.take_screening_list(i, 'operator:' || o.login);
 END $$;
 
--- Whom to compare: {subject_id, merchant_id, kind, holder, token, id_token, id_index, clearance_key, cleared, changes}; the name
+-- Whom to compare: {subject_id, merchant_id, kind, holder, token, id_token, id_index, clearance_index, cleared, changes}; the name
 -- is behind the token, in the vault, under the holder's key. NULL for a user who has no name yet, and for a payee that is gone.
 CREATE FUNCTION app.screening_subject_of(subject text) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
     SELECT jsonb_build_object('subject_id', s.id, 'merchant_id', s.merchant_id, 'kind', s.kind, 'holder', s.holder,
-        'token', s.token, 'id_token', s.id_token, 'id_index', s.id_index, 'clearance_key', s.key,
+        'token', s.token, 'id_token', s.id_token, 'id_index', s.id_index, 'clearance_index', s.key,
         'changes', coalesce((SELECT q.changes FROM app.screening_subject q WHERE q.subject_id = s.id), 0),
         'cleared', (SELECT coalesce(jsonb_agg(jsonb_build_array(c.list_code, c.entry_key, c.entry_fingerprint)), '[]')
-            FROM app.screening_clearance c WHERE c.clearance_key = s.key))
+            FROM app.screening_clearance c WHERE c.clearance_index = s.key))
     FROM (
         SELECT u.id, u.merchant_id, 'user' AS kind, u.id AS holder, b.element_tokens->>'name' AS token,
             b.element_tokens->>'id_number' AS id_token, u.person_index AS id_index,
@@ -102,38 +102,38 @@ CREATE FUNCTION app.screening_subject_of(subject text) RETURNS jsonb LANGUAGE sq
 $$;
 
 -- Keeps what was found: each pair of subject and entry once, with a case of its own. Answers the ids of all of them.
--- found: [{id, subject_id, merchant_id, clearance_key, list_code, entry_key, entry_fingerprint, form, comparison, score,
--- birth_date, id_number}]
-CREATE FUNCTION app.keep_matches(found jsonb, version bigint, at timestamptz) RETURNS text[] LANGUAGE plpgsql
+-- matched: [{id, subject_id, merchant_id, clearance_index, list_code, entry_key, entry_fingerprint, form, comparison, score,
+-- birth, document}]
+CREATE FUNCTION app.keep_matches(matched jsonb, version bigint, at timestamptz) RETURNS text[] LANGUAGE plpgsql
     SET search_path = pg_catalog AS $$
 BEGIN
     WITH fresh AS (
-        INSERT INTO app.screening_match (id, subject_id, merchant_id, clearance_key, list_code, entry_key,
-                entry_fingerprint, form, comparison, score, birth_date, id_number, found_version, found_at)
-            SELECT n.id, n.subject_id, n.merchant_id, n.clearance_key, n.list_code, n.entry_key, n.entry_fingerprint,
-                n.form, n.comparison, n.score, n.birth_date, n.id_number, keep_matches.version, at
-            FROM jsonb_to_recordset(coalesce(found, '[]')) AS n (id text, subject_id text, merchant_id text,
-                clearance_key text, list_code text, entry_key text, entry_fingerprint text, form int, comparison text,
-                score numeric, birth_date text, id_number text)
+        INSERT INTO app.screening_match (id, subject_id, merchant_id, clearance_index, list_code, entry_key,
+                entry_fingerprint, form, comparison, score, birth, document, found_version, found_at)
+            SELECT n.id, n.subject_id, n.merchant_id, n.clearance_index, n.list_code, n.entry_key, n.entry_fingerprint,
+                n.form, n.comparison, n.score, n.birth, n.document, keep_matches.version, at
+            FROM jsonb_to_recordset(coalesce(matched, '[]')) AS n (id text, subject_id text, merchant_id text,
+                clearance_index text, list_code text, entry_key text, entry_fingerprint text, form int, comparison text,
+                score numeric, birth text, document text)
             ORDER BY n.subject_id, n.list_code, n.entry_key
             ON CONFLICT (subject_id, list_code, entry_key, entry_fingerprint) DO NOTHING
             RETURNING id, subject_id, merchant_id)
     INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
         SELECT 'case_' || split_part(f.id, '_', 2), 'screening_hit', f.subject_id, f.merchant_id, at FROM fresh f;
-    RETURN ARRAY(SELECT m.id FROM app.screening_match m JOIN jsonb_to_recordset(coalesce(found, '[]'))
+    RETURN ARRAY(SELECT m.id FROM app.screening_match m JOIN jsonb_to_recordset(coalesce(matched, '[]'))
             AS n (subject_id text, list_code text, entry_key text, entry_fingerprint text)
             ON (m.subject_id, m.list_code, m.entry_key, m.entry_fingerprint)
                 = (n.subject_id, n.list_code, n.entry_key, n.entry_fingerprint) ORDER BY m.id);
 END $$;
 
--- No namesake: the name and the identity number are the listed ones. Service stops at once (L11), until two people have decided.
-CREATE FUNCTION app.stop_service(whose text, found text[], at timestamptz) RETURNS void LANGUAGE plpgsql
+-- No namesake: the identity number is the listed one. Service stops at once (L11), until two people have decided.
+CREATE FUNCTION app.stop_service(whose text, kept text[], at timestamptz) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog AS $$
 DECLARE
     m app.screening_match;
 BEGIN
-    SELECT * INTO m FROM app.screening_match x WHERE x.id = ANY (found) AND x.subject_id = whose
-        AND x.comparison = 'exact' AND x.id_number = 'agrees' ORDER BY x.id LIMIT 1;
+    SELECT * INTO m FROM app.screening_match x WHERE x.id = ANY (kept) AND x.subject_id = whose
+        AND x.document = 'agrees' ORDER BY x.id LIMIT 1;
     IF m.id IS NULL THEN RETURN; END IF;
     INSERT INTO app.restriction (id, kind, subject_id, merchant_id, ground, placed_by, placed_at)
         VALUES ('rst_' || split_part(m.id, '_', 2), 'suspension', whose, m.merchant_id, 'suspected_illegality',
@@ -143,34 +143,40 @@ BEGIN
 END $$;
 
 -- Who has not been compared with the lists as they are now; the longest behind first.
-CREATE FUNCTION app.screening_due(most int) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION app.screening_due(most int, at timestamptz) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog AS $$
     SELECT coalesce(jsonb_agg(coalesce(app.screening_subject_of(d.subject_id), jsonb_build_object('subject_id', d.subject_id,
         'changes', d.changes)) ORDER BY d.version, d.subject_id), '[]')
     FROM (SELECT q.* FROM app.screening_subject q WHERE q.version < app.current_screening_version()
+            AND (q.retry_at IS NULL OR q.retry_at <= at)
         ORDER BY q.version, q.subject_id LIMIT most) d
 $$;
 
 -- Commits the screening of one user or payee outside of a payout. item: {now, subject_id, changes, version, fault, matches,
--- stop_user}; who has changed meanwhile stays due.
+-- stop_user}; who has changed meanwhile stays due, and who could not be compared is tried again in an hour.
 CREATE FUNCTION app.record_screening(i jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog AS $$
 DECLARE
     instant timestamptz := (i->>'now')::timestamptz;
-    found text[];
+    why text := i->>'fault';
+    before text := (SELECT q.fault FROM app.screening_subject q WHERE q.subject_id = i->>'subject_id');
+    kept text[];
 BEGIN
     PERFORM 1 FROM app.merchant m WHERE m.id = (SELECT u.merchant_id FROM app.end_user u WHERE u.id = i->>'subject_id')
         FOR KEY SHARE;
     PERFORM 1 FROM app.end_user WHERE id = i->>'subject_id' FOR NO KEY UPDATE;
-    found := app.keep_matches(i->'matches', (i->>'version')::bigint, instant);
+    kept := app.keep_matches(i->'matches', (i->>'version')::bigint, instant);
     IF (i->>'stop_user')::boolean THEN
-        PERFORM app.stop_service(i->>'subject_id', found, instant);
+        PERFORM app.stop_service(i->>'subject_id', kept, instant);
     END IF;
-    UPDATE app.screening_subject q SET version = greatest(q.version, (i->>'version')::bigint), screened_at = instant,
-        fault = i->>'fault' WHERE q.subject_id = i->>'subject_id' AND q.changes = (i->>'changes')::bigint;
-    IF i->>'fault' IS NOT NULL OR jsonb_array_length(coalesce(i->'matches', '[]')) > 0 THEN
-        PERFORM app.record_operation(instant, 'process', 'screen', CASE WHEN i->>'fault' IS NULL THEN 'done' ELSE 'failed' END,
-            coalesce(i->>'fault', 'hit'), i->>'subject_id', NULL);
+    UPDATE app.screening_subject q SET fault = why,
+        version = CASE WHEN why IS NULL THEN greatest(q.version, (i->>'version')::bigint) ELSE q.version END,
+        screened_at = CASE WHEN why IS NULL THEN instant ELSE q.screened_at END,
+        retry_at = CASE WHEN why IS NOT NULL THEN instant + interval '1 hour' END
+        WHERE q.subject_id = i->>'subject_id' AND q.changes = (i->>'changes')::bigint;
+    IF why IS DISTINCT FROM before OR jsonb_array_length(coalesce(i->'matches', '[]')) > 0 THEN
+        PERFORM app.record_operation(instant, 'process', 'screen', CASE WHEN why IS NULL THEN 'done' ELSE 'failed' END,
+            coalesce(why, CASE WHEN cardinality(kept) > 0 THEN 'hit' END), i->>'subject_id', NULL);
     END IF;
 END $$;
 
@@ -178,7 +184,7 @@ END $$;
 CREATE FUNCTION app.is_open_match(m app.screening_match) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN EXISTS (SELECT 1 FROM app.screening_entry e WHERE e.list_code = m.list_code AND e.entry_key = m.entry_key
             AND e.until_version IS NULL AND e.fingerprint = m.entry_fingerprint)
-        AND NOT EXISTS (SELECT 1 FROM app.screening_clearance c WHERE c.clearance_key = m.clearance_key
+        AND NOT EXISTS (SELECT 1 FROM app.screening_clearance c WHERE c.clearance_index = m.clearance_index
             AND c.list_code = m.list_code AND c.entry_key = m.entry_key AND c.entry_fingerprint = m.entry_fingerprint);
 
 -- The open matches of a payout's user and payee: as long as there is one, nothing is sent, whoever has approved it.
@@ -201,13 +207,13 @@ CREATE FUNCTION app.screening_match_view(m app.screening_match) RETURNS jsonb LA
             WHEN app.is_open_match(m) THEN 'open' ELSE 'entry_changed' END,
         'list_code', m.list_code, 'entry_key', m.entry_key, 'entry_kind', e.kind, 'entry_names', to_jsonb(e.names),
         'entry_birth_date', e.birth_date, 'entry_country', e.country, 'matched_name', e.names[m.form],
-        'comparison', m.comparison, 'score', m.score, 'birth_date', m.birth_date, 'id_number', m.id_number,
+        'comparison', m.comparison, 'score', m.score, 'birth', m.birth, 'document', m.document,
         'found_at', app.instant(m.found_at), 'found_version', m.found_version, 'cleared_by', c.decision_id,
         'cleared_at', app.instant(c.cleared_at))
     FROM (SELECT 1) x
     LEFT JOIN LATERAL (SELECT n.* FROM app.screening_entry n WHERE n.list_code = m.list_code AND n.entry_key = m.entry_key
         AND n.fingerprint = m.entry_fingerprint ORDER BY n.since_version DESC LIMIT 1) e ON true
-    LEFT JOIN app.screening_clearance c ON c.clearance_key = m.clearance_key AND c.list_code = m.list_code
+    LEFT JOIN app.screening_clearance c ON c.clearance_index = m.clearance_index AND c.list_code = m.list_code
         AND c.entry_key = m.entry_key AND c.entry_fingerprint = m.entry_fingerprint
 $$;
 
@@ -218,15 +224,15 @@ CREATE OR REPLACE FUNCTION app.merchant_of_screening(what text, subject text) RE
 CREATE OR REPLACE FUNCTION app.why_not_screening(what text, subject text, more jsonb, at timestamptz) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN CASE WHEN NOT EXISTS (SELECT 1 FROM app.screening_match m WHERE m.id = subject AND app.is_open_match(m)
-            -- The very number of the person's identity document is listed: that is no namesake to be cleared.
-            AND NOT (m.comparison = 'exact' AND m.id_number = 'agrees'))
+            -- The number of the person's own identity document is listed: that is no namesake to be cleared.
+            AND m.document <> 'agrees')
         THEN 'decision_not_applicable' END;
 CREATE OR REPLACE FUNCTION app.carry_out_screening(d app.decision) RETURNS void LANGUAGE sql
     SET search_path = pg_catalog
     BEGIN ATOMIC
-        INSERT INTO app.screening_clearance (clearance_key, list_code, entry_key, entry_fingerprint, match_id, decision_id,
+        INSERT INTO app.screening_clearance (clearance_index, list_code, entry_key, entry_fingerprint, match_id, decision_id,
                 cleared_at)
-            SELECT m.clearance_key, m.list_code, m.entry_key, m.entry_fingerprint, m.id, d.id, d.decided_at
+            SELECT m.clearance_index, m.list_code, m.entry_key, m.entry_fingerprint, m.id, d.id, d.decided_at
             FROM app.screening_match m WHERE m.id = d.subject_id
             ON CONFLICT DO NOTHING;
         UPDATE app.case_record SET state = 'resolved', resolved_by = d.id, resolved_at = d.decided_at

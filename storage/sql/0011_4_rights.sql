@@ -5,7 +5,7 @@ GRANT SELECT ON app.risk_decision, app.screening_list, app.screening_entry, app.
     app.screening_subject TO {ops};
 GRANT EXECUTE ON FUNCTION
     app.begin_assessment(jsonb), app.record_assessment(jsonb), app.screening_lists(), app.screening_entries(),
-    app.screening_due(int), app.record_screening(jsonb)
+    app.screening_due(int, timestamptz), app.record_screening(jsonb)
     TO {app};
 GRANT EXECUTE ON FUNCTION
     app.load_screening_list(jsonb), app.screening_lists(), app.screening_match_view(app.screening_match)

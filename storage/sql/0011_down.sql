@@ -2,7 +2,7 @@
 DROP TRIGGER screened ON app.payee;
 DROP TRIGGER screened ON app.binding;
 DROP FUNCTION app.screen_newcomer(), app.screening_match_view(app.screening_match), app.open_matches(text),
-    app.is_open_match(app.screening_match), app.record_screening(jsonb), app.screening_due(int),
+    app.is_open_match(app.screening_match), app.record_screening(jsonb), app.screening_due(int, timestamptz),
     app.stop_service(text, text[], timestamptz), app.keep_matches(jsonb, bigint, timestamptz), app.screening_subject_of(text),
     app.load_screening_list(jsonb), app.take_screening_list(jsonb, text), app.screening_entries(), app.screening_lists(),
     app.current_screening_version(), app.record_assessment(jsonb), app.follow_verdict(app.payout, jsonb, timestamptz),

@@ -10,13 +10,16 @@ OF_APP = frozenset({
     "app.accept_binding", "app.accept_payee", "app.accept_payments", "app.accept_payouts", "app.accept_refunds",
     "app.accept_unbinding", "app.accept_user", "app.apply_for_waiver", "app.begin_requests", "app.check_decision",
     "app.claim_code_attempt", "app.claim_code_resend", "app.claim_effects", "app.confirm_payout",
-    "app.create_webhook_endpoint", "app.event_horizon", "app.event_matches", "app.event_view", "app.lapse_decisions",
+    "app.create_webhook_endpoint", "app.event_horizon", "app.event_matches", "app.event_view",
+    "app.frozen_of_account", "app.lapse_decisions", "app.look_after_funds", "app.payouts_told",
     "app.open_reviews", "app.payout_standing", "app.record_abandoned", "app.record_answer", "app.record_callback",
     "app.record_consent", "app.remove_payee", "app.replay_webhook_events", "app.report_user",
     "app.resolve_code_attempt", "app.rotate_webhook_secret", "app.settle", "app.switch_webhook_endpoint",
     "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for", "app.webhook_attempt_view",
     "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at", "vault.erase_items",
     "vault.erase_user", "vault.record_disclosures", "vault.store_items",
+    "app.begin_assessment", "app.record_assessment", "app.record_screening", "app.screening_due",
+    "app.screening_entries",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -24,13 +27,16 @@ OF_OPS = frozenset({
     "app.decision_view", "app.end_session", "app.enrol_operator", "app.finish_login", "app.invited_login",
     "app.open_case", "app.record_act", "app.redeem_enrolment", "app.reject_decision", "app.request_decision",
     "app.restriction_view",
+    "app.load_screening_list", "app.screening_match_view",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
-    "app.binding_view", "app.frozen_minor", "app.instant", "app.is_freeze", "app.operator_may", "app.payee_view", "app.payment_view", "app.payout_view",
+    "app.binding_view", "app.frozen_minor", "app.instant", "app.is_freeze", "app.operator_may", "app.payee_view",
+    "app.payment_view", "app.payout_view",
     "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts",
     "vault.items_to_mask", "vault.open_items",
+    "app.screening_lists",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
@@ -40,7 +46,7 @@ OF_WEBHOOKS = frozenset({
 # Views and words: they compute from what they are given, with the rights of whoever calls them.
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
-    "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
+    "app.is_freeze", "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
 })  # fmt: skip

@@ -20,6 +20,7 @@ IMPORTS: dict[str, set[str]] = {
     "activities": {"domain"},
     "storage": {"domain", "ledger"},
     "vault": {"domain", "storage"},
+    "screening": {"domain", "storage"},
     "api": {"domain", "storage", "vault", "workflows"},
     "ops": {"domain", "storage", "vault", "workflows", "api"},
     "webhooks": {"domain", "storage", "vault"},
