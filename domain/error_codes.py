@@ -185,6 +185,7 @@ class ErrorCode(StrEnum):
     REVIEW_NOT_EXTENDABLE = "REVIEW_NOT_EXTENDABLE"
     REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
     EVIDENCE_NOT_ASKED = "EVIDENCE_NOT_ASKED"
+    SCREENING_NOT_CLEARED = "SCREENING_NOT_CLEARED"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BANK_NO_ANSWER = "BANK_NO_ANSWER"
@@ -1066,6 +1067,13 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "当前未要求为该出款提供凭证",
         "Read the payout; `evidence_requested` says what is asked for and until when.",
         "请查看该出款；evidence_requested 说明所需凭证及截止时间。",
+    ),
+    C.SCREENING_NOT_CLEARED: ErrorText(
+        K.CONFLICT,
+        "The user or the payee is like a listed name that nobody has cleared",
+        "用户或收款人与名单相似，尚未排除",
+        "Have the false hit cleared by two people first (screening.clear), or reject the review.",
+        "请先由两人排除误报（screening.clear），或拒绝该审核。",
     ),
     C.DECISION_PENDING: ErrorText(
         K.CONFLICT,

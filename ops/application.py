@@ -15,7 +15,20 @@ from api import health
 from api.envelope import BindRequestId, Envelope
 from api.limits_on_size import SizeLimits
 from api.unknown_addresses import refusal_among
-from ops import decisions, decodes, documentation, instructions, matters, merchants, operators, records, sessions, users
+from ops import (
+    decisions,
+    decodes,
+    documentation,
+    instructions,
+    matters,
+    merchants,
+    operators,
+    payouts,
+    records,
+    reviews,
+    sessions,
+    users,
+)
 from ops.services import OpsServices
 
 TITLE, VERSION = "Liushui operators' API", "v1"
@@ -24,8 +37,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, decisions, matters, users, records, merchants, operators, decodes, shared_documentation,
-    health,
+    sessions, instructions, payouts, reviews, decisions, matters, users, records, merchants, operators, decodes,
+    shared_documentation, health,
 )  # fmt: skip
 
 

@@ -10,14 +10,24 @@ from pydantic import BaseModel
 
 from domain.errors import ConflictError, ErrorCode, UnavailableError
 from domain.identifiers import BankStep
-from domain.states import BINDING_FINAL_STATES, PAYMENT_FINAL_STATES, REFUND_FINAL_STATES, BindingState, PaymentState
+from domain.states import (
+    BINDING_FINAL_STATES,
+    PAYMENT_FINAL_STATES,
+    PAYOUT_FINAL_STATES,
+    REFUND_FINAL_STATES,
+    BindingState,
+    PaymentState,
+    PayoutState,
+)
 from workflows.names import Process, workflow_id
-from workflows.starting import Processes, binding_order, payment_order, refund_order
+from workflows.starting import Processes, binding_order, payment_order, payout_order, refund_order
 
 How = Literal["told", "revived", "correcting"]
 # A process that is run anew for a binding has this long, at least, to bring it to its end.
 _BINDING_TIME = timedelta(minutes=30)
-_ENDED = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *BINDING_FINAL_STATES, BindingState.OPEN})
+_ENDED = frozenset(
+    {*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *BINDING_FINAL_STATES, *PAYOUT_FINAL_STATES, BindingState.OPEN}
+)
 
 
 def process_of(instruction: Mapping[str, Any]) -> Process:
@@ -27,6 +37,8 @@ def process_of(instruction: Mapping[str, Any]) -> Process:
             return Process.COLLECT_PAYMENT if instruction["corrected_at"] is None else Process.CORRECT_PAYMENT
         case "refund":
             return Process.REFUND_PAYMENT
+        case "payout":
+            return Process.RETURN_PAYOUT if instruction["state"] == PayoutState.RETURNED else Process.SEND_PAYOUT
         case _ if instruction["state"] in (BindingState.UNBINDING, BindingState.UNBOUND):
             return Process.UNBIND_CARD
         case _:
@@ -39,14 +51,17 @@ def process_id(instruction: Mapping[str, Any]) -> str:
 
 
 async def ask_bank(processes: Processes, instruction: Mapping[str, Any], now: datetime) -> How:
-    """Has the process of a payment, refund or binding ask its bank now.
+    """Has the process of a payment, refund, binding or payout ask its bank now.
 
-    A payment that we have as failed is looked at by a correction, because the bank's word prevails (A4.1c). Raises
+    A payment that we have as failed is looked at by a correction, because the bank's word prevails (A4.1c), and a
+    payout that succeeded by its return, because its payee's bank may have sent it back. Raises
     ConflictError(BANK_NOT_TO_ASK) where nothing was sent or the end is known, UnavailableError if Temporal is away.
     """
     if _is_doubtful_failure(instruction):
         order = payment_order(instruction, instruction["merchant_id"]).model_copy(update={"resumed": True})
         return _done(await processes.correct_payment(order), "correcting")
+    if instruction["object"] == "payout" and instruction["state"] == PayoutState.SUCCEEDED:
+        return _done(await processes.return_payout(payout_order(instruction, instruction["merchant_id"])), "correcting")
     if instruction["state"] in _ENDED or not instruction["effects"]:
         raise ConflictError(ErrorCode.BANK_NOT_TO_ASK, subject_id=instruction["id"])
     process = process_of(instruction)
@@ -75,4 +90,7 @@ def _order(instruction: Mapping[str, Any], now: datetime) -> BaseModel:
         return payment_order(instruction, merchant_id)
     if instruction["object"] == "refund":
         return refund_order(instruction, merchant_id)
+    if instruction["object"] == "payout":
+        declined = [effect for effect in instruction["effects"] if effect["outcome"] == "declined"]
+        return payout_order({**instruction, "attempt": len(declined)}, merchant_id)
     return binding_order(instruction, merchant_id, now + _BINDING_TIME)

@@ -18,9 +18,10 @@ class NewDecision(Body):
         Field(examples=["instruction.withdraw"])
     )
     subject_id: Annotated[
-        str, Field(pattern=r"^((pay|rfd|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80)
+        str,
+        Field(pattern=r"^((pay|rfd|po|rev|scm|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80),
     ] = Field(
-        description="The payment, refund, user, merchant, application or case, or a bank's code.",
+        description=("An instruction, review, screening match, user, merchant, application or case, or a bank's code."),
         examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],
     )
     ground: Annotated[str, Field(pattern=r"^[a-z_]{1,60}$")] = Field(
@@ -30,11 +31,11 @@ class NewDecision(Body):
     detail: Annotated[dict[str, Any], Field(max_length=10)] = Field(
         default={},
         description=(
-            "Suspensions: `function` (bind, collect, refund; all if left out), `review_at`. Resuming, releasing: "
-            "`restriction_id` (all if left out). Freezes: `review_at`. Authority orders: `issuer`, `number`, `demands` "
-            "(hold, query, release), `function`, `expires_at`. Conclusions: `outcome` (succeeded, failed), "
-            "`bank_reference`, `evidence_ref`. Cases: `resolution` (confirmed, unfounded, settled, duplicate), "
-            "`evidence_ref`."
+            "Suspensions: `function` (bind, collect, refund, payout; all if left out), `review_at`. Resuming, "
+            "releasing: `restriction_id` (all if left out). Freezes: `review_at`. Authority orders: `issuer`, "
+            "`number`, `demands` (hold, query, release), `function`, `expires_at`. Conclusions: `outcome` (succeeded, "
+            "failed), `bank_reference`, `evidence_ref`. Cases: `resolution` (confirmed, unfounded, settled, "
+            "duplicate), `evidence_ref`."
         ),
     )
 
@@ -60,5 +61,7 @@ class DecisionResource(OpsResource):
     refusal: str | None
     process_told: bool | None = Field(
         default=None,
-        description="Of a withdrawal or conclusion: whether its process has taken it; if not, the sweeper sees to it.",
+        description=(
+            "Of a withdrawal, conclusion or review: whether its process has taken it; if not, the sweeper sees to it."
+        ),
     )

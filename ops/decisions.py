@@ -5,6 +5,7 @@ Who may is judged by the database with each decision's kind, so these routes ask
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ from ops.pages import cursor_of
 from ops.queries import limit_of, text_of
 from ops.schemas import Listed
 from storage.decisions import Decisions
+from storage.ops_payouts import OpsPayouts
 
 router = APIRouter(prefix="/ops/v1", tags=["decisions"])
 C = ErrorCode
@@ -46,8 +48,22 @@ LIST = Operation("list_decisions", "payments:read")
 RESTRICTIONS = Operation("list_restrictions", "payments:read")
 ORDERS = Operation("list_authority_orders", "payments:read")
 
-_CANNOT = (C.SUBJECT_NOT_FOUND, C.DECISION_NOT_APPLICABLE, C.DECISION_DATE_INVALID, C.ALREADY_SENT)
+_CANNOT = (
+    C.SUBJECT_NOT_FOUND, C.DECISION_NOT_APPLICABLE, C.DECISION_DATE_INVALID, C.ALREADY_SENT, C.REVIEW_ENDED,
+    C.REVIEW_EXPIRED, C.SCREENING_NOT_CLEARED,
+)  # fmt: skip
 _OF_SUBJECT = query_parameter("subject_id", "Only about this.")
+_OF_REVIEWS = frozenset({DecisionKind.REVIEW_APPROVE, DecisionKind.REVIEW_REJECT})
+# What can set payouts free that wait for it.
+_LETS_GO_ON = frozenset(
+    {
+        DecisionKind.FUNDS_RELEASE,
+        DecisionKind.USER_RESUME,
+        DecisionKind.MERCHANT_RESUME,
+        DecisionKind.PARTNER_ENABLE,
+        DecisionKind.AUTHORITY_ORDER_REGISTER,
+    }
+)
 _FAULTS = {"missing": "missing", "extra_forbidden": "unknown_field", "literal_error": "not_one_of_the_values"}
 
 
@@ -254,8 +270,23 @@ async def _done(call: Call, decision: dict[str, Any]) -> Done:
     """The decision, and its process told of it if it has one: at once here, or else by the sweeper."""
     call.is_recorded = True
     call.subject_id = decision["subject_id"]
-    if decision["state"] != DecisionState.COMMITTED or decision["kind"] not in TOLD_TO_PROCESSES:
+    if decision["state"] != DecisionState.COMMITTED:
         return Done(decision)
-    instruction = await _decisions(call).instruction(decision["subject_id"])
-    told = instruction is not None and await call.services.processes.tell_decision(instruction, decision["id"])
-    return Done(decision | {"process_told": told})
+    kind = DecisionKind(decision["kind"])
+    if kind in TOLD_TO_PROCESSES:
+        instruction = await _decisions(call).instruction(decision["subject_id"])
+        told = instruction is not None and await call.services.processes.tell_decision(instruction, decision["id"])
+        return Done(decision | {"process_told": told})
+    if kind in _OF_REVIEWS:
+        payout_id = await OpsPayouts(call.services.engine).payout_of_review(decision["subject_id"])
+        told = payout_id is not None and await call.services.processes.tell_payout(payout_id)
+        return Done(decision | {"process_told": told})
+    if kind in _LETS_GO_ON:
+        await _wake_stopped(call, decision["subject_id"])
+    return Done(decision)
+
+
+async def _wake_stopped(call: Call, subject_id: str) -> None:
+    """Payouts that this may have stopped look again now; those that do not hear of it do so by themselves, later."""
+    stopped = await OpsPayouts(call.services.engine).stopped(subject_id)
+    await asyncio.gather(*(call.services.processes.tell_payout(payout_id) for payout_id in stopped))

@@ -1,4 +1,4 @@
-"""Payments, refunds and bindings of all merchants: find one, see why it waits, ask the bank again."""
+"""Payments, refunds, bindings and payouts of all merchants: find one, see why it waits, ask the bank again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from starlette.responses import Response
 from api.calls import Done
 from api.documentation import query_parameter
 from domain.errors import ErrorCode, FieldError, NotFoundError, ValidationRefusedError
+from domain.hit_texts import explain_hit
 from ops.asking import ask_bank, process_id
 from ops.calls import Call, Operation, run_command, run_read
 from ops.documentation import documented
 from ops.queries import limit_of, text_of
 from ops.schemas import Instruction, Listed, Question
+from storage.ops_payouts import OpsPayouts
+from storage.reviews import Reviews
 
 router = APIRouter(prefix="/ops/v1/instructions", tags=["instructions"])
 C = ErrorCode
@@ -26,7 +29,7 @@ FIND = Operation("find_instruction", "payments:read")
 READ = Operation("look_at_instruction", "payments:read")
 ASK = Operation("ask_bank", "bank:ask")
 
-_BY = ("order_number", "id", "request_number", "bank_reference")
+_BY = ("order_number", "id", "request_number", "bank_reference", "payee_id")
 # What a list shows of each; the rest is at its own address.
 _SUMMARY = (
     "id", "object", "merchant_id", "order_number", "amount_minor", "currency", "state", "reason", "waiting_for",
@@ -37,7 +40,7 @@ _SUMMARY = (
 @router.get(
     "",
     **documented(
-        "Find a payment, refund or binding",
+        "Find a payment, refund, binding or payout",
         FIND,
         Listed,
         [C.REQUEST_INVALID],
@@ -47,11 +50,12 @@ _SUMMARY = (
             query_parameter("id", "Of the instruction itself."),
             query_parameter("request_number", "Under which a bank knows one step."),
             query_parameter("bank_reference", "The bank's own."),
+            query_parameter("payee_id", "Payouts to this payee."),
         ],
     ),
 )
 async def find_instructions(request: Request) -> Response:
-    """By exactly one of `order_number`, `id`, `request_number` and `bank_reference`; newest first."""
+    """By exactly one of `order_number`, `id`, `request_number`, `bank_reference` and `payee_id`; newest first."""
     return await run_read(request, FIND, _find)
 
 
@@ -70,6 +74,8 @@ async def _find(call: Call) -> Mapping[str, Any]:
             ids = [text]
         case "request_number":
             ids = await reading.of_request_number(text)
+        case "payee_id":
+            ids = await reading.of_payee(text, limit_of(call))
         case _:
             ids = await reading.of_bank_reference(text)
     found = await reading.instructions(ids)
@@ -83,7 +89,7 @@ async def read_instruction(request: Request, instruction_id: str) -> Response:
 
     async def read(call: Call) -> Mapping[str, Any]:
         found = await instruction_of(call, instruction_id)
-        return found | {"process": process_link(call, found)}
+        return found | await _behind(call, found) | {"process": process_link(call, found)}
 
     return await run_read(request, READ, read)
 
@@ -102,6 +108,31 @@ async def ask_bank_again(request: Request, instruction_id: str) -> Response:
         return Done({"object": "bank_question", "instruction_id": instruction_id, "how": how})
 
     return await run_command(request, ASK, ask)
+
+
+async def _behind(call: Call, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a payout its payee, masked; and, for those who may see reviews, what rules, lists and reviewers said (L5)."""
+    if found["object"] != "payout":
+        return {}
+    payee = await payee_of(call, found["payee_id"])
+    payouts = OpsPayouts(call.services.engine)
+    if not await payouts.may(call.operator_id, "reviews:read", call.now):
+        return {"payee": payee}
+    risk = [
+        decision | {"hits": [explain_hit(hit, found["currency"]) for hit in decision["hits"]]}
+        for decision in await payouts.risk(found["id"])
+    ]
+    reviews = await Reviews(call.services.engine).of_payout(found["id"], call.now)
+    matches = await payouts.matches(found["id"])
+    return {"payee": payee, "risk_decisions": risk, "screening_matches": matches, "reviews": reviews}
+
+
+async def payee_of(call: Call, payee_id: str) -> dict[str, Any]:
+    """A payee with its name and account number masked."""
+    payee = await OpsPayouts(call.services.engine).payee(payee_id)
+    tokens: Mapping[str, str] = payee.pop("tokens")
+    masks = await call.services.vault.masked(payee.pop("holder"), list(tokens.values()))
+    return payee | {"elements": {name: masks[token] for name, token in tokens.items() if token in masks}}
 
 
 async def instruction_of(call: Call, instruction_id: str) -> dict[str, Any]:

@@ -161,8 +161,8 @@ class Reveal(Body):
 class NewCase(Body):
     """Something that a person should look at."""
 
-    subject_id: Annotated[str, Field(pattern=r"^(pay|rfd|bnd|usr|mch)_[0-9A-HJKMNP-TV-Z]{26}$")] = Field(
-        description="A payment, refund, binding, user or merchant.", examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"]
+    subject_id: Annotated[str, Field(pattern=r"^(pay|rfd|bnd|po|usr|mch)_[0-9A-HJKMNP-TV-Z]{26}$")] = Field(
+        description="A payment, refund, binding, payout, user or merchant.", examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"]
     )
     reason_text: ReasonText = Field(examples=["The payer says that the order was paid twice"])
 
@@ -201,7 +201,7 @@ class Listed(OpsResource):
 
 class Instruction(OpsResource):
     id: str
-    object: Literal["payment", "refund", "binding"]
+    object: Literal["payment", "refund", "binding", "payout"]
     merchant_id: str
     state: str
     reason: str | None
@@ -214,6 +214,13 @@ class Instruction(OpsResource):
     decisions: list[dict[str, Any]]
     records: list[dict[str, Any]]
     process: dict[str, str]
+    payee: dict[str, Any] | None = Field(default=None, description="Of a payout: whom, masked.")
+    risk_decisions: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="Of a payout, for who may see reviews: what the rules said, in words with its numbers.",
+    )
+    screening_matches: list[dict[str, Any]] | None = None
+    reviews: list[dict[str, Any]] | None = None
 
 
 class Question(OpsResource):

@@ -17,13 +17,16 @@ from storage.decisions import DECISION_WITH_LOGINS
 
 Resource = dict[str, Any]
 
-_TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding"}
+# By the first three characters of an id.
+_TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding", "po_": "app.payout"}
 # Of the row itself, beside what its merchant sees.
 _BEHIND = {
     "pay": "merchant_id, mandate_reference, raw_code, claimed_at, process_started_at, code_sends, code_attempts,"
     " corrected_at, liability_standard, waiver_id",
     "rfd": "merchant_id, raw_code, claimed_at, process_started_at",
     "bnd": "merchant_id, raw_code, process_started_at, code_sends, code_attempts",
+    "po_": "merchant_id, raw_code, claimed_at, process_started_at, earliest_at, slot_at, plan_version, hold_number,"
+    " stopped_by, withdrawn_by, concluded_by, source_account",
 }
 _EFFECTS = (
     "SELECT request_number, step, bank_code, claimed_at, outcome, reason, raw_code, bank_reference, resolved_at"
@@ -49,6 +52,7 @@ _SUMMARIES = {
     "pay": "SELECT app.payment_view(x) AS view, x.merchant_id FROM app.payment x WHERE x.id = :id",
     "rfd": "SELECT app.refund_view(x) AS view, x.merchant_id FROM app.refund x WHERE x.id = :id",
     "bnd": "SELECT app.binding_view(x) AS view, x.merchant_id FROM app.binding x WHERE x.id = :id",
+    "po_": "SELECT app.payout_view(x) AS view, x.merchant_id FROM app.payout x WHERE x.id = :id",
 }
 _OF_NUMBER = "SELECT subject_id AS id FROM app.effect WHERE request_number = :number"
 _PARTS = {
@@ -75,6 +79,12 @@ _MATTERS = (
     " FROM app.refund r WHERE r.wait_reason = 'operator'"
     " UNION ALL SELECT b.id, 'parked', coalesce(b.reason, b.state), b.id, b.merchant_id, b.state_since"
     " FROM app.binding b WHERE b.wait_reason = 'operator'"
+    " UNION ALL SELECT p.id, 'parked', coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
+    " FROM app.payout p WHERE p.wait_reason = 'operator'"
+    " UNION ALL SELECT r.id, 'review', r.state, r.payout_id, r.merchant_id, r.opened_at"
+    " FROM app.review r WHERE r.state IN ('open', 'evidence')"
+    " UNION ALL SELECT p.id, 'stopped', p.wait_reason, p.id, p.merchant_id, p.state_since"
+    " FROM app.payout p WHERE p.state = 'scheduled' AND p.wait_reason IN ('freeze', 'authority_order')"
     " UNION ALL SELECT w.id, 'application', 'waiver', w.id, w.merchant_id, w.applied_at"
     " FROM app.waiver_application w WHERE w.state = 'pending' ORDER BY since, matter_id LIMIT 500"
 )
@@ -116,7 +126,7 @@ class OpsReading:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def instruction(self, instruction_id: str) -> Resource | None:
-        """A payment, refund or binding with everything that happened to it; None if there is none."""
+        """A payment, refund, binding or payout with everything that happened to it; None if there is none."""
         kind, found = instruction_id[:3], await self.instructions([instruction_id])
         if not found:
             return None
@@ -140,11 +150,20 @@ class OpsReading:
         return found
 
     async def of_order(self, merchant_id: str | None, order_number: str, limit: int) -> list[str]:
-        """Payments of an order, newest first; order numbers are the merchants' own, so there may be several."""
+        """Payments and payouts of an order, newest first; numbers are the merchants' own: there may be several."""
         whose = " AND merchant_id = :merchant" if merchant_id else ""
-        statement = f"SELECT id FROM app.payment WHERE order_number = :order{whose} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+        statement = " UNION ALL ".join(
+            f"(SELECT id, accepted_at FROM {table} WHERE order_number = :order{whose} ORDER BY id DESC LIMIT :limit)"  # noqa: S608
+            for table in ("app.payment", "app.payout")
+        )
         given = {"merchant": merchant_id} if merchant_id else {}
+        statement += " ORDER BY accepted_at DESC, id DESC LIMIT :limit"
         return [row["id"] for row in await self._rows(statement, order=order_number, limit=limit, **given)]
+
+    async def of_payee(self, payee_id: str, limit: int) -> list[str]:
+        """Payouts to a payee, newest first."""
+        statement = "SELECT id FROM app.payout WHERE payee_id = :payee ORDER BY id DESC LIMIT :limit"
+        return [row["id"] for row in await self._rows(statement, payee=payee_id, limit=limit)]
 
     async def of_request_number(self, number: str) -> list[str]:
         """Whose a request number at a bank is."""

@@ -57,6 +57,9 @@ CREATE TABLE app.review (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX one_open_review ON app.review (payout_id) WHERE state IN ('open', 'evidence');
 CREATE INDEX review_of_payout ON app.review (payout_id, id);
+-- What operators look payouts up by.
+CREATE INDEX payout_order ON app.payout (order_number);
+CREATE INDEX payout_for_people ON app.payout (wait_reason, id) WHERE wait_reason IN ('operator', 'freeze', 'authority_order');
 CREATE INDEX payout_under_review ON app.payout (id) WHERE state = 'under_review';
 CREATE INDEX review_queue ON app.review (due_at, id) WHERE state IN ('open', 'evidence');
 

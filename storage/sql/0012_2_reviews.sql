@@ -121,7 +121,9 @@ BEGIN
         WHEN r.state = 'expired' OR r.state IN ('open', 'evidence') AND r.expires_at <= at THEN 'review_expired'
         WHEN r.state NOT IN ('open', 'evidence') THEN 'review_ended'
         WHEN p.state <> 'under_review' OR p.review_id IS DISTINCT FROM r.id OR p.withdrawn_by IS NOT NULL
-            THEN 'decision_not_applicable' END;
+            THEN 'decision_not_applicable'
+        -- Nothing is sent while there is one (app.screening_obstacle), so that an approval would lead nowhere.
+        WHEN what = 'review.approve' AND EXISTS (SELECT 1 FROM app.open_matches(p.id)) THEN 'screening_not_cleared' END;
 END $$;
 
 CREATE OR REPLACE FUNCTION app.carry_out_review(d app.decision) RETURNS void LANGUAGE plpgsql

@@ -20,6 +20,7 @@ PATHS = {
     "{key_id}": f"key_{ID}",
     "{operator_id}": f"opr_{ID}",
     "{decision_id}": f"dec_{ID}",
+    "{review_id}": f"rev_{ID}",
 }
 # Open to who has no session yet.
 OPEN = {("post", "/ops/v1/login"), ("post", "/ops/v1/enrolment")}
@@ -48,6 +49,19 @@ MAY: Mapping[str, set[str]] = {
     "keys:write": {ADMINISTRATOR},
     "signing_keys:write": {COMPLIANCE},
     "operators:write": {ADMINISTRATOR},
+    "reviews:read": {RISK, COMPLIANCE},
+    "reviews:write": {RISK, COMPLIANCE},
+    "screening:write": {COMPLIANCE},
+    "calendars:write": {TREASURY},
+    "settlements:read": {TREASURY, COMPLIANCE},
+    "review.approve:request": {RISK},
+    "review.approve:approve": {RISK, COMPLIANCE},
+    "review.reject:request": {RISK, COMPLIANCE},
+    "review.reject:approve": {RISK, COMPLIANCE},
+    "screening.clear:request": {RISK, COMPLIANCE},
+    "screening.clear:approve": {COMPLIANCE},
+    "settlement.account:request": {TREASURY},
+    "settlement.account:approve": {TREASURY, COMPLIANCE},
     "waiver.approve:request": {RISK},
     "waiver.approve:approve": {RISK},
     "waiver.reject:request": {RISK},
