@@ -1,7 +1,8 @@
-"""Our books against the banks' own: what each bank holds for us, and every debit and refund by its request number."""
+"""Our books against the banks' own: what each bank holds for us, and every debit, refund, payout and return."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from ledger.reading import read_balance
 from ledger.tables import account, transfer
 
 CURRENCY = "CNY"
+# Without the attempt that a number may end with.
+_NUMBER_LENGTH = 28
+# A payout and its return have one number.
+_RETURN_OF = {"returns": "return of "}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ async def compare_books(connection: AsyncConnection, bank_books: Mapping[str, An
 
 
 async def _compare(connection: AsyncConnection, bank_code: str, books: Mapping[str, Any]) -> BankComparison:
-    counts: dict[str, int] = {**books["debits_per_request_number"], **books["refunds_per_request_number"]}
+    counts = _times_booked(books)
     reserve = chart.reserve(bank_code, CURRENCY)
     ours = await _posted_numbers(connection, reserve)
     return BankComparison(
@@ -60,8 +65,17 @@ async def _compare(connection: AsyncConnection, bank_code: str, books: Mapping[s
     )
 
 
+def _times_booked(books: Mapping[str, Any]) -> Counter[str]:
+    """How often the bank booked each step of each instruction, under whatever attempt's number."""
+    booked: Counter[str] = Counter()
+    for kind in ("debits", "refunds", "payouts", "returns"):
+        for number, times in books.get(f"{kind}_per_request_number", {}).items():
+            booked[_RETURN_OF.get(kind, "") + number[:_NUMBER_LENGTH]] += times
+    return booked
+
+
 async def _posted_numbers(connection: AsyncConnection, reserve: str) -> set[str]:
-    """The bank's request number of every movement of a reserve, from the keys of the transfers."""
+    """The bank's request number of every movement of a reserve, from the keys of the transfers; no attempts."""
     touches = sa.or_(transfer.c.debit_account_id == account.c.id, transfer.c.credit_account_id == account.c.id)
     query = sa.select(transfer.c.key).join(account, touches)
     found = await connection.scalars(
@@ -71,8 +85,12 @@ async def _posted_numbers(connection: AsyncConnection, reserve: str) -> set[str]
 
 
 def _request_number(transfer_key: str) -> str:
-    """`pay_…:collection`, `pay_…:late-collection`, `pay_…:late-refund` and `pay_…:rfd_…:payee:post`."""
+    """`pay_…:collection`, `pay_…:late-collection`, `pay_…:late-refund`, `pay_…:rfd_…:payee:post`, `po_…:hold:1:post`,
+    `po_…:return`.
+    """
     payment_id, what = transfer_key.split(":")[:2]
+    if payment_id.startswith(f"{IdPrefix.PAYOUT.value}_"):
+        return _RETURN_OF.get(f"{what}s", "") + request_number(BankStep.PAYOUT, payment_id)
     if what.startswith(f"{IdPrefix.REFUND.value}_"):
         return request_number(BankStep.REFUND, what)
     return request_number(BankStep.LATE_REFUND if what == "late-refund" else BankStep.DEBIT, payment_id)
@@ -89,7 +107,7 @@ def comparison_table(comparisons: list[BankComparison]) -> Table:
         "[bold]difference[/bold]": [found.difference_minor for found in comparisons],
     }
     counts = {
-        "debits and refunds that the bank booked": [found.booked for found in comparisons],
+        "instructions that the bank booked": [found.booked for found in comparisons],
         "booked more than once": [found.booked_twice for found in comparisons],
         "only at the bank": [found.only_at_bank for found in comparisons],
         "only in our books": [found.only_in_our_books for found in comparisons],

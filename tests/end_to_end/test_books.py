@@ -30,6 +30,8 @@ SOUND = VerificationReport(
         ({"reserve_balance_minor": 1}, False),
         ({"debits_per_request_number": {"DB01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
         ({"refunds_per_request_number": {"RF01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 2}}, False),
+        ({"payouts_per_request_number": {"PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R01": 1}}, False),
+        ({"returns_per_request_number": {"PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
     ],
 )
 async def test_a_difference_on_the_banks_side_is_seen(
