@@ -18,6 +18,7 @@ OF_APP = frozenset({
     "app.test_webhook_endpoint", "app.unattended", "app.unfinished", "app.verification_for", "app.webhook_attempt_view",
     "app.webhook_delivery_view", "app.webhook_endpoint_view", "ledger.balance_at", "vault.erase_items",
     "vault.erase_user", "vault.record_disclosures", "vault.store_items",
+    "app.approved_payouts", "app.give_evidence", "app.open_payout_cases", "app.review_standing",
     "app.begin_assessment", "app.record_assessment", "app.record_screening", "app.screening_due",
     "app.screening_entries",
 })  # fmt: skip
@@ -27,12 +28,13 @@ OF_OPS = frozenset({
     "app.decision_view", "app.end_session", "app.enrol_operator", "app.finish_login", "app.invited_login",
     "app.open_case", "app.record_act", "app.redeem_enrolment", "app.reject_decision", "app.request_decision",
     "app.restriction_view",
+    "app.review_view", "app.work_on_review",
     "app.load_screening_list", "app.screening_match_view",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
     "app.binding_view", "app.frozen_minor", "app.instant", "app.is_freeze", "app.operator_may", "app.payee_view",
-    "app.payment_view", "app.payout_view",
+    "app.payment_view", "app.payout_row_view", "app.payout_view",
     "app.record_operation", "app.refund_view", "app.register_signing_key", "app.revoke_signing_key",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts",
     "vault.items_to_mask", "vault.open_items",
@@ -47,6 +49,7 @@ OF_WEBHOOKS = frozenset({
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
     "app.is_freeze", "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
+    "app.payout_row_view", "app.review_view",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
 })  # fmt: skip
