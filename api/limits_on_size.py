@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,14 +32,17 @@ class SizeLimits:
     A caller whose body does not end in time is taken for one that hung up.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
+        # Addresses that take more, and how much.
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _head_is_too_large(scope):
+        most = self._larger.get(scope["path"], MAX_BODY_BYTES)
+        if _head_is_too_large(scope, most):
             raise RequestTooLargeError
         if _length_is_ambiguous(scope):
             raise DomainError(ErrorCode.REQUEST_INVALID, fields=[FieldError("Content-Length", "ambiguous")])
@@ -54,20 +58,20 @@ class SizeLimits:
                 return {"type": "http.disconnect"}
             is_complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
+            if taken > most:
                 raise RequestTooLargeError
             return message
 
         await self._app(scope, limited, send)
 
 
-def _head_is_too_large(scope: Scope) -> bool:
+def _head_is_too_large(scope: Scope, most: int) -> bool:
     headers = scope["headers"]
     address = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES or address > MAX_ADDRESS_BYTES:
         return True
     announced = [value for name, value in headers if name == b"content-length"]
-    return any(not re.fullmatch(rb"[0-9]{1,12}", value) or int(value) > MAX_BODY_BYTES for value in announced)
+    return any(not re.fullmatch(rb"[0-9]{1,12}", value) or int(value) > most for value in announced)
 
 
 def _length_is_ambiguous(scope: Scope) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.screening_files import read_list_file
 from cli.terminal import end
 from config.policy import read_policy
 from config.roles import read_roles
@@ -22,11 +24,13 @@ from domain.error_codes import ERROR_TEXTS
 from domain.errors import DomainError
 from domain.policy import Policy
 from domain.roles import RoleBook
+from domain.screening import NewList
 from runtime.clock import SystemClock
 from runtime.secrets import load_or_create
 from storage.administration import AdministrationError, register_institution
 from storage.database import create_engine
-from wiring import read_bank_register
+from storage.screening import load_list_as_owner
+from wiring import CONFIG, read_bank_register
 
 Result = TypeVar("Result")
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "var"
@@ -77,6 +81,22 @@ async def register(owner_url: str, now: datetime) -> None:
         policy = Policy.model_validate(read_policy())
         roles = RoleBook.model_validate(read_roles())
         await register_institution(engine, policy, read_bank_register().banks, now, roles)
+    finally:
+        await engine.dispose()
+
+
+async def keep_example_lists(owner_url: str, now: datetime) -> None:
+    """On a local stack: the made-up screening lists of config/screening, because without lists nobody is paid.
+
+    Each start confirms them. A list that an operator has loaded stays as it is.
+    """
+    engine = create_engine(owner_url, pool_size=1, application_name="liushui-setup")
+    try:
+        async with engine.begin() as connection:
+            for file in sorted((CONFIG / "screening").glob("*.csv")):
+                entries = read_list_file(file)
+                given = {"code": file.stem, "source": "made up, for a local stack", "entries": entries}
+                await load_list_as_owner(connection, NewList.model_validate_json(json.dumps(given)), now)
     finally:
         await engine.dispose()
 

@@ -19,6 +19,7 @@ from cli import (
     operators,
     partners,
     payments,
+    screening,
     sessions,
     signing_keys,
     users,
@@ -79,6 +80,7 @@ app.command(name="release")(decisions.release)
 app.command(name="suspend")(decisions.suspend)
 app.command(name="resume")(decisions.resume)
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(screening.app, name="screening")
 app.add_typer(partners.app, name="partners")
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import demo_merchant, local_operators
-from cli.institution import register
+from cli.institution import keep_example_lists, register
 from runtime.clock import SystemClock
 from runtime.parts import PartFailedError, StackStoppedError
 from runtime.ports import NoFreePortError
@@ -42,6 +42,7 @@ async def provision_local(admin_url: str, passwords: Mapping[str, str]) -> dict[
     """Prepares both databases of the local stack and registers the institution; answers the URLs of the roles."""
     urls = await provision(admin_url, DATABASE, KEY_DATABASE, Passwords(**passwords))
     await register(urls.owner, SystemClock().now())
+    await keep_example_lists(urls.owner, SystemClock().now())
     return urls.model_dump()
 
 

@@ -121,6 +121,7 @@ class ErrorCode(StrEnum):
     PAYEES_EXHAUSTED = "PAYEES_EXHAUSTED"
     PAYOUT_ORDER_EXISTS = "PAYOUT_ORDER_EXISTS"
     PAYOUT_BANK_WITHOUT_FUNDS = "PAYOUT_BANK_WITHOUT_FUNDS"
+    EVIDENCE_NOT_ASKED = "EVIDENCE_NOT_ASKED"
     # What stands in the way
     WITHDRAWN = "WITHDRAWN"
     FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
@@ -176,6 +177,8 @@ class ErrorCode(StrEnum):
     SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
     REQUESTER_NOT_PERMITTED = "REQUESTER_NOT_PERMITTED"
     ALREADY_SENT = "ALREADY_SENT"
+    # Screening lists
+    SCREENING_LIST_UNKNOWN = "SCREENING_LIST_UNKNOWN"
     # Reviews of payouts
     REVIEW_NOT_FOUND = "REVIEW_NOT_FOUND"
     REVIEW_ENDED = "REVIEW_ENDED"
@@ -184,7 +187,6 @@ class ErrorCode(StrEnum):
     REVIEW_NOT_TAKEN = "REVIEW_NOT_TAKEN"
     REVIEW_NOT_EXTENDABLE = "REVIEW_NOT_EXTENDABLE"
     REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
-    EVIDENCE_NOT_ASKED = "EVIDENCE_NOT_ASKED"
     SCREENING_NOT_CLEARED = "SCREENING_NOT_CLEARED"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -754,6 +756,13 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "Nothing was held. Ask again later with a new key.",
         "资金未被冻结；请稍后以新的幂等键重试。",
     ),
+    C.EVIDENCE_NOT_ASKED: ErrorText(
+        K.CONFLICT,
+        "Nobody asks for evidence about this payout now",
+        "当前未要求为该出款提供凭证",
+        "Read the payout; `evidence_requested` says what is asked for and until when.",
+        "请查看该出款；evidence_requested 说明所需凭证及截止时间。",
+    ),
     C.WITHDRAWN: ErrorText(
         K.REFUSED,
         "The institution has withdrawn this instruction",
@@ -1005,6 +1014,13 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "Use a ground that config/decisions.toml lists for the kind (bin/liushui decisions kinds).",
         "请使用该类决定所列的理由代码。",
     ),
+    C.SCREENING_LIST_UNKNOWN: ErrorText(
+        K.REFUSED,
+        "No list of this code has to be asked here",
+        "该名单代码未登记",
+        "Use a code of config/risk_rules.toml (bin/liushui screening lists), or add it there and register again.",
+        "请使用已登记的名单代码，或先在配置中添加并重新登记。",
+    ),
     C.SUBJECT_NOT_FOUND: ErrorText(
         K.NOT_FOUND,
         "There is nothing of this kind under this id",
@@ -1060,13 +1076,6 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "凭证截止时间已过或晚于审核最长期限",
         "Name an instant between now and the review's `latest_at`.",
         "请填写现在与该审核 latest_at 之间的时间。",
-    ),
-    C.EVIDENCE_NOT_ASKED: ErrorText(
-        K.CONFLICT,
-        "Nobody asks for evidence about this payout now",
-        "当前未要求为该出款提供凭证",
-        "Read the payout; `evidence_requested` says what is asked for and until when.",
-        "请查看该出款；evidence_requested 说明所需凭证及截止时间。",
     ),
     C.SCREENING_NOT_CLEARED: ErrorText(
         K.CONFLICT,

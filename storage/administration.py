@@ -25,6 +25,7 @@ from domain.roles import RoleBook
 from storage.decisions import register_decision_rules
 from storage.operators import register_roles
 from storage.reviews import register_review_rules
+from storage.screening import register_screening_rules
 
 CURRENCY = "CNY"
 SECRET_BYTES = 32
@@ -106,6 +107,8 @@ async def register_institution(
             await _record(connection, Act(SETUP, now), "register_review_rules", "reviews")
         if roles is not None and (unknown := policy.reviews.roles - roles.roles.keys()):
             raise AdministrationError(f"reviews.toml names roles that do not exist: {', '.join(sorted(unknown))}")
+        if await register_screening_rules(connection, policy.screening):
+            await _record(connection, Act(SETUP, now), "register_screening_rules", "screening")
         if roles is not None and await register_roles(connection, roles):
             await _record(connection, Act(SETUP, now), "register_roles", "roles")
 

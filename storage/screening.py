@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.screening import ListedEntry, NewList
+from domain.screening import ListedEntry, NewList, ScreeningRules
 from storage.instructions import refusal
 
 Resource = dict[str, Any]
+# Who loads the made-up lists of a local stack.
+SETUP = "setup"
 
 _LISTS = sa.text("SELECT app.screening_lists() AS answer").columns(answer=JSONB)
 _ENTRIES = sa.text("SELECT app.screening_entries() AS answer").columns(answer=JSONB)
@@ -28,6 +30,13 @@ _LOAD_AS_OWNER = (
     sa.text("SELECT app.take_screening_list(:item, :who) AS answer")
     .bindparams(sa.bindparam("item", type_=JSONB))
     .columns(answer=JSONB)
+)
+_RULE = sa.text(
+    "INSERT INTO app.screening_list_rule AS r (code, title_zh, title_en, fresh_seconds)"
+    " VALUES (:code, :zh, :en, :seconds)"
+    " ON CONFLICT (code) DO UPDATE SET title_zh = excluded.title_zh, title_en = excluded.title_en,"
+    " fresh_seconds = excluded.fresh_seconds WHERE (r.title_zh, r.title_en, r.fresh_seconds)"
+    " IS DISTINCT FROM (excluded.title_zh, excluded.title_en, excluded.fresh_seconds)"
 )
 _MATCHES = sa.text(
     "SELECT x.view FROM (SELECT m.id, app.screening_match_view(m) AS view FROM app.screening_match m"
@@ -77,7 +86,8 @@ class ScreeningBook:
     async def lists(self) -> list[ListStanding]:
         """One a list that was ever loaded."""
         async with self._engine.connect() as connection:
-            return [ListStanding.model_validate(row) for row in await connection.scalar(_LISTS) or ()]
+            found = await connection.scalar(_LISTS)
+        return [ListStanding.model_validate(row) for row in found or () if row["version"] is not None]
 
     async def entries(self) -> tuple[int, list[ListedEntry]]:
         """All entries in force, and the version that they are the state of."""
@@ -106,7 +116,7 @@ class ScreeningLists:
     async def load(self, given: NewList, now: datetime, operator_id: str, request_id: str) -> Resource:
         """The list as it then stands; the same content again confirms it and makes no version.
 
-        Raises NotAllowedError(PERMISSION_MISSING).
+        Raises NotAllowedError(PERMISSION_MISSING), RefusedError(SCREENING_LIST_UNKNOWN).
         """
         item = _loaded(given, now) | {"operator_id": operator_id, "request_id": request_id}
         async with self._engine.begin() as connection:
@@ -117,6 +127,7 @@ class ScreeningLists:
         return resource
 
     async def lists(self) -> list[Resource]:
+        """Those that have to be asked; `version` is None where one was never loaded."""
         async with self._engine.connect() as connection:
             found: list[Resource] = await connection.scalar(_LISTS) or []
         return found
@@ -130,8 +141,25 @@ class ScreeningLists:
             return list((await connection.execute(_MATCHES, parameters)).scalars())
 
 
-async def load_list_as_owner(connection: AsyncConnection, given: NewList, now: datetime, actor: str) -> Resource:
-    """The owner's own act, before there are operators: on a local stack, and in tests."""
+async def register_screening_rules(connection: AsyncConnection, rules: ScreeningRules) -> int:
+    """Which lists have to be asked, and for how long each is good; answers how many changed."""
+    changed = 0
+    for code, rule in rules.lists.items():
+        values = {"code": code, "zh": rule.title_zh, "en": rule.title_en, "seconds": rule.fresh_hours * 3600}
+        changed += (await connection.execute(_RULE, values)).rowcount
+    return changed
+
+
+async def load_list_as_owner(
+    connection: AsyncConnection, given: NewList, now: datetime, actor: str = SETUP
+) -> Resource | None:
+    """The owner's own act, before there are operators: on a local stack, and in tests.
+
+    None, and nothing is done, if somebody else has loaded that list since.
+    """
+    for standing in await connection.scalar(_LISTS) or ():
+        if standing["code"] == given.code and standing["loaded_by"] not in (None, actor):
+            return None
     answer: Resource = await connection.scalar(_LOAD_AS_OWNER, {"item": _loaded(given, now), "who": actor})
     return answer
 

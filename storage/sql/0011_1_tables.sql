@@ -25,11 +25,19 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.risk_decision
     FOR EACH ROW EXECUTE FUNCTION app.forbid_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON app.risk_decision EXECUTE FUNCTION app.forbid_change();
 
+-- Which lists have to be asked, as `config/risk_rules.toml` states it; loaded at registration.
+CREATE TABLE app.screening_list_rule (
+    code text PRIMARY KEY CHECK (code ~ '^[A-Z][A-Z0-9_]{1,19}$'),
+    title_zh text NOT NULL,
+    title_en text NOT NULL,
+    fresh_seconds int NOT NULL CHECK (fresh_seconds > 0)
+);
+
 -- The versions of the lists. One count for all of them, so that a single number says what somebody was screened against.
 CREATE SEQUENCE app.screening_version;
 CREATE TABLE app.screening_list (
     version bigint PRIMARY KEY,
-    code text NOT NULL CHECK (code ~ '^[A-Z][A-Z0-9_]{1,19}$'),
+    code text NOT NULL REFERENCES app.screening_list_rule,
     source text NOT NULL CHECK (char_length(source) BETWEEN 1 AND 120),
     loaded_by text NOT NULL CHECK (char_length(loaded_by) <= 80),
     loaded_at timestamptz NOT NULL,

@@ -4,12 +4,14 @@ CREATE FUNCTION app.current_screening_version() RETURNS bigint LANGUAGE sql STAB
     SET search_path = pg_catalog
     RETURN (SELECT coalesce(max(l.version), 0) FROM app.screening_list l);
 
--- Each list as it stands: its last version, and since when nobody has confirmed that it is the publisher's.
+-- Each list that has to be asked, as it stands: its last version, if there is any, and until when it may be relied on.
 CREATE FUNCTION app.screening_lists() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-    SELECT coalesce(jsonb_agg(jsonb_build_object('code', l.code, 'object', 'screening_list', 'version', l.version,
+    SELECT coalesce(jsonb_agg(jsonb_build_object('code', r.code, 'title_zh', r.title_zh, 'title_en', r.title_en, 'object', 'screening_list', 'version', l.version,
         'source', l.source, 'loaded_by', l.loaded_by, 'loaded_at', app.instant(l.loaded_at),
-        'confirmed_at', app.instant(l.confirmed_at), 'fingerprint', l.fingerprint, 'entries', l.entries) ORDER BY l.code), '[]')
-    FROM (SELECT DISTINCT ON (s.code) s.* FROM app.screening_list s ORDER BY s.code, s.version DESC) l
+        'confirmed_at', app.instant(l.confirmed_at), 'good_until', app.instant(l.confirmed_at + make_interval(secs => r.fresh_seconds)),
+        'fingerprint', l.fingerprint, 'entries', l.entries) ORDER BY r.code), '[]')
+    FROM app.screening_list_rule r LEFT JOIN LATERAL (
+        SELECT s.* FROM app.screening_list s WHERE s.code = r.code ORDER BY s.version DESC LIMIT 1) l ON true
 $$;
 
 -- The entries in force, with the version that brought each.
@@ -31,6 +33,9 @@ DECLARE
     last app.screening_list;
     fresh bigint;
 BEGIN
+    IF NOT EXISTS (SELECT 1 FROM app.screening_list_rule r WHERE r.code = i->>'code') THEN
+        RETURN '{"ok": false, "error": "screening_list_unknown"}';
+    END IF;
     -- One load at a time: versions become visible in their order.
     LOCK TABLE app.screening_list IN SHARE ROW EXCLUSIVE MODE;
     SELECT * INTO last FROM app.screening_list l WHERE l.code = i->>'code' ORDER BY l.version DESC LIMIT 1;

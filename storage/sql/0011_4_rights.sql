@@ -1,7 +1,7 @@
 -- The worker assesses and screens through functions and reads none of these tables, which merchants' requests could reach too
 -- (L5); operators read them.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;
-GRANT SELECT ON app.risk_decision, app.screening_list, app.screening_entry, app.screening_match, app.screening_clearance,
+GRANT SELECT ON app.risk_decision, app.screening_list_rule, app.screening_list, app.screening_entry, app.screening_match, app.screening_clearance,
     app.screening_subject TO {ops};
 GRANT EXECUTE ON FUNCTION
     app.begin_assessment(jsonb), app.record_assessment(jsonb), app.screening_lists(), app.screening_entries(),

@@ -9,6 +9,6 @@ DROP FUNCTION app.screen_newcomer(), app.screening_match_view(app.screening_matc
     app.open_risk_cases(app.payout, jsonb, timestamptz),
     app.begin_assessment(jsonb), app.risk_inputs(text, timestamptz);
 DROP TABLE app.screening_subject, app.screening_clearance, app.screening_match, app.screening_entry, app.screening_list,
-    app.risk_decision;
+    app.screening_list_rule, app.risk_decision;
 DROP SEQUENCE app.screening_version;
 DELETE FROM app.case_record WHERE kind IN ('cash_out', 'account_sharing', 'round_trip', 'screening_hit');

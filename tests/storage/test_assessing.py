@@ -19,7 +19,7 @@ from domain.screening import ListEntry, NewList, ScreeningRules
 from screening.lists import ListScreening
 from screening.screener import Screener
 from storage.risk import RiskBook
-from storage.screening import ScreeningBook, load_list_as_owner
+from storage.screening import ScreeningBook, load_list_as_owner, register_screening_rules
 from tests.storage.books import NOW, Books
 from tests.storage.reviewed import Reviewed
 
@@ -78,6 +78,8 @@ class House:
 @pytest.fixture
 async def house(books: Books) -> House:
     house = House(books, Reviewed(books.owner, books.merchant_id, books.user_id, books.ids))
+    async with books.owner.begin() as connection:
+        await register_screening_rules(connection, POLICY.screening)
     for code in CODES:
         await house.load(code)
     return house
