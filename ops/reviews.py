@@ -5,7 +5,7 @@ Approved or rejected it is by a decision (`review.approve`, `review.reject`), ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from api.calls import Done, page_of
 from api.documentation import query_parameter
 from api.schemas import read_as
-from domain.errors import ErrorCode, NotAllowedError, NotFoundError
+from domain.errors import ErrorCode, NotFoundError
 from domain.hit_texts import explain_hit
 from domain.identifiers import IdPrefix, is_identifier
 from domain.reviews import Act, ReviewState, WorkOnReview
@@ -115,7 +115,7 @@ async def _surroundings(call: Call, review: Mapping[str, Any]) -> dict[str, Any]
 )
 async def take_review(request: Request, review_id: str) -> Response:
     """It is yours then; what is overdue can be taken over by the role that it was escalated to."""
-    return await _work(request, TAKE, review_id, "take")
+    return await run_command(request, TAKE, _worked_on(review_id, "take"))
 
 
 @router.post(
@@ -123,7 +123,7 @@ async def take_review(request: Request, review_id: str) -> Response:
     **documented("Give a review back to the queue", RELEASE, ReviewResource, [*_ENDED, C.REVIEW_NOT_TAKEN]),
 )
 async def release_review(request: Request, review_id: str) -> Response:
-    return await _work(request, RELEASE, review_id, "release")
+    return await run_command(request, RELEASE, _worked_on(review_id, "release"))
 
 
 @router.post(
@@ -138,7 +138,7 @@ async def release_review(request: Request, review_id: str) -> Response:
 )
 async def ask_for_evidence(request: Request, review_id: str) -> Response:
     """The merchant gets the event `payout.evidence_requested` with the kinds and the date; the review waits for it."""
-    return await _work(request, ASK, review_id, "ask", EvidenceAsked)
+    return await run_command(request, ASK, _worked_on(review_id, "ask", EvidenceAsked))
 
 
 @router.post(
@@ -153,46 +153,37 @@ async def ask_for_evidence(request: Request, review_id: str) -> Response:
 )
 async def extend_review(request: Request, review_id: str) -> Response:
     """By the time that config/reviews.toml says, as often as it says, and never beyond `latest_at`."""
-    return await _work(request, EXTEND, review_id, "extend", Extension)
+    return await run_command(request, EXTEND, _worked_on(review_id, "extend", Extension))
 
 
 @router.post("/{review_id}/note", **documented("Add a note", NOTE, ReviewResource, _ENDED, body=ReviewNote))
 async def note_on_review(request: Request, review_id: str) -> Response:
-    return await _work(request, NOTE, review_id, "note", ReviewNote)
+    return await run_command(request, NOTE, _worked_on(review_id, "note", ReviewNote))
 
 
-async def _work(
-    request: Request,
-    operation: Operation,
-    review_id: str,
-    act: Act,
-    body: type[EvidenceAsked | Extension | ReviewNote] | None = None,
-) -> Response:
+def _worked_on(
+    review_id: str, act: Act, body: type[EvidenceAsked | Extension | ReviewNote] | None = None
+) -> Callable[[Call, dict[str, Any]], Awaitable[Done]]:
     async def work(call: Call, payload: dict[str, Any]) -> Done:
         given = read_as(body, payload).model_dump(exclude_none=True) if body is not None else {}
-        if "kinds" in given:
-            given["kinds"] = tuple(dict.fromkeys(given["kinds"]))
-        given["note"] = given.pop("reason", given.get("note"))
         command = WorkOnReview(
             now=call.now,
             request_id=call.request_id,
             operator_id=call.operator_id,
             id=_checked(review_id),
             act=act,
-            **given,
+            kinds=tuple(dict.fromkeys(given.get("kinds", ()))),
+            until=given.get("until"),
+            note=given.get("reason", given.get("note")),
         )
-        try:
-            review = await _reviews(call).work_on(command)
-        except NotAllowedError:
-            call.needed = operation.permission
-            raise
+        review = await _reviews(call).work_on(command)
         call.is_recorded, call.merchant_id = True, review["merchant_id"]
         if act in ("ask", "extend"):
             # Its process waits for another instant now; if it does not hear of it, it looks at the old one.
             await call.services.processes.tell_payout(review["payout_id"])
         return Done(review)
 
-    return await run_command(request, operation, work)
+    return work
 
 
 def _checked(review_id: str) -> str:
