@@ -201,7 +201,7 @@ BEGIN
     ELSE
         moved := app.move_on(found_.other, plan, rate, instant);
     END IF;
-    RETURN app.planned(n, before > found_.slot, moved);
+    RETURN app.planned(n, coalesce(before > found_.slot, false), moved);
 END $$;
 
 -- What a plan has to be made from, and the version it will have to be of.
