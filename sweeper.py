@@ -1,5 +1,5 @@
 """Looks after what a crash left unattended: accepted and not started, judged and not told, asked and not answered; and
-after what has not ended and has no process any more.
+after what has not ended and has no process any more; and after payouts that wait by calendars that have changed since.
 
 Everything it does is idempotent, so that any number of workers may sweep at once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,6 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.identifiers import IdPrefix, identifier
 from runtime.id_source import UlidSource
 from runtime.logging import current_request_id, request_id
+from storage.calendars import version_to_replan
+from storage.freezes import look_after_funds, payouts_to_tell, payouts_told
+from storage.reviews import approved_payouts, open_payout_cases
 from storage.unattended import (
     Unattended,
     find_unattended,
@@ -42,7 +45,10 @@ UNFINISHED_A_ROUND = 25
 
 
 class Sweeper:
-    """One round finds and hands on; `run` does rounds until it is cancelled."""
+    """One round finds and hands on; `run` does rounds until it is cancelled.
+
+    `rounds`: what else is done once in each, a page at a time; one that fails is logged and keeps nobody else waiting.
+    """
 
     def __init__(
         self,
@@ -52,12 +58,14 @@ class Sweeper:
         binding_deadline: timedelta,
         *,
         unfinished_after: timedelta = UNFINISHED_AFTER,
+        rounds: Sequence[Callable[[], Awaitable[int]]] = (),
     ) -> None:
         self._engine = engine
         self._processes = processes
         self._clock = clock
         self._binding_deadline = binding_deadline
         self._unfinished_after = unfinished_after
+        self._rounds = rounds
         self._ids = UlidSource()
         self._seen_to = ""
 
@@ -68,7 +76,15 @@ class Sweeper:
                 await self.sweep()
             except Exception as error:
                 log.warning("a sweep failed", extra={"reason": type(error).__name__})
+            await self._do_rounds()
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _do_rounds(self) -> None:
+        for one in self._rounds:
+            try:
+                await one()
+            except Exception as error:
+                log.warning("a round failed", extra={"reason": type(error).__name__})
 
     async def sweep(self) -> int:
         """Answers how many things were handed on."""
@@ -76,11 +92,26 @@ class Sweeper:
         abandoned = await record_abandoned(self._engine, now)
         await lapse_decisions(self._engine, now)
         await open_reviews(self._engine, now)
+        await self._free_funds(now)
+        await open_payout_cases(self._engine, now)
+        for payout_id in await approved_payouts(self._engine, now, OLDER_THAN):
+            await self._processes.tell_payout(payout_id)
+        if (version := await version_to_replan(self._engine, now, OLDER_THAN)) is not None:
+            await self._processes.replan_payouts(version)
         found = await find_unattended(self._engine, now, OLDER_THAN)
         done = await asyncio.gather(*(self._hand_on(item) for item in found))
         if found or abandoned:
             log.info("swept", extra={"found": len(found), "handed_on": sum(done), "abandoned_requests": abandoned})
         return sum(done) + await self._revive(now)
+
+    async def _free_funds(self, now: datetime) -> None:
+        """Money whose freeze is over is free again, and payouts that waited hear of it, if need be the next time."""
+        await look_after_funds(self._engine, now)
+        waiting = await payouts_to_tell(self._engine)
+        told = await asyncio.gather(*(self._processes.tell_payout(payout_id) for payout_id in waiting))
+        done = [payout_id for payout_id, heard in zip(waiting, told, strict=True) if heard or not waiting[payout_id]]
+        if done:
+            await payouts_told(self._engine, done)
 
     async def _revive(self, now: datetime) -> int:
         """Runs the processes that are gone of a few instructions, and of the next few in the next round."""
