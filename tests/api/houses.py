@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.rate_limits import RateLimits
 from tests.api.conftest import ELEMENTS, Merchant, Stage
+from tests.api.payouts import OWN_ACCOUNT, confirmed, funded, order_of, payee_of, payout_of
 from tests.api.refused_payments import enable_waiver
 from tests.api.refused_webhooks import new_endpoint
 
@@ -50,13 +51,15 @@ class House:
     ids: dict[str, str] = field(default_factory=dict)
     # Confirmed by the payer, and not sent yet.
     order: dict[str, Any] = field(default_factory=dict)
+    payout: dict[str, Any] = field(default_factory=dict)
     event_id: str = ""
     webhook_secret: str = field(default="", repr=False)
 
     @property
     def marks(self) -> set[str]:
         """Whatever identifies this merchant's rows and must never be in a stranger's answer."""
-        own = {self.merchant.id, self.order["order_number"], self.event_id, self.webhook_secret}
+        own = {self.merchant.id, self.order["order_number"], self.payout["order_number"]}
+        own |= {self.event_id, self.webhook_secret}
         return own | set(self.ids.values())
 
 
@@ -93,6 +96,14 @@ BODIES: dict[str, Body | None] = {
     "POST /v1/payments/{payment_id}/code": lambda *_: {"code": "482913"},
     "POST /v1/payments/{payment_id}/code/resend": None,
     "POST /v1/payments/{payment_id}/refunds": lambda *_: {"amount_minor": 100, "reason_code": "other"},
+    "POST /v1/users/{user_id}/payees": lambda *_: OWN_ACCOUNT | {"account_number": "6200000000000000001"},
+    "DELETE /v1/payees/{payee_id}": None,
+    "POST /v1/payouts/preview": lambda house, _: {
+        name: value for name, value in house.payout.items() if name != "confirmation_hash"
+    },
+    "POST /v1/payouts": lambda house, _: house.payout,
+    "POST /v1/payouts/{payout_id}/confirm": lambda house, _: {"confirmation_hash": house.payout["confirmation_hash"]},
+    "POST /v1/payouts/{payout_id}/evidence": lambda *_: {"evidence": [{"kind": "invoice", "reference": "file:1"}]},
     "POST /v1/waiver/applications": lambda *_: {"limit_minor": 5_000, "currency": "CNY"},
     "POST /v1/signing_keys": lambda *_: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "next"},
     "POST /v1/signing_keys/{signing_key_id}/revoke": None,
@@ -129,6 +140,9 @@ async def house_of(stage: Stage, name: str) -> House:
     paid = await stage.paid(merchant, user_id, binding_id, amount_minor=77_700)
     refund = await merchant.post(f"/v1/payments/{paid['id']}/refunds", {"amount_minor": 700, "reason_code": "other"})
     assert refund.status_code == 201, refund.text
+    await funded(stage, merchant, (user_id, binding_id), amount_minor=500_000)
+    payee = await payee_of(merchant, user_id)
+    payout = await payout_of(merchant, user_id, payee["id"])
     await enable_waiver(stage, merchant)
     endpoint = await new_endpoint(merchant)
     delivery = (await merchant.post(f"/v1/webhook_endpoints/{endpoint['id']}/test")).json()
@@ -138,8 +152,10 @@ async def house_of(stage: Stage, name: str) -> House:
     assert another.status_code == 201, another.text
     ids = {"user_id": user_id, "binding_id": binding_id, "payment_id": paid["id"], "refund_id": refund.json()["id"]}
     ids |= {"endpoint_id": endpoint["id"], "delivery_id": delivery["id"], "signing_key_id": another.json()["id"]}
+    ids |= {"payee_id": payee["id"], "payout_id": payout["id"]}
     order = await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=66_600))
-    return House(merchant, ids, order, delivery["event_id"], endpoint["secret"])
+    another_payout = await confirmed(merchant, order_of(user_id, payee["id"]))
+    return House(merchant, ids, order, another_payout, delivery["event_id"], endpoint["secret"])
 
 
 def forget_quotas(stage: Stage) -> None:

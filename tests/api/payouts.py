@@ -32,9 +32,11 @@ HONG_KONG = {
 _numbers = count(1)
 
 
-async def funded(stage: Stage, merchant: Merchant, amount_minor: int = 1_000_000) -> str:
+async def funded(
+    stage: Stage, merchant: Merchant, payer: tuple[str, str] | None = None, amount_minor: int = 1_000_000
+) -> str:
     """A user whose balance holds an amount that was collected from the own card."""
-    user_id, binding_id = await stage.payer(merchant)
+    user_id, binding_id = payer or await stage.payer(merchant)
     paid = await stage.payment(merchant, user_id, binding_id, payee_kind="user", amount_minor=amount_minor)
     confirmed = await merchant.post(f"/v1/payments/{paid['id']}/code", {"code": "482913"})
     assert confirmed.json()["state"] == "ready", confirmed.text
@@ -92,3 +94,9 @@ async def payout_of(merchant: Merchant, user_id: str, payee_id: str, **other: An
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def agree_to_export(stage: Stage, merchant: Merchant, user_id: str) -> None:
+    export = stage.policy.data_export.model_dump()
+    recorded = await stage.consent(merchant, user_id, "data_export", **export)
+    assert recorded.status_code == 201, recorded.text

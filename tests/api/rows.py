@@ -8,8 +8,11 @@ import sqlalchemy as sa
 
 from tests.api.conftest import Stage
 
-# What a request leaves even when it changes nothing: its record, its key, its nonce and signature.
-OF_ASKING = frozenset({"app.operation", "app.idempotency", "app.signature_nonce", "app.instruction_signature"})
+# What a request leaves even when it changes nothing: its record, its key, its nonce and signature, and which personal
+# data were read for it.
+OF_ASKING = frozenset(
+    {"app.operation", "app.idempotency", "app.signature_nonce", "app.instruction_signature", "vault.access"}
+)
 _TABLES = sa.text(
     "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('app', 'ledger', 'vault') ORDER BY 1, 2"
 )

@@ -26,6 +26,8 @@ NEW_BUSINESS = {
     "POST /v1/users/{user_id}/bindings",
     "POST /v1/payments",
     "POST /v1/payments/{payment_id}/refunds",
+    "POST /v1/users/{user_id}/payees",
+    "POST /v1/payouts",
     "POST /v1/waiver/applications",
 }
 FINISHES = {
@@ -36,6 +38,9 @@ FINISHES = {
     "POST /v1/users/{user_id}/bindings/{binding_id}/code/resend",
     "POST /v1/payments/{payment_id}/code",
     "POST /v1/payments/{payment_id}/code/resend",
+    "DELETE /v1/payees/{payee_id}",
+    "POST /v1/payouts/{payout_id}/confirm",
+    "POST /v1/payouts/{payout_id}/evidence",
     "POST /v1/signing_keys",
     "POST /v1/signing_keys/{signing_key_id}/revoke",
     "POST /v1/webhook_endpoints",
@@ -52,6 +57,8 @@ NOT_THERE = {
     "{binding_id}": C.BINDING_NOT_FOUND,
     "{payment_id}": C.PAYMENT_NOT_FOUND,
     "{refund_id}": C.REFUND_NOT_FOUND,
+    "{payee_id}": C.PAYEE_NOT_FOUND,
+    "{payout_id}": C.PAYOUT_NOT_FOUND,
     "{endpoint_id}": C.WEBHOOK_ENDPOINT_NOT_FOUND,
     "{signing_key_id}": C.SIGNING_KEY_NOT_FOUND,
 }
@@ -59,6 +66,8 @@ NOT_THERE = {
 NAMES_NOTHING = {
     "POST /v1/users",
     "GET /v1/payments",
+    "GET /v1/payouts",
+    "GET /v1/data_export",
     "GET /v1/balances",
     "GET /v1/statement",
     "POST /v1/waiver/applications",
@@ -70,7 +79,8 @@ NAMES_NOTHING = {
     "POST /v1/webhook_endpoints",
     "GET /v1/webhook_endpoints",
 }
-IN_THE_BODY = {"POST /v1/payments", "POST /v1/payments/preview"}
+_OF_A_HOUSE = ("end_user", "binding", "payment", "refund", "payee", "payout", "event", "effect")
+IN_THE_BODY = {"POST /v1/payments", "POST /v1/payments/preview", "POST /v1/payouts", "POST /v1/payouts/preview"}
 
 
 async def ask(
@@ -200,7 +210,9 @@ async def test_a_stranger_with_a_good_key_finds_nothing_and_touches_nothing(stag
     stranger = await stage.merchant("海棠书店")
     signing_key = await stage.sign(stranger)
     before = await fingerprints(stage, house.marks)
-    assert all(before[f"app.{kind}"][0] for kind in ("end_user", "binding", "payment", "refund", "event", "effect"))
+    assert all(
+        before[f"app.{kind}"][0] for kind in ("end_user", "binding", "payment", "refund", "payout", "event", "effect")
+    )
     for number, route in enumerate(routes(stage)):
         answer = await ask(stage, house, route, f"Bearer {stranger.key}", number, signing_key=signing_key)
         expected = _for_a_stranger(route)

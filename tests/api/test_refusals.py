@@ -15,6 +15,7 @@ from storage.administration import SCOPES
 from tests.api import (
     refused_by_decisions,
     refused_payments,
+    refused_payouts,
     refused_signatures,
     refused_users_and_cards,
     refused_webhooks,
@@ -24,7 +25,14 @@ from tests.api.refusals import SCENARIOS
 
 C = ErrorCode
 # Importing them registers their scenarios.
-REGISTERED = (refused_by_decisions, refused_payments, refused_signatures, refused_users_and_cards, refused_webhooks)
+REGISTERED = (
+    refused_by_decisions,
+    refused_payments,
+    refused_payouts,
+    refused_signatures,
+    refused_users_and_cards,
+    refused_webhooks,
+)
 
 
 _RECORDED_AS = {
@@ -94,6 +102,8 @@ async def _business(stage: Stage) -> list[dict[str, Any]]:
         " UNION ALL SELECT 'binding', id, state FROM app.binding"
         " UNION ALL SELECT 'payment', id, state || refunding_minor FROM app.payment"
         " UNION ALL SELECT 'refund', id, state FROM app.refund"
+        " UNION ALL SELECT 'payee', id, state FROM app.payee"
+        " UNION ALL SELECT 'payout', id, state FROM app.payout"
         " UNION ALL SELECT 'waiver', id, state FROM app.waiver_application"
         " UNION ALL SELECT 'event', id, type FROM app.event"
         " UNION ALL SELECT 'consent', id::text, kind FROM app.consent"

@@ -40,7 +40,7 @@ async def test_a_report_opens_a_case_that_names_payment_and_parties(stage: Stage
     assert shown["report_path"] == f"/v1/users/{user_id}/reports"
     discovered = (stage.clock.now() - timedelta(hours=3)).isoformat()
     made = await report(merchant, user_id, payment_id=payment["id"], discovered_at=discovered, evidence_ref="chat:1")
-    assert made["suspended"] == ["collect"]
+    assert made["suspended"] == ["collect", "payout"]
     assert made["parties"] == ["HBRB", merchant.id, "institution"]
     [case] = await stage.rows("SELECT * FROM app.case_record")
     assert (case["id"], case["kind"], case["payments"]) == (made["id"], "not_me", [payment["id"]])
