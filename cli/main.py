@@ -19,6 +19,8 @@ from cli import (
     operators,
     partners,
     payments,
+    payouts,
+    reviews,
     screening,
     sessions,
     signing_keys,
@@ -69,6 +71,8 @@ app.command(name="me")(sessions.me)
 app.command(name="password")(sessions.password)
 app.command(name="redeem")(sessions.redeem)
 app.add_typer(payments.app, name="payments")
+app.add_typer(payouts.app, name="payouts")
+app.add_typer(reviews.app, name="reviews")
 app.add_typer(matters.app, name="matters")
 app.add_typer(matters.cases, name="cases")
 app.command(name="records")(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,9 @@ from cli.queries import ui_origin
 from cli.terminal import choices, end, say, show, show_one
 
 app = typer.Typer(help="Payments, refunds and bindings: find, show, ask-bank.", no_args_is_help=True)
-InstructionId = Annotated[str, typer.Argument(metavar="ID", help="pay_…, rfd_… or bnd_…")]
+InstructionId = Annotated[str, typer.Argument(metavar="ID", help="pay_…, rfd_…, bnd_… or po_…")]
 
-_TABLES = {
+TABLES = {
     "effects": (
         "request_number",
         "step",
@@ -63,9 +64,13 @@ def show_(instruction_id: InstructionId) -> None:
     if choices.as_json:
         show_one(found)
         return
-    process = found["process"]
     plain = {name: value for name, value in found.items() if name not in _HIDDEN}
-    show_one(plain | {"in_temporal": f"{ui_origin() or ''}{process['temporal_ui_path']}"}, lists=_TABLES)
+    show_one(plain | {"in_temporal": in_temporal(found)}, lists=TABLES)
+
+
+def in_temporal(instruction: Mapping[str, Any]) -> str:
+    """Where its process is shown in the Temporal UI."""
+    return f"{ui_origin() or ''}{instruction['process']['temporal_ui_path']}"
 
 
 @app.command(name="ask-bank")
