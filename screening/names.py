@@ -28,8 +28,8 @@ _MOST_ROTATED_WORDS = 6
 class NameForms:
     """`characters` are Chinese ones without anything between them; `words` are Latin, in alphabetical order.
 
-    `joined` are the words without spaces in each order that turning them gives (family name first or last), so that it
-    does not matter where a transliteration puts its spaces. `is_reading`: the letters are the reading of characters.
+    `joined` are the words without spaces, Latin ones in each order that turning them gives (family name first or last),
+    so that it does not matter where a transliteration puts its spaces. `is_reading`: how characters are read.
     """
 
     characters: str
@@ -44,7 +44,7 @@ def forms_of(name: str) -> NameForms:
     if _HAN.search(plain):
         characters = "".join(_NOT_WORD.sub(" ", plain).split())
         readings = _readings("".join(_HAN.findall(characters)))
-        joined = frozenset(turned for reading in readings for turned in _turned(reading))
+        joined = frozenset("".join(reading) for reading in readings)
         words = tuple(" ".join(sorted([reading[0], "".join(reading[1:])])).strip() for reading in readings)
         return NameForms(characters, words, joined, is_reading=True)
     parts = _NOT_WORD.sub(" ", plain).split()
