@@ -29,7 +29,7 @@ async def read_balances(request: Request) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         return {
             "object": "balances",
-            "balances": await call.services.reading.merchant_balances(call.merchant_id, CURRENCY),
+            "balances": await call.services.reading.merchant_balances(call.merchant_id, CURRENCY, call.now),
         }
 
     return await run_read(request, READ, read)
@@ -42,14 +42,7 @@ async def read_balances(request: Request) -> Response:
 async def read_user_balance(request: Request, user_id: str) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         await user_of(call, user_id)
-        found = await call.services.reading.user_balance(user_id, CURRENCY)
-        return {
-            "account": "user",
-            "currency": found.currency,
-            "posted_minor": found.posted,
-            "held_minor": found.held,
-            "available_minor": found.available,
-        }
+        return await call.services.reading.user_balance(user_id, CURRENCY, call.now)
 
     return await run_read(request, READ, read)
 

@@ -329,8 +329,9 @@ class AgreementInForce(Resource):
 class AccountBalance(Resource):
     account: str
     currency: str
-    posted_minor: int
-    held_minor: int
+    posted_minor: int = Field(description="All that is on it: held, frozen and available.")
+    held_minor: int = Field(description="For what is on its way out: refunds and payouts.")
+    frozen_minor: int = Field(description="Yours all the same; it cannot leave until that is decided.")
     available_minor: int
 
 

@@ -362,12 +362,13 @@ class PayoutLimits(Resource):
 
 
 class AccountBalance(Resource):
-    """Money on one account; what is held is not available."""
+    """Money on one account: posted is held, frozen and available together. What is frozen stays its owner's."""
 
     account: str
     currency: str
     posted_minor: int
     held_minor: int
+    frozen_minor: int = 0
     available_minor: int
 
 

@@ -161,7 +161,8 @@ class FreezeDetail(_Funds):
 class AuthorityOrderDetail(_Funds):
     """What an authority has ordered, as its paper says (A3.9e).
 
-    `hold` stops functions; `freeze` stops funds, all or an amount, until `expires_at`; `temporary_freeze` for 48 hours (L12).
+    `hold` stops functions; `freeze` stops funds, all or an amount, until `expires_at`, `temporary_freeze` for 48 hours
+    (L12).
     """
 
     issuer: Annotated[str, Field(min_length=1, max_length=80), NoPersonalData]

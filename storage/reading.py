@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain import chart
 from domain.limits import LimitWindow
-from ledger.reading import AccountNotFoundError, Balance, StatementEntry, read_balance, read_statement
+from ledger.reading import AccountNotFoundError, StatementEntry, read_statement
 
 Resource = dict[str, Any]
 
@@ -59,10 +60,7 @@ _WAIVERS = sa.text(
     "SELECT app.waiver_application_view(w) FROM app.waiver_application w"
     " WHERE w.merchant_id = :merchant AND w.state IN ('approved', 'pending')"
 )
-_MERCHANT_BALANCES = sa.text(
-    "SELECT a.kind, a.currency, b.posted, b.held FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id"
-    " WHERE a.owner_reference = :merchant AND a.code = ANY (CAST(:codes AS text[])) ORDER BY a.currency, a.kind"
-)
+_BALANCE = sa.text("SELECT app.balance_view(:code, :now)")
 
 
 @dataclass(frozen=True)
@@ -165,24 +163,18 @@ class Reading:
         async with self._engine.connect() as connection:
             return list((await connection.execute(_WAIVERS, {"merchant": merchant_id})).scalars())
 
-    async def merchant_balances(self, merchant_id: str, currency: str) -> list[Resource]:
-        """The merchant's pending and available money, one entry an account."""
-        codes = chart.accounts_of_merchant(merchant_id, currency)
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(_MERCHANT_BALANCES, {"merchant": merchant_id, "codes": codes})).all()
-        return [
-            {"account": row.kind.removeprefix("merchant_"), "currency": row.currency, "posted_minor": row.posted}
-            | {"held_minor": row.held, "available_minor": row.posted - row.held}
-            for row in rows
-        ]
+    async def merchant_balances(self, merchant_id: str, currency: str, now: datetime) -> list[Resource]:
+        """The merchant's available and pending money, one entry an account."""
+        names = {chart.merchant_available(merchant_id, currency): "available"}
+        names[chart.merchant_pending(merchant_id, currency)] = "pending"
+        found = [(name, await self._scalar(_BALANCE, {"code": code, "now": now})) for code, name in names.items()]
+        return [{"account": name} | balance for name, balance in found if balance is not None]
 
-    async def user_balance(self, user_id: str, currency: str) -> Balance:
+    async def user_balance(self, user_id: str, currency: str, now: datetime) -> Resource:
         """The user's own balance; nothing at all before the account's first use."""
-        async with self._engine.connect() as connection:
-            try:
-                return await read_balance(connection, chart.user(user_id, currency))
-            except AccountNotFoundError:
-                return Balance(account=chart.user(user_id, currency), currency=currency, posted=0, held=0, version=0)
+        found = await self._scalar(_BALANCE, {"code": chart.user(user_id, currency), "now": now})
+        nothing = {"posted_minor": 0, "held_minor": 0, "frozen_minor": 0, "available_minor": 0}
+        return {"account": "user", "currency": currency} | (found or nothing)
 
     async def statement(self, account: str, before: int | None, limit: int) -> list[StatementEntry]:
         """Movements of an account by its code, newest first; empty if it was never opened."""

@@ -111,15 +111,20 @@ BEGIN
     RETURN transfers;
 END $$;
 
--- What of an account is frozen at an instant, in minor units: what freezes of amounts hold, and all that could leave if the
--- whole is frozen. Posted is held, frozen and available together (A8.4).
-CREATE FUNCTION app.frozen_of_account(code text, at timestamptz) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+-- What is on an account at an instant: posted is held, frozen and available together (A8.4). Frozen is what freezes of amounts
+-- hold, and all that could leave if the whole is frozen. NULL for an account that was never opened.
+CREATE FUNCTION app.balance_view(code text, at timestamptz) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog
-    RETURN (SELECT CASE WHEN EXISTS (SELECT 1 FROM app.restriction r WHERE r.subject_id = a.owner_reference
-                AND r.lifted_at IS NULL AND (r.ends_at IS NULL OR r.ends_at > at) AND app.is_freeze(r)
-                AND r.function IS NULL AND r.amount_minor IS NULL) THEN b.posted - b.held ELSE 0 END
-            + coalesce((SELECT sum(t.amount) FROM app.restriction r
+    RETURN (SELECT jsonb_build_object('currency', a.currency, 'posted_minor', b.posted, 'held_minor', b.held - f.amount,
+            'frozen_minor', f.amount + CASE WHEN f.is_whole THEN b.posted - b.held ELSE 0 END,
+            'available_minor', CASE WHEN f.is_whole THEN 0 ELSE b.posted - b.held END)
+        FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id
+        CROSS JOIN LATERAL (SELECT
+            EXISTS (SELECT 1 FROM app.restriction r WHERE r.subject_id = a.owner_reference AND r.lifted_at IS NULL
+                AND (r.ends_at IS NULL OR r.ends_at > at) AND app.is_freeze(r) AND r.function IS NULL
+                AND r.amount_minor IS NULL) AS is_whole,
+            (SELECT coalesce(sum(t.amount), 0)::bigint FROM app.restriction r
                 JOIN ledger.transfer t ON t.instruction = r.id AND t.action = 'hold' AND t.kind = 'freeze'
                 WHERE r.subject_id = a.owner_reference AND r.amount_minor IS NOT NULL AND t.debit_account_id = a.id
-                  AND NOT EXISTS (SELECT 1 FROM ledger.transfer e WHERE e.hold_id = t.id)), 0)::bigint
-        FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id WHERE a.code = frozen_of_account.code);
+                  AND NOT EXISTS (SELECT 1 FROM ledger.transfer e WHERE e.hold_id = t.id)) AS amount) f
+        WHERE a.code = balance_view.code);

@@ -6,7 +6,8 @@
 -- goes on. Held refunds are left alone: that money is owed to payers, and on its way to them.
 --
 -- A payout whose holds a freeze took is stopped; what the freeze did not need of them is kept for it (`rest_hold`), so that
--- nothing accepted later can spend it. When the freeze is over its money is held anew, in the order of acceptance.
+-- nothing accepted later can spend it. When the freeze is over its money is held anew, in the order of acceptance. The money
+-- at the bank is not kept: other payouts go out with it, and one that is held anew waits until its bank has it again.
 --
 -- Locks: the caller holds the merchant and the user (app.lock_subject); here follow payouts by id, then balances.
 
@@ -19,12 +20,15 @@ CREATE FUNCTION app.accounts_of(owner text, currency text) RETURNS text[] LANGUA
 CREATE FUNCTION app.is_unsent(p app.payout) RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
     RETURN p.state IN ('awaiting_confirmation', 'checking', 'under_review', 'cooling_off', 'scheduled');
 
--- The money of an owner while it is being rearranged: `loose` was let go and nobody has taken it yet, `free` is available;
--- by account. `postings` are for ledger.apply.
+-- The money of an owner while it is being rearranged: `loose` was let go and nobody has taken it yet, `free` is available,
+-- there and at the banks of the owner's payouts; by account. `postings` are for ledger.apply.
 CREATE TYPE app.purse AS (loose jsonb, free jsonb, postings jsonb);
 
 CREATE FUNCTION app.amount_in(amounts jsonb, account text) RETURNS bigint LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog RETURN coalesce((amounts->>account)::bigint, 0);
+
+CREATE FUNCTION app.reserve_of(p app.payout) RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
+    RETURN 'reserve:' || p.bank_code || ':' || p.currency;
 
 CREATE FUNCTION app.let_go(m app.purse, hold text, account text, amount bigint, at timestamptz) RETURNS app.purse
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -73,6 +77,7 @@ CREATE FUNCTION app.stop_payout(m app.purse, p app.payout, r app.restriction, at
 RETURNS app.purse LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     m := app.let_go(m, p.id || ':hold:' || p.hold_number, p.source_account, p.amount_minor, at);
+    m.free := m.free || jsonb_build_object(app.reserve_of(p), app.amount_in(m.free, app.reserve_of(p)) + p.amount_minor);
     IF p.fee_minor > 0 THEN
         m := app.let_go(m, p.id || ':hold:' || p.hold_number || ':fee', p.source_account, p.fee_minor, at);
     END IF;
@@ -130,8 +135,8 @@ DECLARE
 BEGIN
     UPDATE app.payout n SET rest_hold = CASE WHEN rest > 0 THEN hold END WHERE n.id = p.id;
     IF rest <= 0 THEN RETURN m; END IF;
-    RETURN app.take(m, p.source_account, rest, app.payout_movement(p, 'hold', hold, 'payout', 'out', p.source_account,
-        'reserve:' || p.bank_code || ':' || p.currency, rest, at));
+    RETURN app.take(m, p.source_account, rest, app.payout_movement(p, 'hold', hold, 'payout', 'internal', p.source_account,
+        'frozen:' || split_part(p.source_account, ':', 2) || ':' || p.currency, rest, at));
 END $$;
 
 -- Holds a stopped payout anew, if there is as much; or keeps what there is for it, stopped by a freeze that is in force.
@@ -140,7 +145,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     needed bigint := p.amount_minor + p.fee_minor;
 BEGIN
-    IF needed > app.amount_in(m.loose, p.source_account) + app.amount_in(m.free, p.source_account) THEN
+    IF needed > app.amount_in(m.loose, p.source_account) + app.amount_in(m.free, p.source_account)
+        OR p.amount_minor > app.amount_in(m.free, app.reserve_of(p)) THEN
         UPDATE app.payout n SET stopped_by = coalesce((SELECT r.id FROM app.restriction r
                 WHERE r.subject_id = coalesce(p.user_id, p.merchant_id) AND r.amount_minor IS NOT NULL
                   AND r.lifted_at IS NULL ORDER BY r.placed_at DESC, r.id DESC LIMIT 1), n.stopped_by)
@@ -152,6 +158,7 @@ BEGIN
         WHERE n.id = p.id RETURNING n.* INTO p;
     PERFORM app.note_payout(p, 'payout.resumed', at, actor, 'resume_payout', NULL);
     INSERT INTO app.payout_to_tell VALUES (p.id, at) ON CONFLICT DO NOTHING;
+    m.free := m.free || jsonb_build_object(app.reserve_of(p), app.amount_in(m.free, app.reserve_of(p)) - p.amount_minor);
     RETURN app.take(m, p.source_account, needed, app.payout_transfers(p, 'hold', at));
 END $$;
 
@@ -194,14 +201,14 @@ BEGIN
     SELECT array_agg(DISTINCT c.code) INTO accounts FROM (
         SELECT unnest(app.accounts_of(owner, x.currency) || ('frozen:' || owner || ':' || x.currency)) AS code
             FROM app.restriction x WHERE x.subject_id = owner AND x.amount_minor IS NOT NULL
-        UNION SELECT unnest(ARRAY['reserve:' || o.bank_code || ':' || o.currency, 'fee_income:' || o.currency])
+        UNION SELECT unnest(ARRAY[app.reserve_of(o), 'fee_income:' || o.currency])
             FROM app.payout o WHERE o.id = ANY (payouts)) c;
     -- All that is touched below, in the order of accounts, before anything is read of it.
     PERFORM 1 FROM ledger.balance b WHERE b.account_id IN (SELECT a.id FROM ledger.account a WHERE a.code = ANY (accounts))
         ORDER BY b.account_id FOR NO KEY UPDATE;
     SELECT '{}', coalesce(jsonb_object_agg(a.code, b.posted - b.held), '{}'), '[]' INTO m
         FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id
-        WHERE a.code = ANY (accounts) AND a.kind IN ('user', 'merchant_available', 'merchant_pending');
+        WHERE a.code = ANY (accounts) AND a.kind IN ('user', 'merchant_available', 'merchant_pending', 'reserve');
     SELECT coalesce(jsonb_object_agg(o.id, t.amount), '{}') INTO kept FROM app.payout o
         JOIN ledger.transfer t ON t.key = o.rest_hold WHERE o.id = ANY (payouts) AND app.is_unsent(o);
     m := app.let_go_of_ended(m, owner, at);

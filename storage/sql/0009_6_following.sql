@@ -137,8 +137,9 @@ END $$;
 
 -- The first owner whose funds are not as they should be at an instant, after one that was looked at before: a restriction has
 -- ended by itself; a freeze lacks money that is there, because a settlement came in between; something is still kept for a
--- payout that has ended; a person has a relation that is not restricted like the others.
-CREATE FUNCTION app.owner_to_look_after(at timestamptz, after text) RETURNS text LANGUAGE sql STABLE
+-- payout that has ended; the bank of one whose freeze is over has money again; a person has a relation that is not restricted
+-- like the others.
+CREATE FUNCTION app.owner_to_look_after(at timestamptz, after text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog
     RETURN (SELECT min(x.owner) FROM (
         SELECT r.subject_id AS owner FROM app.restriction r WHERE r.lifted_at IS NULL AND r.ends_at <= at
@@ -149,21 +150,24 @@ CREATE FUNCTION app.owner_to_look_after(at timestamptz, after text) RETURNS text
         UNION ALL
         SELECT coalesce(o.user_id, o.merchant_id) FROM app.payout o WHERE o.rest_hold IS NOT NULL AND NOT app.is_unsent(o)
         UNION ALL
+        SELECT coalesce(o.user_id, o.merchant_id) FROM app.payout o
+            JOIN app.restriction r ON r.id = o.stopped_by AND r.lifted_at IS NOT NULL
+            JOIN ledger.account a ON a.code = app.reserve_of(o)
+            JOIN ledger.balance b ON b.account_id = a.id AND b.posted - b.held >= o.amount_minor
+            WHERE app.is_unsent(o)
+        UNION ALL
         SELECT r.subject_id FROM app.restriction r JOIN app.end_user s ON s.id = r.subject_id
             JOIN app.end_user u ON u.person_index = s.person_index AND u.id <> s.id
             WHERE r.scope = 'all' AND r.lifted_at IS NULL AND NOT EXISTS (SELECT 1 FROM app.restriction o
                 WHERE o.placed_by = r.placed_by AND o.subject_id = u.id)) x
         WHERE x.owner > coalesce(after, ''));
 
--- Sets the funds of one owner right, the first after `after`; answers whose they were, or NULL if there is none. One owner a
--- transaction: balances are locked once in each.
-CREATE FUNCTION app.look_after_funds(at timestamptz, after text) RETURNS text
+-- Sets the funds of one owner right. One owner a transaction: balances are locked once in each.
+CREATE FUNCTION app.look_after_funds(at timestamptz, owner text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    owner text := app.owner_to_look_after(at, after);
     r app.restriction;
 BEGIN
-    IF owner IS NULL THEN RETURN NULL; END IF;
     PERFORM app.lock_relations(owner);
     PERFORM app.lock_subject(owner);
     FOR r IN SELECT x.* FROM app.restriction x WHERE x.subject_id = owner AND x.lifted_at IS NULL ORDER BY x.placed_at, x.id
@@ -176,7 +180,6 @@ BEGIN
     END LOOP;
     PERFORM app.rearrange_funds(owner, at, 'sweeper');
     PERFORM app.tell_waiting_payouts(owner, at);
-    RETURN owner;
 END $$;
 
 -- A process was told that it may go on, or there is nothing left to tell it.

@@ -12,8 +12,9 @@ DROP FUNCTION app.payouts_told(text[]), app.look_after_funds(timestamptz, text),
     app.fill_freeze(app.purse, app.restriction, timestamptz, text),
     app.stop_payout(app.purse, app.payout, app.restriction, timestamptz, text),
     app.let_go_of_ended(app.purse, text, timestamptz), app.take(app.purse, text, bigint, jsonb),
-    app.let_go(app.purse, text, text, bigint, timestamptz), app.amount_in(jsonb, text), app.is_unsent(app.payout),
-    app.accounts_of(text, text), app.frozen_of_account(text, timestamptz), app.gains(jsonb),
+    app.let_go(app.purse, text, text, bigint, timestamptz), app.amount_in(jsonb, text), app.reserve_of(app.payout),
+    app.is_unsent(app.payout),
+    app.accounts_of(text, text), app.balance_view(text, timestamptz), app.gains(jsonb),
     app.freeze_hold(app.restriction, text, text, bigint, text, timestamptz), app.is_freeze(app.restriction),
     app.frozen_minor(text);
 DROP TYPE app.purse;

@@ -90,7 +90,8 @@ async def test_reports_add_up_and_the_same_one_twice_is_one(stage: Stage) -> Non
     assert (await merchant.post(f"/v1/users/{user_id}/reports", body, key="report-0001")).json() == first.json()
     assert (await report(merchant, user_id))["id"] != first.json()["id"]
     assert len(await stage.rows("SELECT 1 FROM app.case_record")) == 2
-    assert len(await stage.rows("SELECT 1 FROM app.restriction WHERE lifted_at IS NULL")) == 1
+    suspended = await stage.rows("SELECT function FROM app.restriction WHERE lifted_at IS NULL ORDER BY function")
+    assert [row["function"] for row in suspended] == ["collect", "payout"]
 
 
 async def test_nobody_reports_for_another_merchants_user_or_payment(stage: Stage) -> None:

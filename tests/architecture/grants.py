@@ -11,7 +11,7 @@ OF_APP = frozenset({
     "app.accept_unbinding", "app.accept_user", "app.apply_for_waiver", "app.begin_requests", "app.check_decision",
     "app.claim_code_attempt", "app.claim_code_resend", "app.claim_effects", "app.confirm_payout",
     "app.create_webhook_endpoint", "app.event_horizon", "app.event_matches", "app.event_view",
-    "app.frozen_of_account", "app.lapse_decisions", "app.look_after_funds", "app.payouts_told",
+    "app.balance_view", "app.lapse_decisions", "app.look_after_funds", "app.owner_to_look_after", "app.payouts_told",
     "app.open_reviews", "app.payout_standing", "app.record_abandoned", "app.record_answer", "app.record_callback",
     "app.record_consent", "app.remove_payee", "app.replay_webhook_events", "app.report_user",
     "app.resolve_code_attempt", "app.rotate_webhook_secret", "app.settle", "app.switch_webhook_endpoint",

@@ -13,7 +13,8 @@ _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
 _REPLACED = {
     "0007_2_effects.sql": (
-        "app.restriction_view", "app.merchant_of_subject", "app.lock_subject", "app.parked_step", "app.why_not", "app.place_restriction", "app.lift_restrictions", "app.register_authority_order", "app.carry_out",
+        "app.restriction_view", "app.merchant_of_subject", "app.lock_subject", "app.parked_step", "app.why_not",
+        "app.place_restriction", "app.lift_restrictions", "app.register_authority_order", "app.carry_out",
     ),
     "0007_3_decisions.sql": ("app.request_decision",),
     "0007_4_claims.sql": ("app.restricted",),
