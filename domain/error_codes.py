@@ -162,6 +162,7 @@ class ErrorCode(StrEnum):
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
     CONTRACT_END_INVALID = "CONTRACT_END_INVALID"
     BANK_NOT_TO_ASK = "BANK_NOT_TO_ASK"
+    BANK_NOT_FOUND = "BANK_NOT_FOUND"
     REASON_HOLDS_PERSONAL_DATA = "REASON_HOLDS_PERSONAL_DATA"
     PERSONAL_DATA_NOT_FOUND = "PERSONAL_DATA_NOT_FOUND"
     # Operators: what they decide
@@ -971,6 +972,13 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "合同到期时间无效",
         "Send a later instant.",
         "请提供有效的到期时间。",
+    ),
+    C.BANK_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no partner bank with this code",
+        "无此合作银行",
+        "See the codes at GET /ops/v1/partners (bin/liushui partners list).",
+        "请查看合作银行列表。",
     ),
     C.BANK_NOT_TO_ASK: ErrorText(
         K.CONFLICT,
