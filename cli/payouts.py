@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,9 @@ app = typer.Typer(help="Payouts: list, find, show, ask-bank, bank-record.", no_a
 app.command(name="ask-bank")(ask_bank_about)
 PayoutId = Annotated[str, typer.Argument(metavar="ID", help="po_…")]
 
-_COLUMNS = ("id", "amount", "state", "waits", "until", "bank_code")
+_COLUMNS = ("id", "amount", "state", "waits", "until")
+_UNITS = (("d", 172_800), ("h", 7_200), ("min", 60), ("s", 0))
+_LENGTHS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 _TABLES = TABLES | {
     "hits": ("at", "outcome", "rule", "zh", "en"),
     "reviews": ("id", "state", "owner_login", "due_at", "ended_at"),
@@ -90,4 +93,14 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
     awaited = item["waiting_for"] or {}
     until = awaited.get("until") or item.get("slot_at") or awaited.get("deadline")
     amount = format_amount(item["amount_minor"], item["currency"])
-    return dict(item) | {"amount": amount, "waits": awaited.get("reason"), "until": until}
+    return dict(item) | {"amount": amount, "waits": awaited.get("reason"), "until": from_now(until)}
+
+
+def from_now(instant: str | None) -> str | None:
+    """`in 3 h`, `in 20 min` or `2 d ago`: short, and the same in every zone."""
+    if instant is None:
+        return None
+    seconds = (datetime.fromisoformat(instant) - datetime.now(UTC)).total_seconds()
+    size = abs(int(seconds))
+    many, unit = next((size // _LENGTHS[unit], unit) for unit, least in _UNITS if size >= least or unit == "s")
+    return f"in {many} {unit}" if seconds >= 0 else f"{many} {unit} ago"

@@ -9,7 +9,7 @@ import typer
 
 from cli.decisions import Ground, Reason, decide
 from cli.operators_api import ask
-from cli.payouts import show_payout_facts
+from cli.payouts import from_now, show_payout_facts
 from cli.terminal import choices, end, say, show, show_one
 from domain.money import format_amount
 from domain.reviews import EVIDENCE_TEXTS
@@ -18,7 +18,7 @@ app = typer.Typer(
     help="The review queue: list, show, take, release, ask, extend, note, approve, reject.", no_args_is_help=True
 )
 ReviewId = Annotated[str, typer.Argument(metavar="ID", help="rev_…")]
-_COLUMNS = ("id", "amount", "state", "owner_login", "due_at", "overdue")
+_COLUMNS = ("id", "amount", "state", "taken_by", "due")
 _TABLES = {
     "hits": ("rule", "outcome", "zh", "en"),
     "matches": ("id", "state", "list_code", "matched_name", "score", "birth_date", "id_number"),
@@ -47,7 +47,7 @@ def list_(
     found = ask(
         lambda ops: ops.get("/reviews", owner=owner, state=state, overdue="true" if overdue else None, limit=100)
     )
-    rows = found["items"] if choices.as_json else [_with_amount(item) for item in found["items"]]
+    rows = found["items"] if choices.as_json else [_row(item) for item in found["items"]]
     show(rows, "Nothing waits for a review.", columns=_COLUMNS)
 
 
@@ -115,7 +115,12 @@ def reject(review_id: ReviewId, ground: Ground, reason: Reason) -> None:
 
 def _tell(review: dict[str, Any]) -> None:
     owner = review["owner_login"] or "nobody"
-    say(f"{review['id']} is {review['state']}, taken by {owner}, to be decided until {review['due_at']}.", **review)
+    due = from_now(review["due_at"])
+    say(f"{review['id']} is {review['state']}, taken by {owner}, due {due}.", **review)
+
+
+def _row(item: dict[str, Any]) -> dict[str, Any]:
+    return _with_amount(item) | {"taken_by": item["owner_login"], "due": from_now(item["due_at"])}
 
 
 def _with_amount(item: dict[str, Any]) -> dict[str, Any]:
