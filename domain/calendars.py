@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from domain.decisions import Instant, Reason
 from domain.routes import BankCode, Hours, Region
 
 FIRST_YEAR, LAST_YEAR = 2020, 2099
+LONGEST_CLOSURE = timedelta(days=60)
 # A general calendar, or a bank's own: what differs there from the general calendar of the mainland (Q4).
 CalendarCode = Region | BankCode
 DayName = Annotated[str, Field(min_length=1, max_length=60)]
@@ -67,10 +69,10 @@ class CalendarYear(_Value):
     @model_validator(mode="after")
     def _is_one_year(self) -> Self:
         if outside := sorted(day.day.isoformat() for day in self.days if day.day.year != self.year):
-            raise ValueError(f"{outside[0]} is not in {self.year}")
+            raise _fault("not_in_year", f"{outside[0]} is not in {self.year}")
         _refuse_repeated(day.day for day in self.days)
         if not any(not day.working and day.day.isoweekday() <= 5 for day in self.days):
-            raise ValueError("a published year has at least one holiday from Monday to Friday")
+            raise _fault("year_without_holiday", "a published year has at least one holiday from Monday to Friday")
         return self
 
 
@@ -90,13 +92,13 @@ class CalendarFile(_Value):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if not self.years and not self.corrections:
-            raise ValueError("it holds neither years nor corrections")
+            raise _fault("empty", "it holds neither years nor corrections")
         if len({(year.calendar, year.year) for year in self.years}) < len(self.years):
-            raise ValueError("a year of a calendar is there twice")
+            raise _fault("duplicate", "a year of a calendar is there twice")
         for calendar in {correction.calendar for correction in self.corrections}:
             _refuse_repeated(each.day for each in self.corrections if each.calendar == calendar)
         if outside := [each for each in self.corrections if not FIRST_YEAR <= each.day.year <= LAST_YEAR]:
-            raise ValueError(f"{outside[0].day.isoformat()} is too far away")
+            raise _fault("out_of_range", f"{outside[0].day.isoformat()} is too far away")
         return self
 
 
@@ -118,11 +120,11 @@ class BankHours(_Value):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if not any(1 in each.weekdays for each in self.ranges):
-            raise ValueError("the hours of Monday are missing")
+            raise _fault("monday_missing", "the hours of Monday are missing")
         for weekday in range(1, 8):
             hours = self._of(weekday)
             if any(later.opens < earlier.closes for earlier, later in pairwise(hours)):
-                raise ValueError(f"hours overlap on weekday {weekday}")
+                raise _fault("overlap", f"hours overlap on weekday {weekday}")
         return self
 
     def _of(self, weekday: int) -> tuple[Hours, ...]:
@@ -148,8 +150,10 @@ class Closure(_Value):
 
     @model_validator(mode="after")
     def _begins_first(self) -> Self:
+        if self.until_at - self.from_at > LONGEST_CLOSURE:
+            raise _fault("too_long", f"a closure lasts {LONGEST_CLOSURE.days} days at most; close it again if need be")
         if self.from_at >= self.until_at:
-            raise ValueError("a closure ends after it begins")
+            raise _fault("ends_before_it_begins", "a closure ends after it begins")
         return self
 
 
@@ -168,9 +172,14 @@ class LoadedCalendars:
         return tuple(each for each in self.closures if each.bank_code == bank_code and each.until_at > after)
 
 
+def _fault(code: str, sentence: str) -> PydanticCustomError:
+    """The code is for programs, the sentence for whoever keeps the file; neither holds anything else of it."""
+    return PydanticCustomError(code, "{sentence}", {"sentence": sentence})
+
+
 def _refuse_repeated(days: Iterable[date]) -> None:
     seen: set[date] = set()
     for day in days:
         if day in seen:
-            raise ValueError(f"{day.isoformat()} is there twice")
+            raise _fault("duplicate", f"{day.isoformat()} is there twice")
         seen.add(day)

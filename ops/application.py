@@ -16,6 +16,7 @@ from api.envelope import BindRequestId, Envelope
 from api.limits_on_size import SizeLimits
 from api.unknown_addresses import refusal_among
 from ops import (
+    calendars,
     decisions,
     decodes,
     documentation,
@@ -26,6 +27,7 @@ from ops import (
     payouts,
     records,
     reviews,
+    screening,
     sessions,
     users,
 )
@@ -37,8 +39,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, payouts, reviews, decisions, matters, users, records, merchants, operators, decodes,
-    shared_documentation, health,
+    sessions, instructions, payouts, reviews, screening, decisions, matters, users, records, merchants, operators,
+    calendars, decodes, shared_documentation, health,
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def build(
     )
     for room in _ROUTERS:
         app.include_router(room.router)
-    app.add_middleware(SizeLimits)
+    app.add_middleware(SizeLimits, larger={screening.LISTS_PATH: screening.MAX_LIST_BYTES})
     app.add_middleware(Envelope, bind_request_id=bind_request_id, needs_tls=needs_tls)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

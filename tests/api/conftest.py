@@ -113,6 +113,9 @@ class FakeProcesses:
     async def send_payout(self, order: Any) -> bool:
         return self._start("send_payout", order)
 
+    async def replan_payouts(self, version: int) -> bool:
+        return self._start("replan_payouts", version)
+
     async def tell_payout(self, payout_id: str) -> bool:
         self.told.append(("payout", payout_id, "look_again"))
         return self.answers
