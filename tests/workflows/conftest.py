@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -22,14 +22,16 @@ from domain.instructions import AcceptBinding, AcceptUnbinding, ClaimCodeAttempt
 from domain.personal_data import PersonalField
 from tests.conftest import Database
 from tests.storage.books import BANK, ELEMENTS, Books, open_books
+from tests.workflows.payouts import ScriptedChecks
 from tests.workflows.scripted_bank import ScriptedBank
 from worker import build_worker
 from workflows import names
-from workflows.messages import BindingOrder, CodeVerdictMessage, PaymentOrder, ProcessResult, RefundOrder
-from workflows.starting import Processes, binding_order, payment_order, refund_order
+from workflows.messages import BindingOrder, CodeVerdictMessage, PaymentOrder, PayoutOrder, ProcessResult, RefundOrder
+from workflows.starting import Processes, binding_order, payment_order, payout_order, refund_order
 
 TEST_SERVER = Path(sys.executable).parent / "temporal-test-server"
 BINDING_LIFE = timedelta(minutes=30)
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -40,6 +42,7 @@ class House:
     bank: ScriptedBank
     env: WorkflowEnvironment
     processes: Processes
+    checks: ScriptedChecks
 
     async def now(self) -> datetime:
         return await self.env.get_current_time()
@@ -117,10 +120,37 @@ class House:
         await self.processes.collect_payment(self.order(payment))
         return await self.end_of(names.Process.COLLECT_PAYMENT, payment["id"])
 
+    async def accept_payout(self, amount_minor: int = 10_000, **changes: Any) -> dict[str, Any]:
+        """Accepted at the server's present instant on funds that are put there for it, to a payee of its own."""
+        now = await self.now()
+        await self.books.fund(amount_minor + 200)
+        payee_id = changes.pop("payee_id", None) or await self.books.known_payee(**changes.pop("payee", {}))
+        command = self.books.payout(payee_id, amount_minor, now=now, **changes)
+        return await self.books.instructions.accept_payout(command)
+
+    async def money(self) -> tuple[int, int, int]:
+        """What the user has, what of it is held, and what is at the bank."""
+        user, reserve = f"user:{self.books.user_id}:CNY", f"reserve:{BANK}:CNY"
+        return await self.books.balance(user), await self.books.held(user), await self.books.balance(reserve)
+
+    def payout_order(self, payout: dict[str, Any]) -> PayoutOrder:
+        return payout_order(payout, self.books.merchant_id)
+
+    async def begin_payout(self, payout: dict[str, Any], state: str | None = None) -> None:
+        """Starts the process of a payout and, if a state is named, waits until it is there; skips no time."""
+        assert await self.processes.send_payout(self.payout_order(payout))
+        if state is not None:
+            await self.until("SELECT state FROM app.payout WHERE id = :id", state, id=payout["id"])
+
+    async def pay_out(self, payout: dict[str, Any]) -> ProcessResult:
+        """Runs a payout to its end."""
+        await self.begin_payout(payout)
+        return await self.end_of(names.Process.SEND_PAYOUT, payout["id"])
+
     async def end_of(self, process: names.Process, subject_id: str) -> ProcessResult:
         # A handle that was not got by starting does not skip time by itself.
         async with self.env.time_skipping_unlocked():  # type: ignore[attr-defined]
-            return await self.handle(process, subject_id).result()
+            return await result_of(self.handle(process, subject_id))
 
     def handle(self, process: names.Process, subject_id: str) -> WorkflowHandle[Any, ProcessResult]:
         return self.env.client.get_workflow_handle(names.workflow_id(process, subject_id), result_type=ProcessResult)
@@ -184,6 +214,16 @@ class House:
         )
 
 
+async def result_of(handle: WorkflowHandle[Any, Result]) -> Result:
+    """How a process ended. The time-skipping server answers an empty last page at times, and is then asked again."""
+    while True:
+        try:
+            return await handle.result()
+        except RuntimeError as error:
+            if str(error) != "No completion event found":
+                raise
+
+
 @asynccontextmanager
 async def open_house(database: Database, **client_options: Any) -> AsyncIterator[House]:
     """A house of its own; `client_options` for another data converter, or for interceptors."""
@@ -200,9 +240,9 @@ async def open_house(database: Database, **client_options: Any) -> AsyncIterator
         )
         # The server's clock may leap ten years when nothing is left to wait for.
         await books.run("UPDATE app.merchant SET contract_until = 'infinity'")
-        bank = ScriptedBank()
-        async with build_worker(env.client, books.instructions, books.bank_vault, bank):
-            yield House(books, bank, env, Processes(env.client))
+        bank, checks = ScriptedBank(), ScriptedChecks(books)
+        async with build_worker(env.client, books.instructions, books.bank_vault, bank, others=checks.activities()):
+            yield House(books, bank, env, Processes(env.client), checks)
 
 
 @pytest.fixture
