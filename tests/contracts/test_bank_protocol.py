@@ -354,9 +354,9 @@ async def test_a_bank_closes_for_a_time_and_only_for_payouts(
     simulator: SimulatorProcess, harbour: SimulatorHarness, harbour_connector: BankConnector
 ) -> None:
     debit, payout = await signed_debit(harbour, harbour_connector), await funded_payout(harbour)
-    await simulator.close_bank("HBRB", seconds=0.8)
-    assert (await harbour_connector.debit(debit)).outcome is BankOutcome.SUCCEEDED
+    await simulator.close_bank("HBRB", seconds=1.2)
     assert (await harbour_connector.pay_out(payout)).reason is DeclineReason.BANK_CLOSED
+    assert (await harbour_connector.debit(debit)).outcome is BankOutcome.SUCCEEDED
     async with asyncio.timeout(10):
         while True:
             anew = payout.model_copy(update={"request_number": number("PO")})

@@ -176,32 +176,26 @@ async def test_a_declined_payout_whose_answer_is_forged_into_success_is_unknown_
     assert await bank.payouts_booked(payout.request_number) == (0, 0)
 
 
-@pytest.mark.parametrize(("fault", "end"), [("processing_then_success", S), ("processing_then_failure", D)])
-async def test_a_payout_in_process_ends_as_the_bank_decides(
-    bank: BankHarness, connector: BankConnector, fault: str, end: BankOutcome
-) -> None:
-    payout = await funded_payout(bank, fault)
-    assert (await connector.pay_out(payout)).outcome is P
-    assert (await query_until(connector, payout.request_number, S, D)).outcome is end
-    assert await bank.payouts_booked(payout.request_number) == (1 if end is S else 0, 0)
-
-
-async def test_a_payout_that_is_paid_long_after_the_time_out_is_found(
+async def test_payouts_that_take_their_time_end_as_the_bank_decides(
     bank: BankHarness, connector: BankConnector, impatient: BankConnector
 ) -> None:
-    payout = await funded_payout(bank, "late_success")
-    assert (await impatient.pay_out(payout)).outcome is U
-    assert (await query_until(connector, payout.request_number, P, S, D)).outcome is P
-    assert (await query_until(connector, payout.request_number, S, D)).outcome is S
+    """At once, because all of it is waiting. `first` is what the sender hears, `then` what a query may say after it."""
 
+    async def play(
+        fault: str, sender: BankConnector, first: BankOutcome, then: set[BankOutcome], end: BankOutcome
+    ) -> None:
+        payout = await funded_payout(bank, fault)
+        assert (await sender.pay_out(payout)).outcome is first, fault
+        assert (await query_until(connector, payout.request_number, P, N, S, D)).outcome in then, fault
+        assert (await query_until(connector, payout.request_number, S, D)).outcome is end, fault
+        assert await bank.payouts_booked(payout.request_number) == (1 if end is S else 0, 0)
 
-async def test_a_payout_that_arrives_late_is_not_found_first_and_paid_after_all(
-    bank: BankHarness, connector: BankConnector, impatient: BankConnector
-) -> None:
-    payout = await funded_payout(bank, "arrives_late")
-    assert (await impatient.pay_out(payout)).outcome is U
-    assert (await connector.query(payout.request_number)).outcome is N
-    assert (await query_until(connector, payout.request_number, S)).outcome is S
+    await asyncio.gather(
+        play("processing_then_success", connector, P, {P, S}, S),
+        play("processing_then_failure", connector, P, {P, D}, D),
+        play("late_success", impatient, U, {P}, S),
+        play("arrives_late", impatient, U, {N}, S),
+    )
 
 
 @pytest.mark.parametrize("fault", ["returned_later", "returned_at_once"])
