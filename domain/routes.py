@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import time
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from domain.errors import ErrorCode, FieldError, RefusedError
 from domain.fees import FeeRule
@@ -44,7 +44,7 @@ def clock_time(value: object) -> object:
     return time.fromisoformat(value)
 
 
-ClockTime = Annotated[time, BeforeValidator(clock_time)]
+ClockTime = Annotated[time, BeforeValidator(clock_time), PlainSerializer(lambda value: value.strftime("%H:%M"))]
 
 
 class _Value(BaseModel):

@@ -94,7 +94,7 @@ class Calendars:
         async with self._engine.begin() as connection:
             answer: Resource = await connection.scalar(_call("app.load_calendar"), {"item": item}) or {}
         if not answer["ok"]:
-            raise refusal(answer["error"])
+            raise refusal(answer)
         return {"version": answer["version"], "already": answer["already"]}
 
 
