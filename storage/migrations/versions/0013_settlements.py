@@ -11,7 +11,9 @@ depends_on = None
 
 _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
-_REPLACED: dict[str, tuple[str, ...]] = {}
+_REPLACED: dict[str, tuple[str, ...]] = {
+    "0008_1_tables.sql": ("app.merchant_of_settlement", "app.why_not_settlement", "app.carry_out_settlement"),
+}
 
 
 def upgrade() -> None:
