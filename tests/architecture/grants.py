@@ -21,6 +21,7 @@ OF_APP = frozenset({
     "app.approved_payouts", "app.give_evidence", "app.open_payout_cases", "app.review_standing",
     "app.begin_assessment", "app.record_assessment", "app.record_screening", "app.screening_due",
     "app.screening_entries",
+    "app.plan_payout", "app.planning_facts", "app.payouts_to_replan", "app.version_to_replan",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -30,6 +31,7 @@ OF_OPS = frozenset({
     "app.restriction_view",
     "app.review_view", "app.work_on_review",
     "app.load_screening_list", "app.screening_match_view",
+    "app.load_calendar",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
@@ -39,6 +41,7 @@ OF_APP_AND_OPS = frozenset({
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view", "ledger.open_accounts",
     "vault.items_to_mask", "vault.open_items",
     "app.screening_lists",
+    "app.current_plan_version", "app.loaded_calendars",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
