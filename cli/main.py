@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from cli import (
     approvals,
+    calendars,
     decisions,
     keys,
     ledger,
@@ -86,6 +87,8 @@ app.command(name="resume")(decisions.resume)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(screening.app, name="screening")
 app.add_typer(partners.app, name="partners")
+app.add_typer(calendars.app, name="calendars")
+app.add_typer(calendars.banks, name="banks")
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(signing_keys.app, name="signing-keys")

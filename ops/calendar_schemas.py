@@ -55,10 +55,10 @@ class RangeBody(Body):
 
 
 class NewBankHours(Body):
-    """The hours of a bank on its working days, in Asia/Shanghai; null: those of the routes again."""
+    """The hours of a bank on its working days, in Asia/Shanghai; without any, those of the routes again."""
 
     bank_code: BankCode
-    ranges: Annotated[list[RangeBody], Field(min_length=1, max_length=28)] | None
+    ranges: Annotated[list[RangeBody], Field(min_length=1, max_length=28)] | None = None
     note: Note
 
 
