@@ -14,25 +14,36 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
+from activities.assessing import Assessing
+from activities.bank_records import BankRecords
 from activities.bank_steps import BankSteps
 from activities.deciding import Deciding
 from activities.looking import Looking
+from activities.planning import Planning
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
 from activities.reviewing import Reviewing
 from activities.settling import Settling
+from calendars.book import CalendarBook
 from config.policy import read_policy
 from config.settings import WorkerSettings, load_or_exit
 from domain.policy import Policy
 from runtime.clock import SystemClock
 from runtime.codec import Refusal, log_refusal
 from runtime.health import serve_health
+from runtime.id_source import UlidSource
 from runtime.interceptors import MessageGuard
 from runtime.logging import configure_logging
 from runtime.start_guard import GuardedRunner
 from runtime.temporal import connect
+from screening.lists import ListScreening
+from screening.rounds import ScreeningRounds
+from screening.screener import Screener
+from storage.calendars import Calendars, ReleaseSlots
 from storage.instructions import Instructions
 from storage.refused_messages import RefusedMessages
 from storage.reviews import Reviews
+from storage.risk import RiskBook
+from storage.screening import ScreeningBook
 from sweeper import Sweeper
 from vault.bank_steps import BankStepVault
 from wiring import open_adapters
@@ -40,14 +51,17 @@ from workflows import names
 from workflows.bind_card import BindCard
 from workflows.collect_payment import CollectPayment
 from workflows.correct_payment import CorrectPayment
+from workflows.read_bank_record import ReadBankRecord
 from workflows.refund_payment import RefundPayment
+from workflows.replan_payouts import ReplanPayouts
 from workflows.return_payout import ReturnPayout
 from workflows.send_payout import SendPayout
 from workflows.starting import Processes
 from workflows.unbind_card import UnbindCard
 
 WORKFLOWS: Sequence[type] = (
-    BindCard, CollectPayment, CorrectPayment, RefundPayment, ReturnPayout, SendPayout, UnbindCard,
+    BindCard, CollectPayment, CorrectPayment, ReadBankRecord, RefundPayment, ReplanPayouts, ReturnPayout, SendPayout,
+    UnbindCard,
 )  # fmt: skip
 # Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
 GRACE = timedelta(seconds=25)
@@ -85,6 +99,7 @@ def build_worker(
             settling.settle,
             Deciding(book).check_decision,
             Looking(book).look_at_payout,
+            BankRecords(banks).read_bank_record,
             *others,
         ],
         workflow_runner=GuardedRunner(
@@ -111,14 +126,23 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
         client = await connect(settings.payload_keys, environment=settings.environment, on_refusal=on_refusal)
         book = Instructions(adapters.engine, adapters.batchers)
         deadline = timedelta(seconds=policy.codes.binding_deadline_seconds)
+        ids, lists = UlidSource(), ScreeningBook(adapters.engine)
+        screener = Screener(ListScreening(lists, policy.screening, clock.now), adapters.vault, ids.ulid)
         sweeper = Sweeper(
             adapters.engine,
             Processes(client),
             clock.now,
             deadline,
             unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
+            rounds=(ScreeningRounds(lists, screener, policy.screening.subjects_a_round, clock.now).one,),
         )
-        others = (Reviewing(Reviews(adapters.engine)).review_standing,)
+        assessing = Assessing(RiskBook(adapters.engine), screener, policy.risk, ids.ulid)
+        planner = CalendarBook(Calendars(adapters.engine))
+        planning = Planning(ReleaseSlots(adapters.engine), planner, policy.payout_routes, Processes(client))
+        others = (
+            Reviewing(Reviews(adapters.engine)).review_standing, assessing.assess_payout, planning.plan_payout,
+            planning.replan_page,
+        )  # fmt: skip
         async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks, others=others):
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             async with serve_health(settings.worker_health_port, adapters.database_answers):

@@ -5,7 +5,7 @@ No personal information, no free text, no codes. New fields are optional, so tha
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -225,3 +225,33 @@ class ReplannedPage(Message):
     planned: int = 0
     told: int = 0
     failed: int = 0
+
+
+class BankRecordQuestion(Message):
+    """What is in a bank's own books under a request number? `days`: Shanghai dates whose statements are searched."""
+
+    bank_code: str
+    request_number: str
+    days: tuple[date, ...]
+
+
+class BankRecordLine(Message):
+    """One booked movement on the institution's reserve; `amount_minor` > 0 came in, < 0 went out."""
+
+    bank_reference: str
+    booked_at: datetime
+    amount_minor: int
+    currency: str
+
+
+class BankRecord(Message):
+    """The bank's answer to the number and its statements' lines. `unread`: days whose statement could not be had."""
+
+    request_number: str
+    outcome: BankOutcome
+    raw_code: str | None = None
+    bank_reference: str | None = None
+    booked_at: datetime | None = None
+    amount_minor: int | None = None
+    lines: tuple[BankRecordLine, ...] = ()
+    unread: tuple[date, ...] = ()

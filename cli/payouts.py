@@ -77,6 +77,13 @@ def show_(payout_id: PayoutId) -> None:
     show_one(facts | plain | {"hits": hits, "in_temporal": in_temporal(found)}, lists=_TABLES)
 
 
+@app.command(name="bank-record")
+def bank_record(payout_id: PayoutId) -> None:
+    """Shows what the bank's own books say of it: its answer to the request number, and its statements' lines."""
+    found: dict[str, Any] = ask(lambda ops: ops.get(f"/instructions/{payout_id}/bank_record"))
+    show_one(found, lists={"lines": ("bank_reference", "booked_at", "amount_minor", "currency")})
+
+
 def show_payout_facts(payout: Mapping[str, Any], payee: Mapping[str, Any]) -> dict[str, Any]:
     """How much to whom, in the words of people."""
     money = {name: format_amount(payout[f"{name}_minor"], payout["currency"]) for name in ("amount", "fee")}

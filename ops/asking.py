@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from domain.business_time import business_date
 from domain.errors import ConflictError, ErrorCode, UnavailableError
 from domain.identifiers import BankStep
 from domain.states import (
@@ -25,6 +26,8 @@ from workflows.starting import Processes, binding_order, payment_order, payout_o
 How = Literal["told", "revived", "correcting"]
 # A process that is run anew for a binding has this long, at least, to bring it to its end.
 _BINDING_TIME = timedelta(minutes=30)
+_MOVES_MONEY = frozenset({BankStep.DEBIT, BankStep.REFUND, BankStep.LATE_REFUND, BankStep.PAYOUT})
+_DAYS_AFTER_SENDING = 5
 _ENDED = frozenset(
     {*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *BINDING_FINAL_STATES, *PAYOUT_FINAL_STATES, BindingState.OPEN}
 )
@@ -71,6 +74,32 @@ async def ask_bank(processes: Processes, instruction: Mapping[str, Any], now: da
     revived = await processes.revive(process, instruction["id"], _order(instruction, now))
     # A binding's process that runs asks by itself, in short pauses.
     return "revived" if revived else _done(not takes_notices, "told")
+
+
+async def read_bank_record(processes: Processes, instruction: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What the bank's own books say of the last step that moved money, beside what we think of it.
+
+    Raises ConflictError(BANK_NOT_TO_ASK) where nothing of the kind was sent, UnavailableError if nobody could tell.
+    """
+    sent = [effect for effect in instruction["effects"] if effect["step"] in _MOVES_MONEY]
+    if not sent:
+        raise ConflictError(ErrorCode.BANK_NOT_TO_ASK, subject_id=instruction["id"])
+    effect = sent[-1]
+    days = _days(business_date(datetime.fromisoformat(effect["claimed_at"])), business_date(now))
+    found = await processes.read_bank_record(effect["bank_code"], effect["request_number"], days)
+    if found is None:
+        raise UnavailableError(ErrorCode.BANK_NO_ANSWER)
+    answered = [] if found.amount_minor is None else [found.amount_minor]
+    booked = [abs(line.amount_minor) for line in found.lines] or answered
+    agrees = booked == [instruction["amount_minor"]] if booked else None
+    shown = found.model_dump(mode="json") | {"bank_code": effect["bank_code"], "agrees": agrees}
+    return {"object": "bank_record", "instruction_id": instruction["id"]} | shown
+
+
+def _days(first: date, last: date) -> tuple[date, ...]:
+    """The days after it was sent, in which it was booked if it was; and today."""
+    after = [first + timedelta(days=day) for day in range(_DAYS_AFTER_SENDING)]
+    return tuple(dict.fromkeys([*(day for day in after if day <= last), last]))
 
 
 def _done(well: bool, how: How) -> How:

@@ -14,11 +14,11 @@ from api.calls import Done
 from api.documentation import query_parameter
 from domain.errors import ErrorCode, FieldError, NotFoundError, ValidationRefusedError
 from domain.hit_texts import explain_hit
-from ops.asking import ask_bank, process_id
+from ops.asking import ask_bank, process_id, read_bank_record
 from ops.calls import Call, Operation, run_command, run_read
 from ops.documentation import documented
 from ops.queries import limit_of, text_of
-from ops.schemas import Instruction, Listed, Question
+from ops.schemas import BankRecord, Instruction, Listed, Question
 from storage.ops_payouts import OpsPayouts
 from storage.reviews import Reviews
 
@@ -28,6 +28,7 @@ C = ErrorCode
 FIND = Operation("find_instruction", "payments:read")
 READ = Operation("look_at_instruction", "payments:read")
 ASK = Operation("ask_bank", "bank:ask")
+RECORD = Operation("read_bank_record", "bank:ask")
 
 _BY = ("order_number", "id", "request_number", "bank_reference", "payee_id")
 # What a list shows of each; the rest is at its own address.
@@ -108,6 +109,25 @@ async def ask_bank_again(request: Request, instruction_id: str) -> Response:
         return Done({"object": "bank_question", "instruction_id": instruction_id, "how": how})
 
     return await run_command(request, ASK, ask)
+
+
+@router.get(
+    "/{instruction_id}/bank_record",
+    **documented(
+        "What the bank's own books say",
+        RECORD,
+        BankRecord,
+        [C.INSTRUCTION_NOT_FOUND, C.BANK_NOT_TO_ASK, C.BANK_NO_ANSWER],
+    ),
+)
+async def read_record_of_bank(request: Request, instruction_id: str) -> Response:
+    """The bank's answer to the request number and its statements' lines; what follows from them, people decide."""
+
+    async def read(call: Call) -> Mapping[str, Any]:
+        found = await instruction_of(call, instruction_id)
+        return await read_bank_record(call.services.processes, found, call.now)
+
+    return await run_read(request, RECORD, read)
 
 
 async def _behind(call: Call, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,6 +229,21 @@ class Question(OpsResource):
     how: Literal["told", "revived", "correcting"]
 
 
+class BankRecord(OpsResource):
+    object: Literal["bank_record"]
+    instruction_id: str
+    request_number: str
+    bank_code: str
+    outcome: str = Field(description="The bank's answer to the number, now.")
+    raw_code: str | None
+    bank_reference: str | None
+    booked_at: str | None
+    amount_minor: int | None
+    lines: list[dict[str, Any]] = Field(description="Of its statements; what left the institution is below zero.")
+    unread: list[str] = Field(description="Days whose statement could not be had.")
+    agrees: bool | None = Field(description="Whether what it booked is our amount; null if it booked nothing.")
+
+
 class MaskedUser(OpsResource):
     id: str
     object: Literal["user"]

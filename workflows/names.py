@@ -30,6 +30,7 @@ class Process(StrEnum):
     RETURN_PAYOUT = "return-payout"
     REPLAN_PAYOUTS = "replan-payouts"
     SETTLE_MERCHANTS = "settle-merchants"
+    READ_BANK_RECORD = "read-bank-record"
 
 
 # Messages a running process takes. An update or a signal only says where to look: the database decides.

@@ -9,6 +9,8 @@ from temporalio.common import RetryPolicy
 # Longer than the longest exchange with any bank (15 s, checked when the bank register is read), so that an attempt that
 # Temporal gave up on is really over.
 BANK_STEP_TIMEOUT = timedelta(seconds=20)
+# A question and some statements, while a person waits for them.
+BANK_RECORD_TIMEOUT = timedelta(seconds=60)
 # An effect is never retried blindly: one attempt, then the bank is asked.
 ONCE = RetryPolicy(maximum_attempts=1)
 # Questions change nothing and may be asked for ever.

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -22,6 +22,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from activities.interfaces import BankRecord, BankRecordQuestion
 from domain import chart
 from domain.money import format_amount
 from domain.states import PaymentState, PayoutState, RefundState
@@ -39,6 +40,9 @@ from workflows.messages import (
 from workflows.payout_settlements import STOPS
 
 log = logging.getLogger(__name__)
+
+# Some statements take a while.
+_PATIENCE_FOR_STATEMENTS_SECONDS = 15.0
 
 # What has stopped a payout, as its resource says it; which one it is its process finds out when it looks.
 _STOPPED_BY = {reason.value: obstacle for obstacle, reason in STOPS.items()}
@@ -193,6 +197,28 @@ class Processes:
         except (RPCError, TimeoutError):
             return False
         return True
+
+    async def read_bank_record(self, bank_code: str, request_number: str, days: tuple[date, ...]) -> BankRecord | None:
+        """What the bank's own books say, learned by a worker; None if nobody could tell in time."""
+        question = BankRecordQuestion(bank_code=bank_code, request_number=request_number, days=days)
+        try:
+            return await asyncio.wait_for(
+                self._client.execute_workflow(
+                    names.Process.READ_BANK_RECORD.value,
+                    question,
+                    id=names.workflow_id(names.Process.READ_BANK_RECORD, question.request_number),
+                    task_queue=names.TASK_QUEUE,
+                    result_type=BankRecord,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    static_summary=f"Look for {question.request_number} at {question.bank_code}",
+                ),
+                self._patience_seconds + _PATIENCE_FOR_STATEMENTS_SECONDS,
+            )
+        except (RPCError, TimeoutError, WorkflowFailureError) as error:
+            log.warning(
+                "no record of the bank", extra={"subject_id": question.request_number, "reason": type(error).__name__}
+            )
+            return None
 
     async def _start(
         self,

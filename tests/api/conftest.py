@@ -100,6 +100,7 @@ class FakeProcesses:
     told: list[tuple[str, str, Any]] = field(default_factory=list)
     answers: bool = True
     takes_notices: bool = True
+    bank_record: Any = None
 
     async def collect_payment(self, order: Any) -> bool:
         return self._start("collect_payment", order)
@@ -119,6 +120,13 @@ class FakeProcesses:
     async def tell_payout(self, payout_id: str) -> bool:
         self.told.append(("payout", payout_id, "look_again"))
         return self.answers
+
+    async def return_payout(self, order: Any) -> bool:
+        return self._start("return_payout", order)
+
+    async def read_bank_record(self, bank_code: str, request_number: str, days: Any) -> Any:
+        self.told.append(("bank_record", request_number, days))
+        return self.bank_record
 
     async def bind_card(self, order: Any) -> bool:
         return self._start("bind_card", order)

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from activities.interfaces import BankRecord, BankRecordLine
+from domain.banking import BankOutcome
 from storage.reviews import Reviews
 from tests.conftest import Database
 from tests.ops.conftest import OpsStage, Person
@@ -194,3 +196,40 @@ async def test_operators_find_a_payout_and_only_reviewers_see_what_the_rules_sai
     assert [item["id"] for item in waiting] == [payout_id]
     assert risk["process"]["workflow_id"] == f"send-payout/{payout_id}"
     assert (await desk.su.post(f"/instructions/{payout_id}/ask-bank")).json()["code"] == "BANK_NOT_TO_ASK"
+
+
+async def test_the_banks_own_books_are_read_by_a_worker_and_compared_with_ours(desk: Desk) -> None:
+    payout_id = await desk.made.payout(now=desk.ops.clock.now())
+    number = "PO" + payout_id.partition("_")[2]
+    unsent = await desk.su.get(f"/instructions/{payout_id}/bank_record")
+    await desk.ops.rows(
+        "UPDATE app.payout SET state = 'scheduled', wait_reason = 'bank_window' WHERE id = :id", id=payout_id
+    )
+    await desk.ops.rows(
+        "UPDATE app.payout SET state = 'sending', claimed_at = :at WHERE id = :id",
+        id=payout_id,
+        at=desk.ops.clock.now(),
+    )
+    await desk.ops.rows(
+        "INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)"
+        " VALUES (:n, :id, 'PO', 'HBRB', 'domestic_bank', :at)",
+        n=number, id=payout_id, at=desk.ops.clock.now(),
+    )  # fmt: skip
+    silent = await desk.su.get(f"/instructions/{payout_id}/bank_record")
+    line = BankRecordLine(bank_reference="B1", booked_at=desk.ops.clock.now(), amount_minor=-5_000, currency="CNY")
+    record = BankRecord(request_number=number, outcome=BankOutcome.PROCESSING, lines=(line,))
+    answers = []
+    for found in (
+        record, record.model_copy(update={"lines": (line, line)}), record.model_copy(update={"lines": ()}),
+        record.model_copy(update={"lines": (), "amount_minor": 5_000}),
+        record.model_copy(update={"lines": (line.model_copy(update={"amount_minor": -4_999}),)}),
+    ):  # fmt: skip
+        desk.ops.processes.bank_record = found
+        answers.append((await desk.su.get(f"/instructions/{payout_id}/bank_record")).json())
+    asked = await desk.su.post(f"/instructions/{payout_id}/ask-bank")
+    assert (unsent.json()["code"], silent.json()["code"]) == ("BANK_NOT_TO_ASK", "BANK_NO_ANSWER")
+    assert [answer["agrees"] for answer in answers] == [True, False, None, True, False]
+    assert (answers[0]["request_number"], answers[0]["lines"][0]["bank_reference"]) == (number, "B1")
+    assert desk.ops.processes.told[0][:2] == ("bank_record", number)
+    assert (asked.json()["how"], desk.ops.processes.told[-1][0]) == ("told", "send-payout")
+    assert (await desk.chen.get(f"/instructions/{payout_id}/bank_record")).json()["code"] == "PERMISSION_MISSING"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -289,3 +289,10 @@ async def corrected(house: House) -> str:
 @branch(P.CORRECT_PAYMENT)
 async def failure_confirmed(house: House) -> str:
     return await _corrected(house, PROCESSING, declined(DeclineReason.OTHER))
+
+
+@branch(P.READ_BANK_RECORD)
+async def looked_into_statements(house: House) -> str:
+    number = "PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R"
+    assert await house.processes.read_bank_record("HBRB", number, (date(2026, 11, 23),)) is not None
+    return number

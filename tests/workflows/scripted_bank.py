@@ -23,6 +23,7 @@ from domain.banking import (
     SignApplication,
     SignConfirmation,
     StatementLine,
+    StatementUnavailableError,
     UnsignRequest,
 )
 
@@ -53,6 +54,8 @@ class ScriptedBank:
         # Another bank that answers in this one's place.
         self.stand_in: BankConnector | None = None
         self._was_asked: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.statements: dict[date, list[StatementLine]] = {}
+        self.days_without_statement: set[date] = set()
         self.code_lifetime = timedelta(minutes=5)
         self.now = lambda: datetime.now(UTC)
 
@@ -110,8 +113,11 @@ class ScriptedBank:
     async def query(self, request_number: str) -> BankAnswer:
         return self._with_code(self._answer("query", request_number))
 
-    def statement(self, business_date: date) -> AsyncIterator[StatementLine]:
-        raise NotImplementedError
+    async def statement(self, business_date: date) -> AsyncIterator[StatementLine]:
+        if business_date in self.days_without_statement:
+            raise StatementUnavailableError("STATEMENT_REFUSED")
+        for line in self.statements.get(business_date, ()):
+            yield line
 
     def read_callback(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: datetime
