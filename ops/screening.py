@@ -66,17 +66,14 @@ def _entry(call: Call, given: NewListEntry, place: int) -> ListEntry:
         born = date.fromisoformat(given.birth_date) if given.birth_date else None
     except ValueError:
         raise _wrong(f"entries.{place}.birth_date", "wrong_format") from None
-    try:
-        indexes = [call.services.vault.blind_index(IndexKind.PERSON, number) for number in given.id_numbers]
-    except ValueError:
-        raise _wrong(f"entries.{place}.id_numbers", "wrong_format") from None
+    indexes = {call.services.vault.blind_index(IndexKind.PERSON, number) for number in given.id_numbers}
     return ListEntry(
         key=given.key,
         kind=given.kind,
         names=tuple(given.names),
         birth_date=born,
         country=given.country,
-        id_indexes=tuple(sorted(set(indexes))),
+        id_indexes=tuple(sorted(indexes)),
     )
 
 

@@ -21,7 +21,7 @@ class NewListEntry(Body):
         default=None, examples=["1961-04-01"]
     )
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = Field(default=None, examples=["CN"])
-    id_numbers: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(
+    id_numbers: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z ()/-]{3,39}$")]] = Field(
         default_factory=list, max_length=20, repr=False, examples=[["11010519491231002X"]]
     )
 
