@@ -58,13 +58,17 @@ async def test_a_claim_hands_out_what_the_bank_needs_once_and_is_on_record(books
     assert await books.value("SELECT count(*) FROM app.effect") == 1
 
 
-async def test_nothing_is_sent_before_its_slot_or_under_a_second_number(books: Books) -> None:
+async def test_nothing_is_sent_outside_its_slot_or_under_a_second_number(books: Books) -> None:
     await books.fund(30_000)
     payout_id = await scheduled(books)
     await books.schedule(payout_id, slot_at=NOW + timedelta(hours=1))
     assert await blocked(books, payout_id) == "too_early"
     await books.run("UPDATE app.payout SET slot_at = NULL")
     assert await blocked(books, payout_id) == "too_early"
+    # Its worker slept through the bank's hours: it is planned anew.
+    await books.run("UPDATE app.payout SET slot_at = :at, release_until = :at", at=NOW)
+    assert await blocked(books, payout_id) == "too_early"
+    await books.run("UPDATE app.payout SET release_until = :at", at=NOW + timedelta(minutes=1))
     await books.run("UPDATE app.payout SET state = 'checking'")
     assert await blocked(books, payout_id) == "state_conflict"
     await books.schedule(payout_id)
