@@ -1,10 +1,9 @@
-"""A payout under review: opened once, escalated and expired by time, approved or rejected by people, whoever comes first."""
+"""A payout under review: opened once, escalated and expired by time, ended by people, whoever comes first."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from domain.reviews import Evidence, EvidenceKind, GiveEvidence, WorkOnReview
 from storage.database import create_engine
 from storage.reviews import Reviews, approved_payouts, open_payout_cases
 from tests.conftest import Database
+from tests.storage.assessed import CODES, PAYEE, entry, open_assessed
 from tests.storage.books import NOW, Books
 from tests.storage.deciders import Deciders
 from tests.storage.reviewed import Reviewed
@@ -60,7 +60,8 @@ async def payout_of(books: Books, payout_id: str) -> dict[str, Any]:
 
 async def available(books: Books) -> int:
     found = await books.value(
-        "SELECT b.posted - b.held FROM ledger.balance b JOIN ledger.account a ON a.id = b.account_id WHERE a.code = :code",
+        "SELECT b.posted - b.held FROM ledger.balance b JOIN ledger.account a ON a.id = b.account_id"
+        " WHERE a.code = :code",
         code=f"user:{books.user_id}:CNY",
     )
     return int(found)
@@ -107,7 +108,8 @@ async def test_payout_leaves_its_review_for_the_bank_only_by_an_approval(books: 
 async def test_payout_that_ends_otherwise_closes_its_review(books: Books, made: Reviewed, reviews: Reviews) -> None:
     payout_id, review_id = await made.review()
     await books.run(
-        "SELECT app.end_payout(p, 'failed', 'withdrawn', :at, 'process', 'payout.failed') FROM app.payout p WHERE id = :id",
+        "SELECT app.end_payout(p, 'failed', 'withdrawn', :at, 'process', 'payout.failed') FROM app.payout p"
+        " WHERE id = :id",
         id=payout_id, at=NOW,
     )  # fmt: skip
     standing = await Reviews(books.app).standing(payout_id, review_id, EXPIRED)
@@ -193,3 +195,65 @@ async def test_one_person_works_on_a_review_and_what_is_overdue_can_be_taken_ove
     assert await history(reviews, review_id) == ["opened", "taken", "taken", "released", "taken", "noted"]
     assert await refused(work(reviews, deciders, review_id, "note", note="late", now=EXPIRED)) is C.REVIEW_EXPIRED
     assert await refused(work(reviews, deciders, "rev_" + "0" * 26, "take")) is C.REVIEW_NOT_FOUND
+
+
+async def test_what_is_late_becomes_one_matter_each_and_nothing_else_does(books: Books, made: Reviewed) -> None:
+    reviewed, review_id = await made.review()
+    checking, cooling, queued, silent, parked = [await made.payout() for _ in range(5)]
+    later = NOW + timedelta(hours=5)
+    for payout_id, state, extra in (
+        (cooling, "cooling_off", "cool_until = :later"),
+        (queued, "scheduled", "slot_at = :later"),
+        (silent, "scheduled", "slot_at = :at"),
+        (silent, "sending", "wait_deadline = :later, wait_reason = 'bank_answer', claimed_at = :at"),
+        (parked, "scheduled", "slot_at = :at"),
+        (parked, "sending", "wait_deadline = :later, wait_reason = 'operator', claimed_at = :at"),
+    ):
+        values = {"id": payout_id, "state": state, "at": NOW} | ({"later": later} if ":later" in extra else {})
+        change = f"UPDATE app.payout SET state = :state, state_since = :at, {extra} WHERE id = :id"  # noqa: S608
+        await books.run(change, **values)
+    early = await open_payout_cases(books.app, DUE - timedelta(seconds=1))
+    first = [await open_payout_cases(books.app, later) for _ in range(2)]
+    second = await open_payout_cases(books.app, later + timedelta(hours=4))
+    cases = await books.value("SELECT jsonb_object_agg(id, kind || ' ' || subject_id) FROM app.case_record")
+    assert (early, first, second) == (0, [4, 0], 2)
+    assert sorted(cases.values()) == sorted([
+        f"review_overdue {reviewed}", f"payout_overdue {reviewed}", f"payout_overdue {checking}",
+        f"payout_overdue {cooling}", f"payout_overdue {queued}", f"payout_unanswered {silent}",
+    ])  # fmt: skip
+    assert f"case_{review_id.partition('_')[2]}" in cases
+    recorded = await books.value("SELECT count(*) FROM app.operation WHERE action = 'open_case' AND actor = 'sweeper'")
+    assert recorded == 6
+
+
+async def test_process_that_may_not_have_heard_of_an_approval_is_found_until_it_has(
+    books: Books, made: Reviewed, deciders: Deciders
+) -> None:
+    payout_id, review_id = await made.review()
+    await made.review()
+    decision = await deciders.decide("review.approve", review_id, ground="evidence")
+    age = timedelta(seconds=8)
+    before = await approved_payouts(books.app, NOW + age, age)
+    due = await approved_payouts(books.app, NOW + age + timedelta(seconds=1), age)
+    await books.run("UPDATE app.payout SET state = 'scheduled', state_since = :at WHERE id = :id", id=payout_id, at=NOW)
+    assert (decision["state"], before, due) == ("committed", [], [payout_id])
+    assert await approved_payouts(books.app, NOW + timedelta(days=1), age) == []
+
+
+async def test_approval_waits_for_a_listed_name_to_be_cleared_and_a_rejection_does_not(
+    books: Books, reviews: Reviews, deciders: Deciders
+) -> None:
+    async with open_assessed(books) as assessed:
+        await assessed.load(CODES[0], entry(PAYEE))
+        payout_id = await assessed.payout()
+        found = await assessed.assess(payout_id)
+    assert found.review is not None
+    review_id = found.review.review_id
+    [hit] = ((await reviews.read(review_id, NOW)) or {})["hits"]
+    with pytest.raises(ConflictError) as caught:
+        await deciders.decide("review.approve", review_id, ground="evidence")
+    rejected = await deciders.decide("review.reject", review_id, ground="suspected_illegality")
+    assert hit["rule"] == "screening"
+    assert caught.value.code is C.SCREENING_NOT_CLEARED
+    assert rejected["state"] == "committed"
+    assert (await payout_of(books, payout_id))["reason"] == "review_rejected"
