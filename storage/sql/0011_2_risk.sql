@@ -153,11 +153,6 @@ DECLARE
     answer jsonb;
     kept text[];
 BEGIN
-    SELECT * INTO p FROM app.payout WHERE id = i->>'payout_id';
-    IF (i->>'stop_user')::boolean THEN
-        PERFORM 1 FROM app.merchant WHERE id = p.merchant_id FOR KEY SHARE;
-        PERFORM 1 FROM app.end_user WHERE id = p.user_id FOR NO KEY UPDATE;
-    END IF;
     p := app.lock_payout(i->>'payout_id');
     IF p.id IS NULL THEN RETURN '{"outcome": "ended", "state": "unknown"}'; END IF;
     SELECT * INTO d FROM app.risk_decision WHERE payout_id = p.id AND asked_at = instant;

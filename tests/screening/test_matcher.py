@@ -97,7 +97,7 @@ _FAMILY = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑
 _GIVEN = re.findall(r"\S+", "伟 芳 娜 敏 静 秀英 丽 强 磊 洋 艳 勇 军 杰 娟 涛 超 明 霞 秀兰 刚 平 桂英 建国")
 
 
-def test_of_a_thousand_common_names_almost_none_is_a_false_hit(matcher: Matcher) -> None:
+def test_of_a_thousand_frequent_names_almost_none_is_a_false_hit(matcher: Matcher) -> None:
     names = list(islice(("".join(pair) for pair in product(_FAMILY, _GIVEN)), 1000))
     false_hits = [name for name in names if matcher.matches(name)]
     assert len(set(names)) == 1000
