@@ -15,7 +15,8 @@ from temporalio import activity
 from activities import names
 from activities.interfaces import Assessment, AssessmentRequest
 from domain.identifiers import IdPrefix, identifier
-from domain.risk import Hit, RiskInputs, RiskOutcome, RiskVerdict, RuleSet, evaluate
+from domain.risk import Hit, RiskInputs, RiskOutcome, RiskVerdict, evaluate
+from domain.risk_rules import RuleSet
 from domain.screening import Screened, ScreeningOutcome, ScreeningUnavailableError
 
 log = logging.getLogger(__name__)

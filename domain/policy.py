@@ -10,7 +10,7 @@ from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.limits import LimitSet
 from domain.reviews import ReviewRules
-from domain.risk import RuleSet
+from domain.risk_rules import RuleSet
 from domain.routes import RouteBook
 from domain.screening import ScreeningRules
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from config.policy import read_policy
 from domain.hit_texts import explain_hit
 from domain.policy import Policy
-from domain.risk import Collection, PastPayout, RiskInputs, RiskOutcome, RuleSet, evaluate
+from domain.risk import Collection, PastPayout, RiskInputs, RiskOutcome, evaluate
+from domain.risk_rules import RuleSet
 
 # Tuesday noon in Shanghai.
 NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)

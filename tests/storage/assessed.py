@@ -14,7 +14,7 @@ from activities.interfaces import Assessment, AssessmentRequest
 from config.policy import read_policy
 from domain.personal_data import PersonalField
 from domain.policy import Policy
-from domain.risk import RuleSet
+from domain.risk_rules import RuleSet
 from domain.screening import ListEntry, NewList
 from screening.lists import ListScreening
 from screening.rounds import ScreeningRounds

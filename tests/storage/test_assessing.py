@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from domain.risk import RuleSet
+from domain.risk_rules import RuleSet
 from tests.storage.assessed import PAYEE, POLICY, Assessed, entry, open_assessed
 from tests.storage.books import ELEMENTS, NOW, Books
 from tests.storage.deciders import Deciders
