@@ -18,14 +18,14 @@ from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
 from domain.error_codes import ErrorCode
 from domain.errors import NotAllowedError, RefusedError, UnavailableError
 from domain.identifiers import BankStep
-from domain.states import PAYMENT_FINAL_STATES, REFUND_FINAL_STATES, PaymentState
+from domain.states import PAYMENT_FINAL_STATES, PAYOUT_FINAL_STATES, REFUND_FINAL_STATES, PaymentState, PayoutState
 from workflows.names import Process
-from workflows.starting import payment_order
+from workflows.starting import payment_order, payout_order
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["banks"])
 C = ErrorCode
-_FINAL = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES})
+_FINAL = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *PAYOUT_FINAL_STATES})
 # A process in doubt asks its bank by itself for as long as this.
 _ANSWER_UNDER_WAY_SECONDS = 1.0
 
@@ -75,8 +75,11 @@ def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:
 
 
 async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) -> bool:
-    """Wakes whoever waits for this bank's answer; False if a correction that is due could not be started."""
+    """Wakes whoever waits for this bank's answer; False if a correction or return that is due could not be started."""
     step, state = found["step"], found["state"]
+    if step == BankStep.PAYOUT and state == PayoutState.SUCCEEDED:
+        # A bank that announces the success which we know already has nothing to take back.
+        return notice.announces not in (BankOutcome.RETURNED, None) or await _take_back(services, found["subject_id"])
     if step == BankStep.DEBIT and state == PaymentState.FAILED:
         # A bank that announces the decline which we know already has nothing to correct.
         return notice.announces is BankOutcome.DECLINED or await _correct(services, found["subject_id"])
@@ -103,6 +106,8 @@ def _tell(services: Services, found: dict[str, Any]) -> None:
         process = Process.COLLECT_PAYMENT
     elif found["step"] == BankStep.REFUND:
         process = Process.REFUND_PAYMENT
+    elif found["step"] == BankStep.PAYOUT:
+        process = Process.SEND_PAYOUT
     else:
         return
     # A process that has ended, or does not answer, asks its bank by itself or has no more need to.
@@ -117,3 +122,12 @@ async def _correct(services: Services, payment_id: str) -> bool:
     merchant_id, payment = found
     order = payment_order(payment, merchant_id).model_copy(update={"resumed": True})
     return await services.processes.correct_payment(order)
+
+
+async def _take_back(services: Services, payout_id: str) -> bool:
+    """The payee's bank has sent a payout back: its bank is asked, and what it says is booked."""
+    found = await services.payouts.payout_for_process(payout_id)
+    if found is None:
+        return True
+    merchant_id, payout = found
+    return await services.processes.return_payout(payout_order(payout, merchant_id))

@@ -70,10 +70,14 @@ Reference = Annotated[
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in lower-case hex.")]
 
 
-class Body(BaseModel):
-    """Base of what comes in."""
+class Part(BaseModel):
+    """Base of what stands in a body."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Body(Part):
+    """Base of what comes in."""
 
 
 class NewUser(Body):
@@ -145,7 +149,7 @@ class OrderToPay(Body):
     )
 
 
-class _Confirmed(Body):
+class _Confirmed(Part):
     """What turns an order into an instruction: the user's yes, and who relays it."""
 
     confirmation_hash: Hash = Field(description="From the preview that the user was shown.")
@@ -173,7 +177,7 @@ class NewPayment(OrderToPay, _Confirmed):
     )
 
 
-class BankId(Body):
+class BankId(Part):
     """How a place names its banks: 12 digits of CNAPS, a BIC, 3 digits in Hong Kong, 7 in Taiwan."""
 
     kind: BankIdKind = Field(examples=["cnaps"])
@@ -218,7 +222,7 @@ class PayoutConfirmation(Body):
     confirmation_hash: Hash = Field(description="Of the payout.")
 
 
-class EvidenceItem(Body):
+class EvidenceItem(Part):
     """One thing that you keep and name; never the thing itself."""
 
     kind: EvidenceKind = Field(examples=["order_details"], strict=False)

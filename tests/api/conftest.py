@@ -117,6 +117,9 @@ class FakeProcesses:
     async def replan_payouts(self, version: int) -> bool:
         return self._start("replan_payouts", version)
 
+    async def return_payout(self, order: Any) -> bool:
+        return self._start("return_payout", order)
+
     async def tell_payout(self, payout_id: str) -> bool:
         self.told.append(("payout", payout_id, "look_again"))
         return self.answers

@@ -9,8 +9,11 @@ import httpx
 import pytest
 
 from domain.identifiers import BankStep, request_number
+from domain.instructions import ClaimEffect
 from storage.batcher import StorageUnavailableError
 from tests.api.conftest import FakeBank, Stage
+from tests.api.payouts import funded, payee_of, payout_of
+from tests.api.refusals import change
 
 SIGNED = {"X-Test-Signature": "right"}
 
@@ -218,3 +221,28 @@ def test_the_table_of_codes_for_merchants_is_that_of_the_program() -> None:
     document = DOCUMENT.read_text(encoding="utf-8")
     assert with_table(document) == document
     assert "`CODE_WRONG` | 422" in document
+
+
+async def test_a_callback_about_a_payout_wakes_it_while_it_is_out_and_has_it_taken_back_once_it_was_paid(
+    stage: Stage,
+) -> None:
+    merchant = await stage.merchant()
+    user_id = await funded(stage, merchant)
+    payout_id = (await payout_of(merchant, user_id, (await payee_of(merchant, user_id))["id"]))["id"]
+    number, now = request_number(BankStep.PAYOUT, payout_id), stage.clock.now()
+    await change(stage, "UPDATE app.payout SET state = 'scheduled', slot_at = accepted_at")
+    claim = ClaimEffect(now=now, kind="payout", id=payout_id, step=BankStep.PAYOUT.value, request_number=number)
+    await stage.instructions.claim_effect(claim)
+    stage.processes.told.clear()
+    assert (await callback(stage, "n1", number)).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == [("send-payout", payout_id, "notice")]
+
+    await change(stage, "UPDATE app.payout SET state = 'succeeded'")
+    assert (await callback(stage, "n2", number)).status_code == 200
+    name, order = stage.processes.started[-1]
+    assert (name, order.payout_id) == ("return_payout", payout_id)
+    # What could not be started is not forgotten: the bank is told to call again.
+    stage.processes.answers = False
+    assert (await callback(stage, "n3", number)).status_code == 503
+    assert (await merchant.get(f"/v1/payouts/{payout_id}")).json()["state"] == "succeeded"

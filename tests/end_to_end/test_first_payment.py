@@ -20,9 +20,9 @@ DOCUMENT = (PROJECT / "docs" / "merchants" / "first_payment.md").read_text(encod
 TYPED = "import code, sys; prompt = code.InteractiveConsole(); [prompt.push(line.rstrip('\\n')) for line in sys.stdin]"
 
 
-def lines_of(language: str) -> str:
+def lines_of(language: str, document: str = DOCUMENT) -> str:
     """All blocks of a language, one after the other."""
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL))
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture
