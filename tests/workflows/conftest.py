@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,7 @@ from workflows.starting import Processes, binding_order, payment_order, payout_o
 TEST_SERVER = Path(sys.executable).parent / "temporal-test-server"
 BINDING_LIFE = timedelta(minutes=30)
 Result = TypeVar("Result")
+PlanningOf = Callable[[Books, Processes], list[Callable[..., Any]]]
 
 
 @dataclass
@@ -225,8 +226,13 @@ async def result_of(handle: WorkflowHandle[Any, Result]) -> Result:
 
 
 @asynccontextmanager
-async def open_house(database: Database, **client_options: Any) -> AsyncIterator[House]:
-    """A house of its own; `client_options` for another data converter, or for interceptors."""
+async def open_house(
+    database: Database, *, planning: PlanningOf | None = None, **client_options: Any
+) -> AsyncIterator[House]:
+    """A house of its own; `client_options` for another data converter, or for interceptors.
+
+    `planning`: real activities that plan payouts, in the place of the scripted one.
+    """
     options: dict[str, Any] = {"data_converter": pydantic_data_converter, **client_options}
     async with (
         open_books(database) as books,
@@ -241,7 +247,10 @@ async def open_house(database: Database, **client_options: Any) -> AsyncIterator
         # The server's clock may leap ten years when nothing is left to wait for.
         await books.run("UPDATE app.merchant SET contract_until = 'infinity'")
         bank, checks = ScriptedBank(), ScriptedChecks(books)
-        async with build_worker(env.client, books.instructions, books.bank_vault, bank, others=checks.activities()):
+        others = checks.activities()
+        if planning is not None:
+            others = [each for each in others if each != checks.plan_payout] + planning(books, Processes(env.client))
+        async with build_worker(env.client, books.instructions, books.bank_vault, bank, others=others):
             yield House(books, bank, env, Processes(env.client), checks)
 
 
