@@ -14,6 +14,7 @@ from domain.errors import DomainError, EffectRefusedError, SettlementRefusedErro
 from domain.personal_data import PersonalField
 from ledger.verify import verify
 from storage.payouts import PayoutReading
+from storage.unattended import find_unattended
 from tests.storage.books import BANK, NOW, Books
 from tests.storage.deciders import Deciders
 from tests.storage.payout_steps import claim, number_of, scheduled, sent, settlement
@@ -297,6 +298,26 @@ async def test_a_merchants_own_settlement_is_sealed_under_the_merchant_and_needs
     assert (claimed.user_id, len(claimed.sealed)) == (books.merchant_id, 2)
     await books.instructions.settle(settlement(payout_id, "succeeded"))
     assert await books.balance(f"merchant_available:{books.merchant_id}:CNY") == 0
+
+
+async def test_what_people_conclude_of_a_parked_payout_is_told_until_it_is_done(
+    books: Books, deciders: Deciders
+) -> None:
+    await books.fund(30_000)
+    payout_id = await sent(books)
+    await books.instructions.settle(settlement(payout_id, "unknown"))
+    parked = {"key": f"{payout_id}:parked", "expect": ("unknown",), "state": None, "wait_reason": "operator"}
+    await books.instructions.settle(settlement(payout_id, "unknown").model_copy(update=parked))
+    detail = {"outcome": "failed", "evidence_ref": "LETTER-1"}
+    decision = await deciders.decide("instruction.conclude", payout_id, detail=detail)
+    # Nothing more is sent of what people have said the end of.
+    assert await blocked(books, payout_id, resend=True) == "concluded_by_operators"
+    later, age = NOW + timedelta(seconds=30), timedelta(seconds=8)
+    found = await find_unattended(books.app, later, age)
+    assert [(item.kind, item.id, item.attempt_id) for item in found] == [("decision", payout_id, decision["id"])]
+    assert (await books.instructions.check_decision(payout_id, decision["id"], NOW)).holds
+    await books.instructions.settle(settlement(payout_id, "failed", reason="evidence"))
+    assert await find_unattended(books.app, later, age) == []
 
 
 CALLBACK = sa.text("SELECT app.record_callback(:item)").bindparams(sa.bindparam("item", type_=JSONB))
