@@ -124,9 +124,6 @@ class FakeProcesses:
         self.told.append(("payout", payout_id, "look_again"))
         return self.answers
 
-    async def return_payout(self, order: Any) -> bool:
-        return self._start("return_payout", order)
-
     async def read_bank_record(self, bank_code: str, request_number: str, days: Any) -> Any:
         self.told.append(("bank_record", request_number, days))
         return self.bank_record
