@@ -89,7 +89,7 @@ async def _keep_one(folder: Path, addresses: Mapping[str, str]) -> DemoMerchant:
     engine = owner_engine(folder)
     try:
         kept = _read(folder / "demo_merchant.json")
-        if kept is None or not await list_keys(engine, kept.merchant_id):
+        if kept is None or not await _may_do_everything(engine, kept.merchant_id):
             unsigned = await _register(engine, UNSIGNED_NAME)
             kept = (await register(engine)).model_copy(update={"unsigned": unsigned})
         where = {name: addresses[name] for name in ("api", "simulator")}
@@ -99,6 +99,11 @@ async def _keep_one(folder: Path, addresses: Mapping[str, str]) -> DemoMerchant:
         return kept
     finally:
         await engine.dispose()
+
+
+async def _may_do_everything(engine: AsyncEngine, merchant_id: str) -> bool:
+    """Whether the merchant is there, with a key for all that this version offers."""
+    return any(set(SCOPES) <= set(key["scopes"]) for key in await list_keys(engine, merchant_id))
 
 
 def _read(path: Path) -> DemoMerchant | None:

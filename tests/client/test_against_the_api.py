@@ -17,6 +17,7 @@ from client import (
     ConflictError,
     NotFoundError,
     Payment,
+    Payout,
     RefusedError,
     RequestInvalidError,
     Retries,
@@ -25,10 +26,11 @@ from client import (
     is_done_or_needs_code,
 )
 from client.core import World
-from client.states import PaymentState, Verification, WaitReason
+from client.states import NameMatch, PaymentState, PayoutState, Speed, Verification, WaitReason
 from storage import signing_keys
 from storage.administration import Act
 from tests.api.conftest import ELEMENTS, FakeBank, Merchant, Stage
+from tests.api.payouts import ACCOUNT, CNAPS, funded
 
 
 async def _binding(stage: Stage, liushui: AsyncLiushui) -> tuple[str, str]:
@@ -276,6 +278,45 @@ async def test_a_merchant_with_a_signing_key_signs_and_replaces_it(stage: Stage,
     with pytest.raises(AuthenticationError, match="SIGNING_KEY_UNKNOWN"):
         await signed.users.create("customer-2")
     assert [found.id async for found in renewed.signing_keys.list()] == [registered.id, key.key_id]
+
+
+async def test_a_balance_is_paid_out_to_an_account_as_the_user_confirmed_it(stage: Stage, merchant: Merchant) -> None:
+    user_id = await funded(stage, merchant)
+    signing_key = await stage.sign(merchant)
+    liushui = _at_the_stages_time(
+        stage, AsyncLiushui("http://liushui.test", merchant.key, signing_key, http=stage.http)
+    )
+    payee = await liushui.payees.create(user_id, name="张三", account_number=ACCOUNT, bank_id=CNAPS)
+    assert (payee.name, payee.account, payee.name_match) == ("张*", "****7890", NameMatch.MATCH)
+    assert [found.id async for found in liushui.payees.list(user_id)] == [payee.id]
+    assert Speed.REAL_TIME in payee.speeds
+
+    order: dict[str, Any] = {"user_id": user_id, "payee_id": payee.id, "amount_minor": 50_000}
+    preview = await liushui.payouts.preview(**order, order_number="out-1")
+    assert (preview.total_minor, preview.confirmation.needed) == (50_100, False)
+    first = await liushui.payouts.pay(preview)
+    assert (first.state, first.sent_back) == (PayoutState.CHECKING, None)
+    second = await liushui.payouts.pay(await liushui.payouts.preview(**order, order_number="out-2"))
+    assert second.needs_confirmation
+    assert second.confirmation is not None
+    assert second.confirmation.grounds == ("repeated_payee",)
+    second = await liushui.payouts.confirm(second.id, second.confirmation_hash)
+    assert second.state is PayoutState.CHECKING
+    assert [found.id async for found in liushui.payouts.list(user_id=user_id)] == [second.id, first.id]
+    left = await liushui.payouts.limits(user_id, payee_id=payee.id)
+    assert {item.subject for item in left.limits} == {"user", "payee"}
+    with pytest.raises(ConflictError, match="EVIDENCE_NOT_ASKED"):
+        await liushui.payouts.give_evidence(first.id, {"invoice": "file:7"})
+    [event, *_] = [found async for found in liushui.events.list(object_id=first.id)]
+    assert isinstance(event.resource, Payout)
+
+    export = await liushui.payees.data_export()
+    await liushui.users.consent(
+        user_id, "data_export", export.version, content_hash=export.content_hash, acted_at=stage.clock.now()
+    )
+    assert (await liushui.payees.remove(payee.id)).state == "removed"
+    with pytest.raises(NotFoundError, match="PAYEE_NOT_FOUND"):
+        await liushui.payouts.preview(**order, order_number="out-3")
 
 
 def _at_the_stages_time(stage: Stage, liushui: AsyncLiushui) -> AsyncLiushui:

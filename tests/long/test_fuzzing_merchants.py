@@ -11,6 +11,7 @@ import pytest
 from ledger.verify import verify
 from tests.api.conftest import ELEMENTS, Stage
 from tests.api.houses import House, forget_quotas, house_of, new_public_key
+from tests.api.payouts import OWN_ACCOUNT, confirmed, order_of
 from tests.api.rows import fingerprints
 from tests.long.conftest import say
 from tests.long.fuzzing.aiming import Aim
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 CARDS = ("9901010000000000018", "9901010000000000026", "9901010000000000034", "9901010000000000042")
 Payer = tuple[str, str]
 PERSONS = {f"a payer's {name}": value for name, value in ELEMENTS.items()}
+PERSONS |= {"a payee's account": OWN_ACCOUNT["account_number"]}
 # An aimed request is right although it was to be wrong.
 AIMED = {"negative_data_rejection": {"enabled": False}}
 
@@ -149,6 +151,10 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
         for payer in payers
         for _ in range(10)
     ]
+    payouts = [house.payout] + [
+        await confirmed(house.merchant, order_of(house.ids["user_id"], house.ids["payee_id"], amount_minor=1_000))
+        for _ in range(10)
+    ]
     agreement = stage.policy.agreement
 
     def consent(chance: random.Random) -> dict[str, Any]:
@@ -176,6 +182,22 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
             "amount_minor": chance.choice((1, 100, 1_000, 77_700)),
             "reason_code": "other",
         },
+        "POST /v1/users/{user_id}/payees": lambda chance: (
+            OWN_ACCOUNT
+            | {
+                "account_number": f"62{chance.randrange(20):017d}",
+                "relation": chance.choice(("own", "other")),
+                "name": chance.choice(("李四", "海棠书店", "Chan Tai Man")),
+            }
+        ),
+        "POST /v1/payouts": lambda chance: chance.choice(payouts),
+        "POST /v1/payouts/preview": lambda chance: {
+            name: value for name, value in chance.choice(payouts).items() if name != "confirmation_hash"
+        },
+        "POST /v1/payouts/{payout_id}/confirm": lambda chance: {
+            "confirmation_hash": chance.choice(payouts)["confirmation_hash"]
+        },
+        "POST /v1/payouts/{payout_id}/evidence": lambda _: {"evidence": [{"kind": "invoice", "reference": "file:1"}]},
         "POST /v1/waiver/applications": lambda chance: {"limit_minor": chance.randrange(1, 30_000), "currency": "CNY"},
         "POST /v1/users/{user_id}/reports": lambda _: {"kind": "not_me", "channel": "app"},
         "POST /v1/signing_keys": lambda _: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "another"},
