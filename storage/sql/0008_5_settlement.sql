@@ -13,6 +13,17 @@ CREATE FUNCTION app.with_payout_transfers(batch app.settlement[]) RETURNS app.se
                 WHEN 'closed' THEN app.payout_transfers(o, 'release', s.at) ELSE '[]' END)) END ORDER BY s.item)
         FROM unnest(batch) s LEFT JOIN app.payout o ON s.kind = 'payout' AND o.id = s.id);
 
+-- Unknown is not failed: what was sent ends, or goes back to its queue, only with what the bank has definitely said of it. A no
+-- counts if there is one to every number under which it was sent.
+CREATE FUNCTION app.lacks_the_banks_word(s app.settlement, found_state text) RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN CASE
+        WHEN s.state = 'succeeded' THEN s.effect_outcome IS DISTINCT FROM 'succeeded' OR NOT EXISTS (SELECT 1
+            FROM app.effect e WHERE e.request_number = s.effect_number AND e.subject_id = s.id AND e.step = 'PO')
+        WHEN s.state IN ('scheduled', 'failed') AND found_state IN ('sending', 'unknown') THEN
+            s.effect_outcome IS DISTINCT FROM 'declined' OR NOT app.nothing_is_at_the_bank(s.id, s.effect_number)
+        ELSE false END;
+
 CREATE FUNCTION app.settle_payouts(going app.settlement[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
@@ -93,9 +104,7 @@ BEGIN
             WHEN NOT c.state = ANY (s.expect) THEN 'state_conflict'
             WHEN s.kind = 'payout' AND s.state <> c.state AND NOT EXISTS (SELECT 1 FROM app.legal_step l
                 WHERE l.subject = 'payout' AND l.from_state = c.state AND l.to_state = s.state) THEN 'state_conflict'
-            -- Sent, and back in its queue: only if the bank has definitely booked nothing under any number.
-            WHEN s.kind = 'payout' AND s.state = 'scheduled' AND NOT (s.effect_outcome = 'declined'
-                AND app.nothing_is_at_the_bank(s.id, s.effect_number)) THEN 'state_conflict'
+            WHEN s.kind = 'payout' AND app.lacks_the_banks_word(s, c.state) THEN 'bank_word_missing'
             -- A payment that fails while its code is awaited fails by a resent code; the first may be right all the same.
             WHEN (s.state IN ('closed', 'expired', 'declined') OR s.state = 'failed' AND c.state = 'awaiting_code')
                 AND EXISTS (

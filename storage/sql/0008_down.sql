@@ -1,4 +1,4 @@
-DROP FUNCTION app.claim_one_payout(jsonb), app.payout_standing(text, timestamptz), app.nothing_is_at_the_bank(text, text),
+DROP FUNCTION app.claim_one_payout(jsonb), app.lacks_the_banks_word(app.settlement, text), app.payout_standing(text, timestamptz), app.nothing_is_at_the_bank(text, text),
     app.what_holds_up(app.payout, timestamptz), app.settle_payouts(app.settlement[]),
     app.with_payout_transfers(app.settlement[]), app.confirm_payout(jsonb), app.accept_payouts(jsonb),
     app.accept_one_payout(jsonb), app.confirmation_grounds(app.payee, timestamptz), app.place_payout(app.payout, jsonb),

@@ -97,6 +97,9 @@ async def settle(books: Books, payout_id: str, state: str, expect: tuple[str, ..
         "action": "payout", "outcome": "done" if state in ("succeeded", "returned") else "failed",
         "event_type": f"payout.{state}",
     }  # fmt: skip
+    if state in {"succeeded", "failed"}:
+        word = "succeeded" if state == "succeeded" else "declined"
+        values |= {"effect_number": request_number(BankStep("PO"), payout_id), "effect_outcome": word}
     return await books.instructions.settle(Settlement.model_validate(values | changes))
 
 

@@ -42,7 +42,7 @@ def settlement(payout_id: str, state: str, attempt: int = 0, **changes: Any) -> 
         "state": state, "at": NOW, "action": "payout", "outcome": _OUTCOMES.get(state, "failed"),
         "event_type": f"payout.{state}" if state != "scheduled" else None,
     }  # fmt: skip
-    if state in {"succeeded", "scheduled"}:
+    if state in {"succeeded", "scheduled", "failed"}:
         word = "succeeded" if state == "succeeded" else "declined"
         values |= {"effect_number": number_of(payout_id, attempt), "effect_outcome": word}
     if state == "succeeded":

@@ -190,6 +190,23 @@ async def test_only_what_was_sent_succeeds_and_what_was_sent_is_ended_by_the_ban
     assert await books.held(RESERVE) == 10_000
 
 
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+async def test_what_was_sent_ends_only_with_the_banks_word(books: Books, state: str) -> None:
+    await books.fund(30_000)
+    payout_id, other = await sent(books), await sent(books)
+    before = await money(books)
+    for word in (
+        {"effect_outcome": None},
+        {"effect_number": None},
+        {"effect_number": number_of(other)},
+        {"effect_outcome": "declined" if state == "succeeded" else "succeeded"},
+    ):
+        with pytest.raises(SettlementRefusedError, match="bank_word_missing"):
+            await books.instructions.settle(settlement(payout_id, state).model_copy(update=word))
+    assert await money(books) == before
+    assert await state_of(books, payout_id) == "sending"
+
+
 async def test_a_return_days_later_is_a_transfer_of_its_own_and_leaves_the_fee(books: Books) -> None:
     await books.fund(30_000)
     payout_id = await sent(books)
@@ -214,7 +231,7 @@ async def test_a_bank_that_was_closed_is_tried_again_under_the_next_number(books
     await books.fund(30_000)
     payout_id = await sent(books)
     unproven = settlement(payout_id, "scheduled", effect_number=None, effect_outcome=None)
-    with pytest.raises(SettlementRefusedError, match="state_conflict"):
+    with pytest.raises(SettlementRefusedError, match="bank_word_missing"):
         await books.instructions.settle(unproven)
     assert await books.instructions.settle(settlement(payout_id, "scheduled", reason="bank_closed")) == "scheduled"
     assert await books.held(RESERVE) == 10_000
