@@ -60,3 +60,41 @@ async def test_a_reviewer_goes_from_the_queue_to_the_decision(stage: Stage, ops:
     assert payout_id in listed
     assert small not in listed
     assert "reviews:read" in nobody.output
+
+
+async def test_every_other_command_of_the_day_with_payouts_runs(stage: Stage, ops: OpsStage, run: Run) -> None:
+    merchant = await stage.merchant()
+    user_id, _ = await stage.payer(merchant)
+    await ops.rows("SELECT ledger.open_accounts(ARRAY[:code])", code=f"user:{user_id}:CNY")
+    made = Reviewed(ops.database.owner_engine, merchant.id, user_id, ops.ids)
+    payout_id, review_id = await made.review(now=stage.clock.now())
+    [row] = await ops.rows("SELECT order_number, payee_id FROM app.payout WHERE id = :id", id=payout_id)
+
+    found = [
+        (await run("--as", "su", "payouts", "find", *words)).output
+        for words in (("--order", row["order_number"]), ("--payee", row["payee_id"]))
+    ]
+    empty = [
+        (await run("--as", "su", "payouts", "list", *words)).output
+        for words in (("--waiting-for", "freeze"), ("--waiting-for", "partner"), ("--provisional",), ("--bank", "WLWB"))
+    ]
+    queue = (await run("--as", "rui", "reviews", "list")).output
+    matters = (await run("--as", "su", "matters", "list")).output
+    await run("--as", "rui", "reviews", "take", review_id)
+    released = (await run("--as", "rui", "reviews", "release", review_id)).output
+    unsent = [await run("--as", "su", "payouts", command, payout_id) for command in ("ask-bank", "bank-record")]
+    both = await run("--as", "su", "payouts", "find", "--order", "M-1", "--payee", row["payee_id"])
+    asked = (await run(
+        "--as", "rui", "withdraw", payout_id, "--ground", "suspected_fraud", "--reason", "a stolen phone"
+    )).output  # fmt: skip
+    approved = (await run("--as", "ren", "decisions", "approve", asked.split()[0])).output
+
+    assert all(payout_id in output for output in found)
+    assert set(empty) == {"No payout is under way.\n"}
+    assert "in 3 h" in queue
+    assert payout_id in matters
+    assert "taken by nobody" in released
+    assert {(result.exit_code, "BANK_NOT_TO_ASK" in result.output) for result in unsent} == {(1, True)}
+    assert both.exit_code == 2
+    assert "waits for another person" in asked
+    assert "is committed" in approved
