@@ -98,7 +98,9 @@ class SendPayout:
         pause = policies.PAUSE_BETWEEN_ROUNDS
         while (stage := self._stages.get(self._order.state)) is not None:
             began, before = workflow.now(), self._order.state
-            self._order = self._order.model_copy(update={"state": await stage()})
+            state = await stage()
+            # The stage may have changed the order itself, so it is looked up only now.
+            self._order = self._order.model_copy(update={"state": state})
             if self._order.state != before or workflow.now() - began > pause:
                 pause = policies.PAUSE_BETWEEN_ROUNDS
             else:
