@@ -56,7 +56,10 @@ def test_third_party_imports_are_asked_for_and_not_only_found_by_chance() -> Non
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     asked = {_normal(re.split(r"[\[>=<]", name)[0]) for name in project["project"]["dependencies"]}
     # By import name, where it is another than the package's.
-    known = {"stdnum": "python-stdnum", "ulid": "python-ulid", "pythonjsonlogger": "python-json-logger"}
+    known = {
+        "chinese_calendar": "chinesecalendar", "pythonjsonlogger": "python-json-logger", "stdnum": "python-stdnum",
+        "ulid": "python-ulid",
+    }  # fmt: skip
     known |= {"google": "temporalio", "starlette": "fastapi", "pydantic_core": "pydantic"}
     own = {path.relative_to(PROJECT).parts[0].removesuffix(".py") for path in files()}
     imported: set[str] = set()
