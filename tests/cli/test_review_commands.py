@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.api.conftest import Stage, stage
+from tests.api.payouts import ACCOUNT, payee_of
 from tests.cli.test_operator_commands import Run, ops, run
 from tests.ops.conftest import OpsStage
 from tests.storage.reviewed import Reviewed
@@ -17,7 +18,8 @@ async def test_a_reviewer_goes_from_the_queue_to_the_decision(stage: Stage, ops:
     user_id, _ = await stage.payer(merchant)
     await ops.rows("SELECT ledger.open_accounts(ARRAY[:code])", code=f"user:{user_id}:CNY")
     made = Reviewed(ops.database.owner_engine, merchant.id, user_id, ops.ids)
-    payout_id, review_id = await made.review(1_200_000, now=stage.clock.now())
+    payee = await payee_of(merchant, user_id)
+    payout_id, review_id = await made.review(1_200_000, now=stage.clock.now(), payee_id=payee["id"])
     small, small_review = await made.review(5_000, now=stage.clock.now())
 
     queue = (await run("--as", "rui", "reviews", "list", "--free")).output
@@ -47,6 +49,9 @@ async def test_a_reviewer_goes_from_the_queue_to_the_decision(stage: Stage, ops:
     assert refused.exit_code == 1
     assert "Somebody else works on this review" in refused.output
     assert "new_payee" in full
+    assert "account_number: ***" in full
+    assert ACCOUNT[-4:] in full
+    assert ACCOUNT not in full + shown + plain
     assert payout_id in full
     assert [result.exit_code for result in (asked, extended, noted)] == [0, 0, 0], asked.output
     assert "is evidence" in asked.output
