@@ -14,7 +14,8 @@ from cli.operators_api import ask
 from cli.terminal import choices, end, say, show, show_one
 from config.policy import read_policy
 from config.roles import read_roles
-from domain.decisions import DecisionRules
+from domain.decisions import DecisionRules, KindRule
+from domain.money import format_amount
 from domain.roles import RoleBook
 
 app = typer.Typer(
@@ -29,8 +30,8 @@ _COLUMNS = (
     "expires_at",
 )  # fmt: skip
 _OF_RESTRICTIONS = (
-    "id", "kind", "function", "subject_id", "ground", "placed_by", "placed_at", "review_at", "ends_at",
-    "authority_order",
+    "id", "kind", "function", "subject_id", "scope", "amount_minor", "frozen_minor", "ground", "placed_by", "placed_at",
+    "review_at", "ends_at", "authority_order",
 )  # fmt: skip
 
 
@@ -74,7 +75,13 @@ def request(
     detail: Annotated[list[str] | None, typer.Option(help="name=value; what the kind asks for besides.")] = None,
 ) -> None:
     """Asks for any kind of decision."""
-    decide(kind, subject, ground, reason, dict(word.partition("=")[::2] for word in detail or []))
+    decide(kind, subject, ground, reason, dict(_said(word) for word in detail or []))
+
+
+def _said(word: str) -> tuple[str, str | int]:
+    """An amount is a number, everything else is words."""
+    name, _, value = word.partition("=")
+    return name, int(value) if name.endswith("_minor") and value.isascii() and value.isdigit() else value
 
 
 @app.command()
@@ -84,7 +91,7 @@ def kinds() -> None:
     rows = [
         {
             "kind": kind.value,
-            "people": 2 if rule.second_person else 1,
+            "people": _people(rule),
             "asked for by": _may(book, f"{kind}:request"),
             "approved by": _may(book, f"{kind}:approve"),
             "open hours": rule.open_hours,
@@ -93,6 +100,12 @@ def kinds() -> None:
         for kind, rule in DecisionRules.model_validate(read_policy()["decisions"]).kinds.items()
     ]
     show(rows, "There are none.")
+
+
+def _people(rule: KindRule) -> str:
+    if rule.second_person_above_minor is not None and not rule.second_person:
+        return f"2 above {format_amount(rule.second_person_above_minor, 'CNY')}"
+    return "2" if rule.second_person else "1"
 
 
 def _may(book: RoleBook, permission: str) -> list[str]:
@@ -111,27 +124,44 @@ def withdraw(instruction_id: Subject, ground: Ground, reason: Reason) -> None:
     decide("instruction.withdraw", instruction_id, ground, reason)
 
 
-def freeze(
+def freeze(  # noqa: PLR0917 - options have names
     subject: Subject,
     ground: Ground,
     reason: Reason,
     review_days: Annotated[int, typer.Option(min=1, max=366, help="After how long somebody has to look again.")] = 7,
+    amount_minor: Annotated[int | None, typer.Option(min=1, help="In fen; all funds, if left out.")] = None,
+    function: Annotated[str | None, typer.Option(help="payout or refund alone; all that leaves, if left out.")] = None,
+    person: Annotated[bool, typer.Option("--person", help="With every merchant of the same person.")] = False,
+    prolongs: Annotated[str | None, typer.Option(metavar="RST", help="The freeze of an amount it replaces.")] = None,
 ) -> None:
-    """Asks to freeze the funds of a user or merchant; they stay theirs."""
-    review_at = (datetime.now(UTC) + timedelta(days=review_days)).isoformat()
-    decide("funds.freeze", subject, ground, reason, {"review_at": review_at})
+    """Asks to freeze the funds of a user or merchant, all or an amount; they stay theirs."""
+    detail: dict[str, Any] = {"review_at": (datetime.now(UTC) + timedelta(days=review_days)).isoformat()}
+    if amount_minor is not None:
+        detail |= {"amount_minor": amount_minor, "currency": "CNY"}
+    detail |= {"function": function} if function else {}
+    detail |= {"scope": "all"} if person else {}
+    decide("funds.freeze", subject, ground, reason, detail | ({"prolongs": prolongs} if prolongs else {}))
 
 
-def release(subject: Subject, reason: Reason, ground: Ground = "resolved") -> None:
-    """Asks to release what was frozen."""
-    decide("funds.release", subject, ground, reason)
+def release(  # noqa: PLR0917 - options have names
+    subject: Subject,
+    reason: Reason,
+    ground: Ground = "resolved",
+    restriction: Annotated[str | None, typer.Option(metavar="RST", help="This one alone; all, if left out.")] = None,
+    person: Annotated[bool, typer.Option("--person", help="What was placed with every merchant.")] = False,
+    end_payouts: Annotated[bool, typer.Option("--end-payouts", help="End what it stopped, unsent.")] = False,
+) -> None:
+    """Asks to release what was frozen; payouts that it stopped go on."""
+    detail = {"restriction_id": restriction} if restriction else {}
+    detail |= {"scope": "all"} if person else {}
+    decide("funds.release", subject, ground, reason, detail | ({"stopped_payouts": "end"} if end_payouts else {}))
 
 
 def suspend(
     subject: Subject,
     ground: Ground,
     reason: Reason,
-    function: Annotated[str | None, typer.Option(help="bind, collect or refund; all, if left out.")] = None,
+    function: Annotated[str | None, typer.Option(help="bind, collect, refund or payout; all, if left out.")] = None,
 ) -> None:
     """Asks to suspend a user or merchant: new instructions are refused, what was accepted is finished."""
     decide(f"{_whose(subject)}.suspend", subject, ground, reason, {"function": function} if function else {})

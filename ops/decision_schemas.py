@@ -32,8 +32,12 @@ class NewDecision(Body):
         default={},
         description=(
             "Suspensions: `function` (bind, collect, refund, payout; all if left out), `review_at`. Resuming, "
-            "releasing: `restriction_id` (all if left out). Freezes: `review_at`. Authority orders: `issuer`, "
-            "`number`, `demands` (hold, query, release), `function`, `expires_at`. Conclusions: `outcome` (succeeded, "
+            "releasing: `restriction_id` (all if left out); releasing also `scope` (relation, all) and "
+            "`stopped_payouts` (resume, end). Freezes: `review_at`, `ends_at` or both; `amount_minor` with `currency`, "
+            "and `prolongs` (the freeze whose place it takes), or `function` (payout, refund) or `scope` (relation, "
+            "all). Authority orders: `issuer`, `number`, `demands` (hold, query, release, freeze, temporary_freeze), "
+            "`function`, `expires_at` (not for temporary_freeze: 48 hours), and what freezes and releases say. "
+            "Conclusions: `outcome` (succeeded, "
             "failed), `bank_reference`, `evidence_ref`. Cases: `resolution` (confirmed, unfounded, settled, "
             "duplicate), `evidence_ref`."
         ),

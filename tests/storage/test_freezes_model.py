@@ -1,4 +1,4 @@
-"""Any sequence of paying in and out, refunding, freezing and releasing: nothing frozen is sent, nothing accepted is lost."""
+"""Any sequence of paying in and out, refunding, freezing and releasing: nothing frozen is sent, nothing is lost."""
 
 from __future__ import annotations
 
@@ -47,18 +47,21 @@ FAULTS = sa.text(
             JOIN app.payment p ON p.id = f.payment_id WHERE p.user_id = :owner AND f.state IN ('ready', 'sending')),
         account AS (SELECT b.posted, b.held FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id
             WHERE a.code = :account)
-    SELECT (SELECT count(*) FROM mine WHERE taken > amount_minor OR taken > 0 AND lifted_at IS NOT NULL) AS taken_too_much,
+    SELECT (SELECT count(*) FROM mine
+            WHERE taken > amount_minor OR taken > 0 AND lifted_at IS NOT NULL) AS taken_too_much,
         (SELECT count(*) FROM payouts WHERE stopped_by IS NOT NULL AND claimed_at IS NOT NULL) AS stopped_and_sent,
         (SELECT count(*) FROM payouts p WHERE p.stopped_by IS NULL AND p.rest_hold IS NOT NULL) AS rest_of_none,
         (SELECT count(*) FROM account a WHERE a.posted > a.held
-            AND EXISTS (SELECT 1 FROM mine WHERE lifted_at IS NULL AND taken < amount_minor)) AS lacking_beside_available,
+            AND EXISTS (SELECT 1 FROM mine WHERE lifted_at IS NULL AND taken < amount_minor))
+            AS lacking_beside_available,
         (SELECT a.held FROM account a) - (SELECT coalesce(sum(taken), 0) FROM mine) - (SELECT held FROM refunds)
             - (SELECT coalesce(sum(CASE WHEN p.stopped_by IS NOT NULL THEN p.rest
                 WHEN p.state IN ('succeeded', 'returned', 'failed', 'refused', 'closed') THEN 0 ELSE p.needed END), 0)
                FROM payouts p) AS held_for_nobody,
         greatest(0, (SELECT coalesce(sum(p.needed), 0) FROM payouts p WHERE p.stopped_by IS NOT NULL
                 AND p.state IN ('checking', 'awaiting_confirmation', 'scheduled'))
-            - (SELECT coalesce(sum(taken), 0) FROM mine) - (SELECT coalesce(sum(p.rest), 0) FROM payouts p)) AS lost_of_stopped
+            - (SELECT coalesce(sum(taken), 0) FROM mine) - (SELECT coalesce(sum(p.rest), 0) FROM payouts p))
+            AS lost_of_stopped
     """
 )
 
