@@ -37,7 +37,7 @@ async def test_a_return_five_days_after_success_is_on_the_balance_by_a_transfer_
     # The amount, and not the fee.
     assert await house.money() == (10_000, 0, 10_200)
     kinds = await house.books.value(
-        "SELECT array_agg(kind ORDER BY id) FROM ledger.transfer WHERE instruction_id = :id", id=payout["id"]
+        "SELECT array_agg(kind ORDER BY id) FROM ledger.transfer WHERE instruction = :id", id=payout["id"]
     )
     assert kinds.count("payout_return") == 1
     assert len(house.bank.asked("pay_out")) == 1

@@ -326,29 +326,34 @@ async def test_a_suspension_that_races_the_send_comes_first_or_second_and_never_
 # Withdrawal
 
 
-@pytest.mark.parametrize(
-    "stage", ["awaiting_confirmation", "unavailable", "cooling_off", "under_review", "scheduled", "stopped"]
-)
-async def test_a_payout_is_withdrawn_wherever_it_waits_before_the_send(house: House, stage: str) -> None:
-    verdicts = {"unavailable": {"outcome": "unavailable"}, "cooling_off": {"outcome": "delay", "delay_hours": 24},
-                "under_review": REVIEW}  # fmt: skip
-    house.checks.judge(verdicts.get(stage, {"outcome": "pass"}))
-    house.checks.open_bank(await house.now() + timedelta(days=9))
-    payout = await house.accept_payout(payee={"name_match": "differs" if stage == "awaiting_confirmation" else "match"})
-    if stage == "stopped":
-        house.checks.open_bank(await house.now())
-        await decide(house, K.PARTNER_DISABLE, BANK)
-    await house.begin_payout(payout)
-    wait = {"unavailable": "screening", "stopped": "partner", "under_review": "review", "scheduled": "bank_window",
-            "awaiting_confirmation": "confirmation"}  # fmt: skip
-    await house.until(WAITS, wait.get(stage, stage), id=payout["id"])
-    decision = await decide(house, K.INSTRUCTION_WITHDRAW, payout["id"])
-    assert await told(house, payout, decision)
-    await house.until(STATE, "failed", id=payout["id"])
-    assert await end_of(house, payout) == ("failed", "withdrawn")
-    assert await house.money() == (10_200, 0, 10_200)
+WAITING = {
+    "awaiting_confirmation": "confirmation", "unavailable": "screening", "cooling_off": "cooling_off",
+    "under_review": "review", "scheduled": "bank_window", "stopped": "partner",
+}  # fmt: skip
+VERDICTS = {
+    "unavailable": {"outcome": "unavailable"}, "cooling_off": {"outcome": "delay", "delay_hours": 24},
+    "under_review": REVIEW,
+}  # fmt: skip
+
+
+async def test_a_payout_is_withdrawn_wherever_it_waits_before_the_send(house: House) -> None:
+    for count, (stage, wait_reason) in enumerate(WAITING.items(), start=1):
+        house.checks.judge(VERDICTS.get(stage, {"outcome": "pass"}))
+        now = await house.now()
+        house.checks.open_bank(now if stage == "stopped" else now + timedelta(days=9))
+        name_match = "differs" if stage == "awaiting_confirmation" else "match"
+        payout = await house.accept_payout(payee={"name_match": name_match})
+        if stage == "stopped":
+            await decide(house, K.PARTNER_DISABLE, BANK)
+        await house.begin_payout(payout)
+        await house.until(WAITS, wait_reason, id=payout["id"])
+        decision = await decide(house, K.INSTRUCTION_WITHDRAW, payout["id"])
+        assert await told(house, payout, decision)
+        await house.until(STATE, "failed", id=payout["id"])
+        assert await end_of(house, payout) == ("failed", "withdrawn"), stage
+        assert await house.money() == (10_200 * count, 0, 10_200 * count)
+        assert (await house.events(payout["id"]))[-1] == "payout.failed"
     assert house.bank.calls == []
-    assert (await house.events(payout["id"]))[-1] == "payout.failed"
 
 
 async def test_a_withdrawal_that_nobody_told_of_is_found_by_the_send_claim(house: House) -> None:
