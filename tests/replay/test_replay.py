@@ -15,7 +15,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from tests.replay import decided_branches
+from tests.replay import decided_branches, payout_branches
 from tests.replay.branches import BRANCHES
 from tests.storage.books import ELEMENTS
 from worker import PASSED_THROUGH, WORKFLOWS
@@ -24,7 +24,7 @@ from workflows.collect_payment import CollectPayment
 
 HISTORIES = Path(__file__).parent / "histories"
 # Importing them registers their branches.
-REGISTERED = (decided_branches,)
+REGISTERED = (decided_branches, payout_branches)
 KEPT = sorted(HISTORIES.glob("*/*.json"))
 
 
