@@ -13,7 +13,7 @@ from stdnum.iso7064 import mod_11_10
 
 from api.calls import Call, Done, Operation, page_of, run_command, run_read
 from api.documentation import documented
-from api.resources import DataExportText, PageOfPayees, Payee
+from api.payout_resources import DataExportText, PageOfPayees, Payee
 from api.schemas import NewPayee, read_as
 from api.services import Services
 from api.users import user_of

@@ -18,7 +18,7 @@ from api.calls import Call, Done, Operation, page_of, run_command, run_preview, 
 from api.documentation import documented, query_parameter
 from api.limits import payout_limits, payout_limits_of
 from api.payees import masked_account, masked_names, payee_of
-from api.resources import PageOfPayouts, Payout, PayoutLimits, PayoutPreview
+from api.payout_resources import PageOfPayouts, Payout, PayoutLimits, PayoutPreview
 from api.schemas import NewEvidence, NewPayout, PayoutConfirmation, PayoutToMake, read_as
 from api.users import user_of
 from domain.conditions import payout_values

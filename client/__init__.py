@@ -25,15 +25,13 @@ from .models import (
     Binding,
     Consent,
     Limits,
-    Payee,
     Payment,
     PaymentPreview,
-    Payout,
-    PayoutPreview,
     Refund,
     User,
     WaiverApplication,
 )
+from .payout_models import Payee, Payout, PayoutPreview
 from .retries import Retries
 from .signing import SigningKey
 from .waiting import is_done, is_done_or_needs_code

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from .core import Ask
-from .models import Binding, Page, Payment, Payout, Refund, Resource, User, WaiverApplication
+from .models import Binding, Page, Payment, Refund, Resource, User, WaiverApplication
 from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
+from .payout_models import Payout
 
 _MODELS: dict[str, type[Resource]] = {
     "payment": Payment,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .core import Ask
-from .models import DataExport, Page, Payee
+from .models import Page
 from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
+from .payout_models import DataExport, Payee
 
 
 class Payees(Noun[Mode]):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .core import Ask, Flow
-from .models import Page, Payout, PayoutLimits, PayoutPreview
+from .models import Page
 from .nouns import PAGE_SIZE, Mode, Noun, asks, flows, lists, mandate, path
+from .payout_models import Payout, PayoutLimits, PayoutPreview
 from .states import Speed
 from .waiting import PATIENCE_SECONDS, is_done, wait_until
 

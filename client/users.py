@@ -48,7 +48,7 @@ class Users(Noun[Mode]):
         evidence_ref: str | None = None,
         idempotency_key: str | None = None,
     ) -> Ask[Consent]:
-        """Records what the user did or was shown at `acted_at`; a text that was agreed to needs its `content_hash` too."""
+        """Records what the user did or was shown at `acted_at`; an agreed text needs its `content_hash` too."""
         body = {
             "kind": kind,
             "version": version,

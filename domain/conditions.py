@@ -132,7 +132,7 @@ def order_values(
 ) -> dict[str, tuple[str, str]]:
     """What the texts of a payment name, in Chinese and English; amounts as people write them."""
     earliest, latest = (_duration(seconds) for seconds in expiry_seconds)
-    common = _common_values(
+    common = _values_of_any_order(
         order_number=order_number,
         amount_minor=amount_minor,
         currency=currency,
@@ -157,7 +157,7 @@ def payout_values(
 ) -> dict[str, tuple[str, str]]:
     """The same of a payout; name and account come masked. `recipient` is who gets the data abroad, if anybody does."""
     target = ("下一个工作日", "the next working day")
-    common = _common_values(
+    common = _values_of_any_order(
         order_number=order_number,
         amount_minor=amount_minor,
         currency=currency,
@@ -173,7 +173,7 @@ def payout_values(
     }
 
 
-def _common_values(
+def _values_of_any_order(
     *, order_number: str, amount_minor: int, currency: str, payee_name: str, fee_minor: int, rule: FeeRule
 ) -> dict[str, tuple[str, str]]:
     amounts = {"amount": amount_minor, "fee": fee_minor, "minimum": rule.minimum_minor, "cap": rule.cap_minor}

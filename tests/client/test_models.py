@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client import events, models, reports, signing_keys, states, webhook_endpoints
+from client import events, models, payout_models, reports, signing_keys, states, webhook_endpoints
 from client.models import Payment, Resource
 from domain import states as rules
 from tests.api.conftest import Stage
@@ -20,6 +20,16 @@ _SAME = (
     "PaymentPreview",
     "Payment",
     "Refund",
+    "AccountBalance",
+    "Balances",
+    "Movement",
+    "WaiverApplication",
+    "Waiver",
+    "WaitingFor",
+)
+
+
+_OF_PAYOUTS = (
     "Payee",
     "PayoutPreview",
     "Payout",
@@ -30,18 +40,13 @@ _SAME = (
     "EvidenceRequested",
     "PayoutReturn",
     "DataRecipient",
-    "AccountBalance",
-    "Balances",
-    "Movement",
-    "WaiverApplication",
-    "Waiver",
-    "WaitingFor",
 )
 
 
 _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
+    **{name: getattr(payout_models, name) for name in _OF_PAYOUTS},
     "AgreementInForce": models.Agreement,
-    "DataExportText": models.DataExport,
+    "DataExportText": payout_models.DataExport,
     "Event": events.Event,
     "Report": reports.Report,
     "PageOfEvents": events.EventPage,

@@ -151,10 +151,6 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
         for payer in payers
         for _ in range(10)
     ]
-    payouts = [house.payout] + [
-        await confirmed(house.merchant, order_of(house.ids["user_id"], house.ids["payee_id"], amount_minor=1_000))
-        for _ in range(10)
-    ]
     agreement = stage.policy.agreement
 
     def consent(chance: random.Random) -> dict[str, Any]:
@@ -162,7 +158,7 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
         body = {"kind": kind, "version": agreement.version, "channel": "app"}
         return body | {"content_hash": agreement.content_hash, "acted_at": stage.clock.now().isoformat()}
 
-    return {
+    return await _bodies_of_payouts(house) | {
         "POST /v1/users": lambda chance: {
             "merchant_user_ref": f"customer-{chance.randrange(200)}",
             "type": chance.choice(("individual", "enterprise")),
@@ -182,6 +178,26 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
             "amount_minor": chance.choice((1, 100, 1_000, 77_700)),
             "reason_code": "other",
         },
+        "POST /v1/waiver/applications": lambda chance: {"limit_minor": chance.randrange(1, 30_000), "currency": "CNY"},
+        "POST /v1/users/{user_id}/reports": lambda _: {"kind": "not_me", "channel": "app"},
+        "POST /v1/signing_keys": lambda _: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "another"},
+        "POST /v1/webhook_endpoints": lambda chance: {
+            "url": chance.choice(("https://shop.example/events", "https://127.0.0.1/", "http://shop.example:1/")),
+            "event_types": chance.choice(([], ["payment.*"])),
+        },
+        "POST /v1/webhook_endpoints/{endpoint_id}/rotate_secret": lambda chance: {
+            "overlap_seconds": chance.randrange(1_000)
+        },
+        "POST /v1/webhook_endpoints/{endpoint_id}/replay": lambda _: {"event_id": house.event_id},
+    }
+
+
+async def _bodies_of_payouts(house: House) -> dict[str, Any]:
+    payouts = [house.payout] + [
+        await confirmed(house.merchant, order_of(house.ids["user_id"], house.ids["payee_id"], amount_minor=1_000))
+        for _ in range(10)
+    ]
+    return {
         "POST /v1/users/{user_id}/payees": lambda chance: (
             OWN_ACCOUNT
             | {
@@ -198,17 +214,6 @@ async def _bodies(stage: Stage, house: House, payers: list[Payer]) -> dict[str, 
             "confirmation_hash": chance.choice(payouts)["confirmation_hash"]
         },
         "POST /v1/payouts/{payout_id}/evidence": lambda _: {"evidence": [{"kind": "invoice", "reference": "file:1"}]},
-        "POST /v1/waiver/applications": lambda chance: {"limit_minor": chance.randrange(1, 30_000), "currency": "CNY"},
-        "POST /v1/users/{user_id}/reports": lambda _: {"kind": "not_me", "channel": "app"},
-        "POST /v1/signing_keys": lambda _: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "another"},
-        "POST /v1/webhook_endpoints": lambda chance: {
-            "url": chance.choice(("https://shop.example/events", "https://127.0.0.1/", "http://shop.example:1/")),
-            "event_types": chance.choice(([], ["payment.*"])),
-        },
-        "POST /v1/webhook_endpoints/{endpoint_id}/rotate_secret": lambda chance: {
-            "overlap_seconds": chance.randrange(1_000)
-        },
-        "POST /v1/webhook_endpoints/{endpoint_id}/replay": lambda _: {"event_id": house.event_id},
     }
 
 
