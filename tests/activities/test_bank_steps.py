@@ -14,11 +14,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import names
 from activities.bank_steps import BankSteps
-from activities.interfaces import AttemptQuestion, EffectQuery, EffectRequest, EffectResult
+from activities.interfaces import AttemptQuestion, EffectQuery, EffectRequest, EffectResult, PayoutQuestion
+from activities.looking import Looking
 from domain.banking import BankOutcome, DeclineReason
 from domain.errors import EffectRefusedError
 from domain.identifiers import BankStep, request_number
 from domain.instructions import ClaimedEffect, ClaimEffect, OpenAttempt, ResolveCodeAttempt
+from domain.payouts import PayoutStanding
 from domain.personal_data import PersonalField
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, ScriptedBank, declined
 
@@ -37,7 +39,8 @@ class FakeBook:
         self.refusal: EffectRefusedError | None = None
         self.claimed = ClaimedEffect(
             already=False, bank_code="HBRB", user_id="usr_1", claimed_at=NOW, state="sending", amount_minor=10_000,
-            currency="CNY", payee="示例商户", authorisation="AUTH-1", payment_id=PAYMENT,
+            currency="CNY", payee="示例商户", authorisation="AUTH-1", payment_id=PAYMENT, region="HK",
+            bank_id_kind="hk_clearing", bank_id="004",
         )  # fmt: skip
         self.attempts: list[OpenAttempt] = []
 
@@ -62,6 +65,9 @@ class FakeBook:
     async def settle(self, settlement: Any) -> str | None:
         raise NotImplementedError
 
+    async def payout_standing(self, payout_id: str, now: datetime) -> PayoutStanding | None:
+        return PayoutStanding(state="scheduled", obstacle="funds_frozen") if payout_id == PAYMENT else None
+
 
 class FakeVault:
     async def open_elements(self, user_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[PersonalField, str]:
@@ -75,6 +81,14 @@ class FakeVault:
 
     def disclose_elements(self, user_id: str, bank_code: str, request_number: str) -> tuple[dict[str, Any], ...]:
         return ({"user_id": user_id, "recipient": bank_code, "request_number": request_number},)
+
+    async def open_payee(self, owner_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[PersonalField, str]:
+        return {PersonalField.NAME: f"the payee of {owner_id}", PersonalField.ACCOUNT_NUMBER: "ACCOUNT-SECRET"}
+
+    def disclose_payee(
+        self, owner_id: str, bank_code: str, request_number: str, *, cross_border: bool
+    ) -> tuple[dict[str, Any], ...]:
+        return ({"user_id": owner_id, "request_number": request_number, "cross_border": cross_border},)
 
 
 class JournalBank(ScriptedBank):
@@ -110,7 +124,7 @@ def steps(book: FakeBook, bank: JournalBank) -> BankSteps:
 def request(step: BankStep, **changes: Any) -> EffectRequest:
     values = {
         "kind": "payment", "subject_id": PAYMENT, "bank_code": "HBRB", "request_number": request_number(step, PAYMENT),
-        "now": NOW, "user_id": "usr_1",
+        "now": NOW, "user_id": "usr_1", "region": "HK",
     }  # fmt: skip
     return EffectRequest.model_validate(values | changes)
 
@@ -126,6 +140,7 @@ SENDING = [
     (names.DEBIT, BankStep.DEBIT, "debit"),
     (names.REFUND, BankStep.REFUND, "refund"),
     (names.REFUND_LATE_SUCCESS, BankStep.LATE_REFUND, "refund"),
+    (names.PAY_OUT, BankStep.PAYOUT, "pay_out"),
 ]
 Sending = tuple[str, BankStep, str]
 every_step = pytest.mark.parametrize("sending", SENDING, ids=[name for name, *_ in SENDING])
@@ -256,15 +271,53 @@ async def test_a_payment_code_is_bound_to_the_debit_that_it_is_for(steps: BankSt
     assert (sent.amount_minor, sent.currency, sent.payee) == (10_000, "CNY", "示例商户")
 
 
-async def test_personal_data_leaves_only_with_an_application_and_its_disclosure(
+async def test_personal_data_leaves_only_with_an_application_or_a_payout_and_its_disclosure(
     steps: BankSteps, book: FakeBook, bank: JournalBank
 ) -> None:
     for name, step, _ in SENDING:
         await run(steps, name, request(step))
     disclosed = [claim.step for claim in book.claims if claim.disclosures]
-    assert disclosed == [BankStep.SIGN.value]
+    assert disclosed == [BankStep.SIGN.value, BankStep.PAYOUT.value]
     [application] = bank.asked("apply_to_sign")
     assert set(application.elements.model_dump()) == {"name", "id_number", "card_number", "mobile"}
+
+
+@pytest.mark.parametrize(("region", "crosses"), [("CN", False), ("HK", True), ("MO", True), ("TW", True)])
+async def test_a_payout_tells_its_bank_the_payee_and_says_on_record_whether_that_crosses_the_border(
+    *, steps: BankSteps, book: FakeBook, bank: JournalBank, region: str, crosses: bool
+) -> None:
+    book.claimed = book.claimed.model_copy(update={"user_id": "mch_1", "region": region})
+    result = await run(steps, names.PAY_OUT, request(BankStep.PAYOUT, user_id="mch_1", region=region))
+    [sent], [claim] = bank.asked("pay_out"), book.claims
+    assert (sent.payee_name, sent.account_number) == ("the payee of mch_1", "ACCOUNT-SECRET")
+    assert (sent.region, sent.bank_id_kind, sent.bank_id, sent.amount_minor) == (region, "hk_clearing", "004", 10_000)
+    assert [row["cross_border"] for row in claim.disclosures or ()] == [crosses]
+    assert "SECRET" not in result.model_dump_json() + repr(sent)
+
+
+async def test_a_payout_that_came_back_is_believed_only_for_the_amount_that_was_sent(
+    steps: BankSteps, bank: JournalBank
+) -> None:
+    returned = SUCCEEDED.model_copy(
+        update={
+            "outcome": BankOutcome.RETURNED,
+            "amount_minor": 10_000,
+            "return_reference": "BACK1",
+            "returned_at": NOW,
+        }
+    )
+    bank.script("query", returned)
+    result = await run(steps, names.ASK_BANK, EffectQuery(bank_code="HBRB", request_number="PO1", amount_minor=10_000))
+    assert (result.outcome, result.return_reference, result.returned_at) == (BankOutcome.RETURNED, "BACK1", NOW)
+    with pytest.raises(ApplicationError, match="another amount"):
+        await run(steps, names.ASK_BANK, EffectQuery(bank_code="HBRB", request_number="PO1", amount_minor=9_999))
+
+
+async def test_whoever_looks_at_a_payout_learns_where_it_stands(book: FakeBook) -> None:
+    looking = Looking(book)
+    standing = await looking.look_at_payout(PayoutQuestion(payout_id=PAYMENT, now=NOW))
+    assert (standing.state, standing.obstacle) == ("scheduled", "funds_frozen")
+    assert (await looking.look_at_payout(PayoutQuestion(payout_id="po_none", now=NOW))).state == "not_found"
 
 
 async def test_results_hold_no_personal_data_agreement_or_authorisation(steps: BankSteps, bank: JournalBank) -> None:

@@ -21,6 +21,7 @@ from tests.storage.books import Books
 
 # From an instant on: when the bank is next open.
 Opens = Callable[[datetime], datetime]
+RATE = 100
 _ANSWER_WITHIN = timedelta(hours=24)
 
 
@@ -74,7 +75,7 @@ class ScriptedChecks:
             "arrives_after_seconds": 7200, "provisional": False,
         }  # fmt: skip
         item = {
-            "payout_id": request.payout_id, "now": request.now.isoformat(), "why": request.why, "rate": 100,
+            "payout_id": request.payout_id, "now": request.now.isoformat(), "why": request.why, "rate": RATE,
             "plan_version": await self._books.value("SELECT app.current_plan_version()"), "windows": [window],
         }  # fmt: skip
         answer = await self._call("app.plan_payout", item)

@@ -14,7 +14,7 @@ from domain.decisions import DecisionKind
 from storage.decisions import decide_directly
 from sweeper import OLDER_THAN, Sweeper
 from tests.storage.books import BANK
-from tests.workflows.conftest import BINDING_LIFE, House
+from tests.workflows.conftest import BINDING_LIFE, House, result_of
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from workflows import names
 from workflows.messages import CodeResendMessage, DecisionMessage, ProcessResult
@@ -46,7 +46,7 @@ async def awaiting_code(house: House) -> str:
 
 
 async def ended(house: House, process: Process, subject_id: str) -> ProcessResult:
-    return await asyncio.wait_for(house.handle(process, subject_id).result(), 20)
+    return await asyncio.wait_for(result_of(house.handle(process, subject_id)), 20)
 
 
 async def used(house: House) -> int:

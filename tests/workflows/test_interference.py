@@ -36,7 +36,7 @@ from runtime.temporal import data_converter
 from sweeper import UNFINISHED_AFTER, Sweeper
 from tests.conftest import Database
 from tests.storage.books import BANK
-from tests.workflows.conftest import BINDING_LIFE, House, open_house
+from tests.workflows.conftest import BINDING_LIFE, House, open_house, result_of
 from tests.workflows.scripted_bank import PROCESSING, SUCCEEDED, UNKNOWN
 from worker import PASSED_THROUGH, WORKFLOWS, build_worker
 from workflows import names
@@ -89,7 +89,7 @@ async def refused(update: Any) -> str | None:
 
 async def failed_with(handle: WorkflowHandle[Any, Any]) -> str | None:
     with pytest.raises(WorkflowFailureError) as failure:
-        await handle.result()
+        await result_of(handle)
     assert isinstance(failure.value.cause, ApplicationError)
     return failure.value.cause.type
 

@@ -12,7 +12,7 @@ from temporalio import workflow
 from domain.banking import BankAnswer, DeclineReason
 from sweeper import UNFINISHED_AFTER, Sweeper
 from tests.storage.books import BANK
-from tests.workflows.conftest import BINDING_LIFE, House
+from tests.workflows.conftest import BINDING_LIFE, House, result_of
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from workflows import names
 from workflows.collect_payment import CollectPayment
@@ -35,7 +35,7 @@ async def terminate(house: House, process: Process, subject_id: str) -> None:
 
 async def closed(house: House, process: Process, subject_id: str) -> None:
     with pytest.raises(Exception, match="Workflow execution failed"):
-        await house.handle(process, subject_id).result()
+        await result_of(house.handle(process, subject_id))
 
 
 async def sweep_after(house: House, duration: timedelta = UNFINISHED_AFTER) -> int:
