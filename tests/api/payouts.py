@@ -75,7 +75,7 @@ def order_of(user_id: str, payee_id: str, **other: Any) -> dict[str, Any]:
     return {
         "user_id": user_id,
         "payee_id": payee_id,
-        "order_number": f"payout-{next(_numbers)}",
+        "order_number": f"payout-{next(_numbers):06d}",
         "amount_minor": 50_000,
         "currency": "CNY",
         "speed": "real_time",
