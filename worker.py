@@ -23,16 +23,20 @@ from activities.planning import Planning
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
 from activities.reviewing import Reviewing
 from activities.settling import Settling
+from activities.settling_merchants import SettlingMerchants
 from calendars.book import CalendarBook
 from config.policy import read_policy
 from config.settings import WorkerSettings, load_or_exit
+from domain.business_time import SHANGHAI
 from domain.policy import Policy
+from domain.settlements import SettlementRules
 from runtime.clock import SystemClock
 from runtime.codec import Refusal, log_refusal
 from runtime.health import serve_health
 from runtime.id_source import UlidSource
 from runtime.interceptors import MessageGuard
 from runtime.logging import configure_logging
+from runtime.schedules import DailyProcess, keep_schedule
 from runtime.start_guard import GuardedRunner
 from runtime.temporal import connect
 from screening.lists import ListScreening
@@ -44,6 +48,7 @@ from storage.refused_messages import RefusedMessages
 from storage.reviews import Reviews
 from storage.risk import RiskBook
 from storage.screening import ScreeningBook
+from storage.settlements import SettlementBook
 from sweeper import Sweeper
 from vault.bank_steps import BankStepVault
 from wiring import open_adapters
@@ -56,12 +61,13 @@ from workflows.refund_payment import RefundPayment
 from workflows.replan_payouts import ReplanPayouts
 from workflows.return_payout import ReturnPayout
 from workflows.send_payout import SendPayout
+from workflows.settle_merchants import SettleMerchants
 from workflows.starting import Processes
 from workflows.unbind_card import UnbindCard
 
 WORKFLOWS: Sequence[type] = (
     BindCard, CollectPayment, CorrectPayment, ReadBankRecord, RefundPayment, ReplanPayouts, ReturnPayout, SendPayout,
-    UnbindCard,
+    SettleMerchants, UnbindCard,
 )  # fmt: skip
 # Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
 GRACE = timedelta(seconds=25)
@@ -112,6 +118,35 @@ def build_worker(
     )
 
 
+def settling_merchants(
+    book: SettlementBook, calendars: CalendarBook, ids: UlidSource, policy: Policy
+) -> list[Callable[..., Any]]:
+    """The activities that settle merchants."""
+    settling = SettlingMerchants(
+        book,
+        calendars,
+        ids.ulid,
+        working_days=policy.settlements.working_days,
+        route=policy.settlement_route,
+        agreement_version=policy.agreement.version,
+    )
+    return [settling.settlement_day, settling.report_settlements, settling.pay_settlements]
+
+
+def merchants_schedule(rules: SettlementRules) -> DailyProcess:
+    """When merchants are settled."""
+    return DailyProcess(
+        schedule_id=names.Process.SETTLE_MERCHANTS.value,
+        workflow=names.Process.SETTLE_MERCHANTS.value,
+        workflow_id=names.workflow_id(names.Process.SETTLE_MERCHANTS, "scheduled"),
+        task_queue=names.TASK_QUEUE,
+        at=rules.run_at,
+        time_zone=SHANGHAI.key,
+        catch_up=timedelta(days=rules.catch_up_days),
+        note="Adds up what merchants are owed and pays it out (docs/operators/settlements.md).",
+    )
+
+
 @asynccontextmanager
 async def running(settings: WorkerSettings) -> AsyncIterator[None]:
     """Everything the worker needs, open; closed in good order."""
@@ -139,10 +174,11 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
         assessing = Assessing(RiskBook(adapters.engine), screener, policy.risk, ids.ulid)
         planner = CalendarBook(Calendars(adapters.engine))
         planning = Planning(ReleaseSlots(adapters.engine), planner, policy.payout_routes, Processes(client))
-        others = (
+        others: tuple[Callable[..., Any], ...] = (
             Reviewing(Reviews(adapters.engine)).review_standing, assessing.assess_payout, planning.plan_payout,
-            planning.replan_page,
+            planning.replan_page, *settling_merchants(SettlementBook(adapters.engine), planner, ids, policy),
         )  # fmt: skip
+        await keep_schedule(client, merchants_schedule(policy.settlements))
         async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks, others=others):
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             async with serve_health(settings.worker_health_port, adapters.database_answers):

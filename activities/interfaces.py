@@ -227,6 +227,57 @@ class ReplannedPage(Message):
     failed: int = 0
 
 
+class SettlementDayRequest(Message):
+    """Which payments are settled on a business date?"""
+
+    business_date: date
+
+
+class SettlementDay(Message):
+    """`through`: the last day whose payments are; None where nothing new is, on a day that is no working day."""
+
+    through: date | None = None
+
+
+class ReportPage(Message):
+    """Add up the settlements of the next merchants, after the one in one currency that came last."""
+
+    business_date: date
+    through: date
+    now: datetime
+    after_merchant_id: str | None = None
+    after_currency: str | None = None
+    most: int = 100
+
+
+class ReportedPage(Message):
+    """`failed`: those whose settlement could not be written, each recorded."""
+
+    is_last: bool
+    after_merchant_id: str | None = None
+    after_currency: str | None = None
+    reported: int = 0
+    failed: int = 0
+
+
+class PayPage(Message):
+    """Pay out the next settlements that are to be paid, after the one that came last."""
+
+    now: datetime
+    after_id: str | None = None
+    most: int = 100
+
+
+class PaidPage(Message):
+    """`waiting`: for what stands on the settlement. `failed`: as above."""
+
+    is_last: bool
+    after_id: str | None = None
+    paid: int = 0
+    waiting: int = 0
+    failed: int = 0
+
+
 class BankRecordQuestion(Message):
     """What is in a bank's own books under a request number? `days`: Shanghai dates whose statements are searched."""
 

@@ -33,6 +33,10 @@ class CalendarBook:
             self._loaded = await self._source.loaded()
         return self._loaded
 
+    async def calendar(self, code: str) -> Calendar:
+        """A general calendar in force."""
+        return calendar_in_force(code, await self.in_force())
+
     async def predict(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> ReleasePlan:
         """When a payout that is accepted at `earliest` would leave and arrive; nothing is reserved."""
         _, found = await self.plan(route, bank_code, speed, earliest)

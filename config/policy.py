@@ -27,6 +27,7 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values["risk"] = tomllib.loads((folder / "risk_rules.toml").read_text(encoding="utf-8"))
         values["screening"] = values["risk"].pop("screening")
         values["reviews"] = tomllib.loads((folder / "reviews.toml").read_text(encoding="utf-8"))
+        values["settlements"] = tomllib.loads((folder / "settlements.toml").read_text(encoding="utf-8"))
         texts = {values["agreement"]["version"]: values["agreement"]["content_hash"]}
         export = values["data_export"]
         texts[export_text(export["version"])] = export["content_hash"]

@@ -189,6 +189,11 @@ class ErrorCode(StrEnum):
     REVIEW_NOT_EXTENDABLE = "REVIEW_NOT_EXTENDABLE"
     REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
     SCREENING_NOT_CLEARED = "SCREENING_NOT_CLEARED"
+    # Settlement of merchants
+    SETTLEMENT_NOT_FOUND = "SETTLEMENT_NOT_FOUND"
+    SETTLEMENT_ACCOUNT_NOT_FOUND = "SETTLEMENT_ACCOUNT_NOT_FOUND"
+    SETTLEMENT_NOT_PAYABLE = "SETTLEMENT_NOT_PAYABLE"
+    SETTLEMENT_DATE_INVALID = "SETTLEMENT_DATE_INVALID"
     # Ours
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     BANK_NO_ANSWER = "BANK_NO_ANSWER"
@@ -1147,6 +1152,34 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "指令已发送至银行，不能撤销",
         "Wait for the bank's answer; a payment that succeeds can be refunded.",
         "请等待银行结果；支付成功后可办理退款。",
+    ),
+    C.SETTLEMENT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "There is no such settlement",
+        "结算单不存在",
+        "Check the id; a settlement is reported by the event settlement.reported.",
+        "请检查结算单编号。",
+    ),
+    C.SETTLEMENT_ACCOUNT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "No settlement account has been proposed",
+        "尚未提交结算账户",
+        "Propose one with POST /v1/settlement_account.",
+        "请通过 POST /v1/settlement_account 提交结算账户。",
+    ),
+    C.SETTLEMENT_NOT_PAYABLE: ErrorText(
+        K.CONFLICT,
+        "This settlement is not to be paid",
+        "该结算单无需付款",
+        "Only one that is reported or has failed can be paid; read it to see where it stands.",
+        "仅可支付待付款或付款失败的结算单，请查看其状态。",
+    ),
+    C.SETTLEMENT_DATE_INVALID: ErrorText(
+        K.REFUSED,
+        "That day cannot be settled",
+        "该日期不可结算",
+        "Name today or one of the last 31 days, in Asia/Shanghai.",
+        "请指定今天或最近 31 天内的日期（北京时间）。",
     ),
     C.SERVICE_UNAVAILABLE: ErrorText(
         K.UNAVAILABLE,

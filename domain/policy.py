@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.codes import CodePolicy
 from domain.conditions import Conditions
@@ -13,6 +15,7 @@ from domain.reviews import ReviewRules
 from domain.risk_rules import RuleSet
 from domain.routes import RouteBook
 from domain.screening import ScreeningRules
+from domain.settlements import SettlementRoute, SettlementRules
 
 
 class Agreement(BaseModel):
@@ -69,4 +72,20 @@ class Policy(BaseModel):
     reviews: ReviewRules
     risk: RuleSet
     screening: ScreeningRules
+    settlements: SettlementRules
     rate_limits: RatePolicy
+
+    @model_validator(mode="after")
+    def _settlements_can_be_paid(self) -> Self:
+        if not any(
+            route.code == self.settlements.route and self.settlements.speed in route.speeds
+            for route in self.payout_routes.routes
+        ):
+            raise ValueError("settlements.toml names a route that is not there, or a speed that it does not offer")
+        return self
+
+    @property
+    def settlement_route(self) -> SettlementRoute:
+        """By what merchants are paid."""
+        route = self.payout_routes.route(self.settlements.route)
+        return SettlementRoute(code=route.code, region=route.region, banks=route.banks, speed=self.settlements.speed)

@@ -30,6 +30,7 @@ PLAIN_PERMISSIONS = frozenset(
         "screening:write",  # load a version of a list
         "calendars:write",  # load corrections, unpublished years, hours of a bank
         "settlements:read",
+        "settlements:write",  # settle a day once more, pay one anew whose payout failed
     }
 )
 # What is decided by people: each kind has a permission to request it and one to approve it (A8.1a).

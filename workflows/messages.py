@@ -5,7 +5,7 @@ No personal information, no free text, no codes. New fields are optional, so tha
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -89,6 +89,17 @@ class ReplanOrder(Message):
     after_id: str | None = None
     planned: int = 0
     told: int = 0
+    failed: int = 0
+
+
+class SettledMerchants(Message):
+    """What a run of `settle-merchants` came to; with `through` None nothing new was settled."""
+
+    business_date: date
+    through: date | None = None
+    reported: int = 0
+    paid: int = 0
+    waiting: int = 0
     failed: int = 0
 
 

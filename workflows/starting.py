@@ -120,6 +120,17 @@ class Processes:
             reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         )
 
+    async def settle_merchants(self, on: date) -> bool:
+        """Settle a business date, also once more; a run that is under way goes around again."""
+        return await self._start(
+            names.Process.SETTLE_MERCHANTS,
+            on.isoformat(),
+            None,
+            f"Settle merchants on {on.isoformat()}",
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            signal=names.LOOK_AGAIN_SIGNAL,
+        )
+
     async def bind_card(self, order: BindingOrder) -> bool:
         return await self._start(names.Process.BIND_CARD, order.binding_id, order, f"Bind a card at {order.bank_code}")
 
@@ -224,7 +235,7 @@ class Processes:
         self,
         process: names.Process,
         subject_id: str,
-        order: BaseModel,
+        order: BaseModel | None,
         summary: str,
         *,
         order_number: str | None = None,
@@ -241,7 +252,7 @@ class Processes:
         self,
         process: names.Process,
         subject_id: str,
-        order: BaseModel,
+        order: BaseModel | None,
         summary: str,
         *,
         order_number: str | None,
@@ -253,7 +264,7 @@ class Processes:
             await asyncio.wait_for(
                 self._client.start_workflow(
                     process.value,
-                    order,
+                    args=[] if order is None else [order],
                     id=names.workflow_id(process, subject_id),
                     task_queue=names.TASK_QUEUE,
                     id_reuse_policy=reuse,
@@ -285,8 +296,8 @@ class Processes:
         return True
 
 
-def _search_attributes(order: BaseModel, order_number: str | None) -> TypedSearchAttributes:
-    values = order.model_dump(include={"merchant_id", "user_id", "bank_code"})
+def _search_attributes(order: BaseModel | None, order_number: str | None) -> TypedSearchAttributes:
+    values = order.model_dump(include={"merchant_id", "user_id", "bank_code"}) if order is not None else {}
     if "merchant_id" not in values:
         return TypedSearchAttributes([])
     pairs = [

@@ -67,8 +67,8 @@ RETURNS TABLE (kind text, subject_id text, order_number text, amount_minor bigin
               AND NOT EXISTS (SELECT 1 FROM app.settlement_line f WHERE f.kind = 'refund_failed' AND f.subject_id = r.id);
     END;
 
--- The merchants with something to settle on a day, by id from `after` on.
-CREATE FUNCTION app.merchants_to_settle(on_date date, through date, after text, most int)
+-- The merchants with something to settle on a day, by id and currency after those two.
+CREATE FUNCTION app.merchants_to_settle(on_date date, through date, after text, after_currency text, most int)
 RETURNS TABLE (merchant_id text, currency text) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     BEGIN ATOMIC
         SELECT DISTINCT x.merchant_id, x.currency FROM (
@@ -83,7 +83,7 @@ RETURNS TABLE (merchant_id text, currency text) LANGUAGE sql STABLE SECURITY DEF
                 LEFT JOIN app.settlement_line f ON f.kind = 'refund_failed' AND f.subject_id = r.id
                 WHERE r.state <> 'failed' AND l.subject_id IS NULL
                    OR r.state = 'failed' AND l.subject_id IS NOT NULL AND f.subject_id IS NULL) x
-        WHERE x.merchant_id > after
+        WHERE (x.merchant_id, x.currency) > (after, after_currency)
           AND NOT EXISTS (SELECT 1 FROM app.settlement_report s WHERE s.merchant_id = x.merchant_id
                 AND s.business_date = on_date AND s.currency = x.currency)
         ORDER BY 1, 2 LIMIT most;
@@ -152,8 +152,8 @@ CREATE FUNCTION app.settlements_to_pay(after text, most int) RETURNS TABLE (sett
     END;
 
 -- The payout of a settlement, held at once out of what was collected for the merchant; once for each attempt.
--- item: {now, settlement_id, payout_id, route: {code, region, banks, speed}, agreement_version, again};
--- `again` pays one whose payout failed or came back. Answers {ok, resource}; what it waits for stays on the settlement.
+-- item: {now, settlement_id, payout_id, route: {code, region, banks, speed}, agreement_version}
+-- Answers {ok, resource}; what it waits for stays on the settlement. One whose payout failed waits for app.reopen_settlement.
 CREATE FUNCTION app.pay_settlement(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -167,12 +167,13 @@ BEGIN
     IF s.id IS NULL THEN RETURN '{"ok": false, "error": "settlement_not_found"}'; END IF;
     PERFORM 1 FROM app.merchant WHERE id = s.merchant_id FOR KEY SHARE;
     SELECT * INTO s FROM app.settlement_report r WHERE r.id = s.id FOR NO KEY UPDATE;
-    IF NOT s.state = ANY (CASE WHEN (i->>'again')::boolean THEN ARRAY['reported', 'failed'] ELSE ARRAY['reported'] END) THEN
+    IF s.state <> 'reported' THEN
         RETURN jsonb_build_object('ok', s.state IN ('paying', 'paid'), 'error', 'settlement_not_payable',
             'resource', app.settlement_view(s));
     END IF;
     SELECT * INTO y FROM app.payee o WHERE o.merchant_id = s.merchant_id AND o.user_id IS NULL AND o.state = 'active';
     obstacle := CASE WHEN y.id IS NULL THEN 'no_settlement_account'
+        WHEN y.region <> i->'route'->>'region' THEN 'account_not_on_route'
         WHEN NOT EXISTS (SELECT 1 FROM app.merchant m WHERE m.id = s.merchant_id AND m.state = 'active')
             THEN 'merchant_suspended'
         ELSE app.restricted('payout', s.merchant_id, s.merchant_id, s.merchant_id, instant, true) END;
@@ -193,13 +194,37 @@ BEGIN
         END;
     END IF;
     INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, merchant_id)
-        SELECT instant, coalesce(i->>'actor', 'process'), 'pay_settlement', CASE WHEN obstacle IS NULL THEN 'done' ELSE 'refused' END,
+        SELECT instant, 'process', 'pay_settlement', CASE WHEN obstacle IS NULL THEN 'done' ELSE 'refused' END,
             obstacle, s.id, s.merchant_id WHERE obstacle IS NULL OR obstacle IS DISTINCT FROM s.wait_reason;
     IF obstacle IS NOT NULL THEN
         s := app.move_settlement(s.id, s.state, obstacle, NULL, NULL, instant);
         RETURN jsonb_build_object('ok', false, 'error', obstacle, 'resource', app.settlement_view(s));
     END IF;
     s := app.move_settlement(s.id, 'paying', 'payout', p.id, NULL, instant);
+    RETURN jsonb_build_object('ok', true, 'resource', app.settlement_view(s));
+END $$;
+
+-- A person has looked at a settlement whose payout failed or came back: it is to be paid anew. item: {now, operator_id, actor,
+-- request_id, settlement_id, reason}; one that is to be paid already is left as it is.
+CREATE FUNCTION app.reopen_settlement(i jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    instant timestamptz := (i->>'now')::timestamptz;
+    s app.settlement_report;
+    error text;
+BEGIN
+    SELECT * INTO s FROM app.settlement_report r WHERE r.id = i->>'settlement_id' FOR NO KEY UPDATE;
+    error := CASE
+        WHEN NOT app.operator_may(i->>'operator_id', 'settlements:write', instant) THEN 'permission_missing'
+        WHEN s.id IS NULL THEN 'settlement_not_found'
+        WHEN s.state NOT IN ('reported', 'failed') THEN 'settlement_not_payable' END;
+    INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, merchant_id, request_id, detail)
+        VALUES (instant, i->>'actor', 'pay_settlement', CASE WHEN error IS NULL THEN 'done' ELSE 'refused' END, error, s.id,
+            s.merchant_id, i->>'request_id', jsonb_build_object('said', i->>'reason'));
+    IF error IS NOT NULL THEN RETURN jsonb_build_object('ok', false, 'error', error, 'subject_id', s.id); END IF;
+    IF s.state = 'failed' THEN
+        s := app.move_settlement(s.id, 'reported', 'process_start', NULL, NULL, instant);
+    END IF;
     RETURN jsonb_build_object('ok', true, 'resource', app.settlement_view(s));
 END $$;
 

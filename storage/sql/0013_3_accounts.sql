@@ -9,14 +9,19 @@ DECLARE
     whose text := i->'request'->>'merchant_id';
     instant timestamptz := (i->>'now')::timestamptz;
     y app.payee;
+    same text;
     error text;
     answer jsonb;
 BEGIN
     PERFORM 1 FROM app.merchant WHERE id = whose FOR NO KEY UPDATE;
     SELECT * INTO y FROM app.payee WHERE id = i->>'id';
+    SELECT o.id INTO same FROM app.payee o WHERE o.merchant_id = whose AND o.user_id IS NULL AND o.state = 'active'
+        AND o.region = i->>'region' AND o.bank_id = i->>'bank_id' AND o.account_index = i->>'account_index';
     IF y.id IS NULL AND NOT EXISTS (SELECT 1 FROM app.merchant m WHERE m.id = whose AND m.state = 'active'
             AND m.contract_until > instant) THEN
         error := 'merchant_suspended';
+    ELSIF y.id IS NULL AND same IS NOT NULL THEN
+        error := 'payee_exists';
     ELSIF y.id IS NULL THEN
         UPDATE app.payee SET state = 'removed', removed_at = instant
             WHERE merchant_id = whose AND user_id IS NULL AND state = 'proposed';
@@ -29,7 +34,7 @@ BEGIN
             RETURNING n.* INTO y;
     END IF;
     answer := CASE WHEN error IS NULL THEN jsonb_build_object('ok', true, 'resource', app.payee_view(y))
-        ELSE jsonb_build_object('ok', false, 'error', error) END;
+        ELSE jsonb_build_object('ok', false, 'error', error, 'subject_id', same) END;
     PERFORM app.finish_request(whose, i->'request'->>'idempotency_key', i->'request'->>'request_id',
         i->'request'->>'key_id', 'propose_settlement_account', instant, i->>'id', answer);
     RETURN answer;

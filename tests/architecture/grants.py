@@ -22,6 +22,8 @@ OF_APP = frozenset({
     "app.begin_assessment", "app.record_assessment", "app.record_screening", "app.screening_due",
     "app.screening_entries",
     "app.plan_payout", "app.planning_facts", "app.payouts_to_replan", "app.version_to_replan",
+    "app.merchants_to_settle", "app.pay_settlement", "app.propose_settlement_account", "app.report_settlement",
+    "app.settlements_to_pay",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -32,6 +34,7 @@ OF_OPS = frozenset({
     "app.review_view", "app.work_on_review",
     "app.load_screening_list", "app.screening_match_view",
     "app.load_calendar",
+    "app.reopen_settlement",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
@@ -42,6 +45,7 @@ OF_APP_AND_OPS = frozenset({
     "vault.items_to_mask", "vault.open_items",
     "app.screening_lists",
     "app.current_plan_version", "app.loaded_calendars",
+    "app.settlement_line_view", "app.settlement_view",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
@@ -52,7 +56,7 @@ OF_WEBHOOKS = frozenset({
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
     "app.is_freeze", "app.payee_view", "app.payment_view", "app.payout_view", "app.refund_view", "app.restriction_view",
-    "app.payout_row_view", "app.review_view",
+    "app.payout_row_view", "app.review_view", "app.settlement_line_view", "app.settlement_view",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
 })  # fmt: skip

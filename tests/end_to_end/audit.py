@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.states import PAYOUT_UNSENT_STATES
 from ledger.verify import verify
+from storage.settlement_audit import settlement_findings
 
 LIVE = {
     "payment": ("awaiting_code", "ready", "sending", "unknown", "late_refunding"),
@@ -132,6 +133,7 @@ async def findings(engine: AsyncEngine, simulator: str) -> list[str]:
     report = await verify(engine)
     found += [f"ledger: {finding.code} {finding.where} {finding.detail}" for finding in report.findings]
     found += [f"trial balance: {cur} {sum_}" for cur, sum_ in report.trial_balance_difference.items() if sum_]
+    found += await settlement_findings(engine)
     async with engine.connect() as connection:
         for sentence, statement in _NO_ROWS_ALLOWED.items():
             wrong = (await connection.execute(sa.text(statement))).scalars().all()
