@@ -147,6 +147,9 @@ CREATE FUNCTION app.transfers_with_freezes(s app.settlement, transfers jsonb) RE
 -- 0011: 'screening_outdated' if the lists have changed since this payout was screened, or NULL.
 CREATE FUNCTION app.screening_obstacle(p app.payout) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog RETURN NULL::text;
+-- 0010: 'too_early' unless this is the slot of a plan that holds; it is planned anew then.
+CREATE FUNCTION app.slot_obstacle(p app.payout, at timestamptz) RETURNS text LANGUAGE sql STABLE
+    SET search_path = pg_catalog RETURN CASE WHEN p.slot_at IS NULL OR p.slot_at > at THEN 'too_early' END;
 -- 0011 (screening.*), 0012 (review.*) and 0013 (settlement.*): whose the subject of such a decision is, why it cannot take
 -- place, what follows from it.
 CREATE FUNCTION app.merchant_of_screening(what text, subject text) RETURNS text LANGUAGE sql STABLE

@@ -68,9 +68,7 @@ BEGIN
             ELSE p.state = 'scheduled' AND app.nothing_is_at_the_bank(p.id, NULL) END THEN 'state_conflict'
         WHEN again AND prior.claimed_at <= (i->>'remembered_since')::timestamptz THEN 'resend_window_over'
         ELSE coalesce(app.what_holds_up(p, instant), app.screening_obstacle(p),
-            -- Before its slot, or after the hours that it was planned for (`release_until`: 0010_1_tables.sql): planned anew.
-            CASE WHEN NOT again AND (p.slot_at IS NULL OR p.slot_at > instant OR p.release_until <= instant)
-                THEN 'too_early' END) END;
+            CASE WHEN NOT again THEN app.slot_obstacle(p, instant) END) END;
     IF refusal IS NOT NULL THEN
         RETURN jsonb_build_object('ok', false, 'error', refusal, 'state', p.state, 'sent_before', again,
             'slot_at', app.instant(p.slot_at));

@@ -223,10 +223,10 @@ BEGIN ATOMIC
 END;
 
 -- For the send claim: whether this is the slot of a plan that holds. `too_early` means: plan it, then wait for the slot. A slot
--- that was missed by far is lost, so that what piled up while nothing ran does not leave all at once.
-CREATE FUNCTION app.slot_obstacle(p app.payout, at timestamptz) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
+-- that was missed by far is lost, so that what piled up while nothing ran does not leave all at once. Former body: 0008_1.
+CREATE OR REPLACE FUNCTION app.slot_obstacle(p app.payout, at timestamptz) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog
-    RETURN CASE WHEN p.slot_at IS NULL OR p.slot_at > at OR p.plan_version <> app.current_plan_version()
+    RETURN CASE WHEN p.slot_at IS NULL OR p.slot_at > at OR coalesce(p.plan_version, 0) <> app.current_plan_version()
         OR p.release_until <= at OR p.slot_at < at - interval '5 minutes' THEN 'too_early' END;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;

@@ -1,4 +1,4 @@
-DROP FUNCTION app.slot_obstacle(app.payout, timestamptz), app.payouts_to_replan(bigint, timestamptz, text, int),
+DROP FUNCTION app.payouts_to_replan(bigint, timestamptz, text, int),
     app.planning_facts(text), app.plan_payout(jsonb), app.planned(app.payout, boolean, int),
     app.find_slot(app.payout, bigint, jsonb, int, timestamptz),
     app.settle_slot(app.payout, bigint, timestamptz, timestamptz, interval, timestamptz, boolean, timestamptz, text),

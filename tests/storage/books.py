@@ -171,7 +171,8 @@ class Books:
         """What its process would have it go through: assessed, and planned."""
         await self.run(
             "UPDATE app.payout SET state = 'scheduled', state_since = :now, wait_reason = 'bank_window', slot_at = :at,"
-            " process_started_at = :now WHERE id = :id", id=payout_id, now=NOW, at=slot_at,
+            " plan_version = app.current_plan_version(), process_started_at = :now WHERE id = :id",
+            id=payout_id, now=NOW, at=slot_at,
         )  # fmt: skip
 
     async def enable_waiver(self, limit_minor: int = 5_000) -> str:

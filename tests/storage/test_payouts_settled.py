@@ -102,6 +102,9 @@ async def test_what_people_decided_stops_a_payout_at_the_last_moment(books: Book
     await deciders.decide(
         "authority_order.register", books.user_id, detail=order | {"number": "2", "demands": "release"}
     )
+    # The bank was switched off and on meanwhile: what was planned before that is planned anew.
+    assert await blocked(books, payout_id) == "too_early"
+    await books.schedule(payout_id)
     # What was accepted is finished, whatever becomes of the merchant (A0.3).
     await deciders.decide("merchant.suspend", books.merchant_id)
     assert (await books.instructions.claim_effect(claim(payout_id))).state == "sending"

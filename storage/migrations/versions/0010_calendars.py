@@ -11,7 +11,7 @@ depends_on = None
 
 _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
-_REPLACED: dict[str, tuple[str, ...]] = {}
+_REPLACED = {"0008_1_tables.sql": ("app.slot_obstacle",)}
 
 
 def upgrade() -> None:
