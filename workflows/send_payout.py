@@ -116,7 +116,9 @@ class SendPayout:
         """The payer has to say once more that this is meant, in time."""
         deadline = self._order.confirmation_deadline or workflow.now()
         self._show("Waiting for the payer to confirm it.", WaitReason.CONFIRMATION)
-        await settle(settlements.awaits_confirmation(self._order, workflow.now(), deadline))
+        shown = await settle(settlements.awaits_confirmation(self._order, workflow.now(), deadline))
+        if shown.refused:
+            return shown.state or "unknown_to_the_books"
         while await self._waker.woken_by(deadline, "Until the time to confirm is over"):
             if self._withdrawn:
                 return await self._withdraw()

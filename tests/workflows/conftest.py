@@ -18,13 +18,18 @@ from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from calendars.book import CalendarBook
+from config.policy import read_policy
 from domain.instructions import AcceptBinding, AcceptUnbinding, ClaimCodeAttempt, ResolveCodeAttempt
 from domain.personal_data import PersonalField
+from domain.policy import Policy
+from storage.calendars import Calendars
+from storage.settlements import SettlementBook
 from tests.conftest import Database
 from tests.storage.books import BANK, ELEMENTS, Books, open_books
 from tests.workflows.payouts import ScriptedChecks
 from tests.workflows.scripted_bank import ScriptedBank
-from worker import build_worker
+from worker import build_worker, settling_merchants
 from workflows import names
 from workflows.messages import BindingOrder, CodeVerdictMessage, PaymentOrder, PayoutOrder, ProcessResult, RefundOrder
 from workflows.starting import Processes, binding_order, payment_order, payout_order, refund_order
@@ -231,7 +236,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """A house of its own; `client_options` for another data converter, or for interceptors.
 
-    `planning`: real activities that plan payouts, in the place of the scripted one.
+    `planning`: real activities that plan payouts, or assess them, in the place of the scripted ones.
     """
     options: dict[str, Any] = {"data_converter": pydantic_data_converter, **client_options}
     async with (
@@ -248,8 +253,15 @@ async def open_house(
         await books.run("UPDATE app.merchant SET contract_until = 'infinity'")
         bank, checks = ScriptedBank(), ScriptedChecks(books)
         others = checks.activities()
+        others += settling_merchants(
+            SettlementBook(books.app),
+            CalendarBook(Calendars(books.app)),
+            books.ids,
+            Policy.model_validate(read_policy()),
+        )
         if planning is not None:
-            others = [each for each in others if each != checks.plan_payout] + planning(books, Processes(env.client))
+            real = planning(books, Processes(env.client))
+            others = [each for each in others if each.__name__ not in {one.__name__ for one in real}] + real
         async with build_worker(env.client, books.instructions, books.bank_vault, bank, others=others):
             yield House(books, bank, env, Processes(env.client), checks)
 
