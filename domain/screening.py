@@ -91,7 +91,7 @@ class Agreement(StrEnum):
 
 
 class Match(_Value):
-    """One name against one entry. `form` counts the entry's names from 1; `score` goes to 100.
+    """One name against one entry. `form` counts the entry's names from 1; `score` goes to 100, rounded down.
 
     `birth` and `document`: whether the date of birth and the number of the identity document are the entry's.
     """
@@ -101,7 +101,7 @@ class Match(_Value):
     entry_fingerprint: str
     form: int
     comparison: Comparison
-    score: float
+    score: int
     birth: Agreement = Agreement.UNKNOWN
     document: Agreement = Agreement.UNKNOWN
 
@@ -123,7 +123,7 @@ class MatchRow(_Value):
     entry_fingerprint: str
     form: int
     comparison: Comparison
-    score: float
+    score: int
     birth: Agreement
     document: Agreement
 
@@ -149,10 +149,10 @@ class Thresholds(_Value):
     """From which score on a comparison is a hit, in hundredths of likeness; 100 is equality."""
 
     # A syllable's reading differs from another person's by a letter: less than equality would hit half the country.
-    pinyin: float = Field(ge=90, le=100)
-    similar_latin: float = Field(ge=80, le=100)
+    pinyin: int = Field(ge=90, le=100)
+    similar_latin: int = Field(ge=80, le=100)
     # One character in three is another name; only long names (organisations, transliterations) are compared so.
-    similar_chinese: float = Field(ge=80, le=100)
+    similar_chinese: int = Field(ge=80, le=100)
     similar_chinese_from_characters: int = Field(ge=4, le=20)
     similar_latin_from_letters: int = Field(ge=4, le=20)
 

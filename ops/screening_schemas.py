@@ -66,7 +66,7 @@ class ScreeningMatch(OpsResource):
     entry_names: Any
     matched_name: str | None
     comparison: Literal["identity", "exact", "pinyin", "similar"]
-    score: float
+    score: int
     birth: Literal["agrees", "differs", "unknown"]
     document: Literal["agrees", "differs", "unknown"]
     found_at: str

@@ -27,7 +27,7 @@ Place = tuple[int, int]  # the entry, and which of its names (from 1)
 class _Found:
     place: Place
     comparison: Comparison
-    score: float
+    score: int
 
 
 class Matcher:
@@ -110,7 +110,7 @@ class Matcher:
     @staticmethod
     def _exactly(places: Iterable[Place], comparison: Comparison) -> Iterator[_Found]:
         for place in places:
-            yield _Found(place, comparison, 100.0)
+            yield _Found(place, comparison, 100)
 
     def _by_joined(
         self, asked: NameForms, index: defaultdict[str, list[Place]], comparison: Comparison
@@ -121,10 +121,11 @@ class Matcher:
     def _similar(
         self, text: str, texts: Sequence[str], places: Sequence[Place], cutoff: float, comparison: Comparison
     ) -> Iterator[_Found]:
-        # Several names may be of one entry, so that more are asked for than are answered.
+        # Rounded down, so that what is merely like never shows as equal. Several names may be of one entry, so that more are
+        # asked for than are answered.
         found = process.extract(text, texts, scorer=fuzz.ratio, score_cutoff=cutoff, limit=self._most * 4)
         for _, score, at in found:
-            yield _Found(places[at], comparison, round(float(score), 2))
+            yield _Found(places[at], comparison, int(score))
 
     def _explain(self, found: _Found, facts: Facts) -> Match:
         number, form = found.place
