@@ -19,14 +19,14 @@ import typer
 from rich.console import Console
 
 from cli import demo_merchant, local_operators
+from cli.demo_institution import LocalInstitution
 from cli.demo_report import Report, print_report, read_report
-from cli.operators_api import OpsClient, Sessions
 from cli.stack import DEFAULT_FOLDER, STARTING, local_only, local_stack
 from client import AsyncLiushui
 from demo.banks import Banks
 from demo.people import NUMBERS
+from demo.play import PAYERS, play
 from demo.receiver import Receiver
-from demo.scenarios import SCENARIOS, play
 from demo.stage import Stage
 from runtime.parts import PartFailedError, StackStoppedError
 from runtime.ports import NoFreePortError
@@ -34,8 +34,6 @@ from runtime.secrets import LocalSecretsError
 from runtime.stack import AlreadyRunningError, LocalStack, application_environment
 from runtime.temporal import DEFAULT_NAMESPACE
 
-# Of the people of a local stack: the one who decides, and the one who asks where it takes two.
-APPROVER, ASKING = "rui", "ren"
 _PLAIN_WIDTH = 120
 _HTTP_SECONDS = 30.0
 
@@ -139,16 +137,6 @@ async def _perform(running: Running, screen: Console) -> Report:
     def tell(who: str, what: str) -> None:
         screen.print(f"{time.monotonic() - began:5.1f} s  {who}: {what}", markup=False, soft_wrap=True)
 
-    async def approve(application_id: str) -> None:
-        await asyncio.to_thread(_approve, running, application_id)
-        tell("institution", f"{APPROVER}, who may, logs in and approves {application_id}")
-
-    async def withdraw(payment_id: str) -> None:
-        await asyncio.to_thread(_withdraw, running, payment_id)
-        tell(
-            "institution", f"{ASKING} asks to withdraw {payment_id}, and {APPROVER} approves it: two people, never one"
-        )
-
     try:
         async with AsyncExitStack() as closing:
             api = await closing.enter_async_context(_client(running.addresses["api"]))
@@ -164,10 +152,9 @@ async def _perform(running: Running, screen: Console) -> Report:
                 receiver=closing.enter_context(Receiver()),
                 banks=Banks(simulator),
                 simulator_url=running.addresses["simulator"],
-                approve=approve,
-                withdraw=withdraw,
+                institution=LocalInstitution(running.folder, running.addresses["ops"], tell),
                 tell=tell,
-                number=randbelow(NUMBERS - len(SCENARIOS)),
+                number=randbelow(NUMBERS - PAYERS),
                 closing=closing,
             )
             endpoint = await stage.merchant.webhook_endpoints.create(stage.receiver.url)
@@ -179,28 +166,6 @@ async def _perform(running: Running, screen: Console) -> Report:
             return await read_report(engine, stage.banks, rows)
     finally:
         await engine.dispose()
-
-
-def _approve(running: Running, application_id: str) -> None:
-    """As a person of the institution, over the operators' API."""
-    decision = {"kind": "waiver.approve", "subject_id": application_id, "ground": "application_reviewed"}
-    with _operator(running, APPROVER) as ops:
-        ops.post("/decisions", decision | {"reason": "The application was examined", "detail": {}})
-
-
-def _withdraw(running: Running, payment_id: str) -> None:
-    """One asks, another approves."""
-    decision = {"kind": "instruction.withdraw", "subject_id": payment_id, "ground": "suspected_fraud"}
-    with _operator(running, ASKING) as ops:
-        asked = ops.post("/decisions", decision | {"reason": "The order looks made up", "detail": {}})
-    with _operator(running, APPROVER) as ops:
-        ops.post(f"/decisions/{asked['id']}/approve")
-
-
-def _operator(running: Running, login: str) -> OpsClient:
-    address = running.addresses["ops"]
-    sessions = Sessions.read(running.folder / "session.json", address)
-    return OpsClient(address, sessions, local_operators.read_operators(running.folder), login)
 
 
 def _client(address: str) -> httpx.AsyncClient:

@@ -8,12 +8,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from banks.simulator.payer import Phone
-from client import AsyncLiushui, Binding, LiushuiError, Payment, PaymentPreview, Refund, is_done_or_needs_code
-from client.states import PayeeKind, PaymentState, Verification
+from client import (
+    AsyncLiushui,
+    Binding,
+    LiushuiError,
+    Payee,
+    Payment,
+    PaymentPreview,
+    Payout,
+    PayoutPreview,
+    Refund,
+    is_done,
+    is_done_or_needs_code,
+)
+from client.states import PayeeKind, PaymentState, PayoutState, Verification
 from demo.people import Person
-from domain.money import format_amount
+from demo.wording import amount, ended, short
 
 _BANKS_ZH = {"HBRB": "港湾银行", "WLWB": "柳岸银行"}
+# 工商银行资金清算中心's number; accounts there behave as the simulator's own do.
+_ACCOUNTS_BANK = "102100099996"
+# Where a payout may stay for a while.
+_WAITS = frozenset({PayoutState.COOLING_OFF, PayoutState.UNDER_REVIEW})
 ORDER_MINUTES = 15.0
 PATIENCE_SECONDS, LONG_SECONDS = 60.0, 120.0
 
@@ -93,8 +109,7 @@ class Payer:
             amount_minor=amount_minor,
             payee_kind=payee_kind,
         )
-        amount = format_amount(amount_minor, "CNY")
-        self._say(f"is shown and confirms: 向「{preview.payee_name}」支付 {amount}")
+        self._say(f"is shown and confirms: 向「{preview.payee_name}」支付 {amount(amount_minor)}")
         return Confirmed(preview, datetime.now(UTC) + timedelta(minutes=minutes))
 
     async def instruct(self, confirmed: Confirmed, idempotency_key: str | None = None) -> Payment:
@@ -140,18 +155,50 @@ class Payer:
             waiting = seen.waiting_for
             if waiting and seen.state in (PaymentState.UNKNOWN, PaymentState.LATE_REFUNDING) and seen.state not in told:
                 told.add(seen.state)
-                self._say(f"payment {_id(seen)} is {seen.state}, waiting for {waiting.reason}")
+                self._say(f"payment {short(seen)} is {seen.state}, waiting for {waiting.reason}")
             return waiting is None
 
         seen = await self._merchant.payments.wait(payment.id, until=is_over, within_seconds=LONG_SECONDS)
-        self._say(f"payment {_id(seen)} of {format_amount(seen.amount_minor, 'CNY')} {ended(seen)}")
+        self._say(f"payment {short(seen)} of {amount(seen.amount_minor)} {ended(seen)}")
         return seen
 
     async def refund(self, payment: Payment, amount_minor: int) -> Refund:
         """The merchant gives money back. Raises LiushuiError."""
         refund = await self._merchant.refunds.create(payment.id, amount_minor)
         seen = await self._merchant.refunds.wait(refund.id)
-        self._say(f"refund {_id(seen)} of {format_amount(amount_minor, 'CNY')} {ended(seen)}")
+        self._say(f"refund {short(seen)} of {amount(amount_minor)} {ended(seen)}")
+        return seen
+
+    async def name_account(self, account_number: str) -> Payee:
+        """Names an account of the payer's own, to be paid out to."""
+        payee = await self._merchant.payees.create(
+            self.user_id, name=self._person.name, account_number=account_number, bank_id=_ACCOUNTS_BANK
+        )
+        self._say(f"names an account: {payee.name} {payee.account}, the name is a {payee.name_match}")
+        return payee
+
+    async def confirm_payout(self, payee: Payee, amount_minor: int) -> PayoutPreview:
+        """Looks at what is to leave, and says yes."""
+        self._orders += 1
+        preview = await self._merchant.payouts.preview(
+            user_id=self.user_id,
+            payee_id=payee.id,
+            order_number=f"{self.user_id[-6:]}-{self._orders}",
+            amount_minor=amount_minor,
+        )
+        what = f"提现 {amount(amount_minor)} 至 {preview.payee_account}，手续费 {amount(preview.fee_minor)}"
+        self._say(f"is shown and confirms: {what}")
+        return preview
+
+    async def withdraw(self, payee: Payee, amount_minor: int) -> Payout:
+        """Confirms, and has the merchant send it; answers it as soon as it waits for something, or has ended."""
+        payout = await self._merchant.payouts.pay(await self.confirm_payout(payee, amount_minor))
+        return await self.payout(payout, until=lambda seen: is_done(seen) or seen.state in _WAITS)
+
+    async def payout(self, payout: Payout, until: Callable[[Payout], bool] = is_done) -> Payout:
+        """Reads a payout until it is as wanted, by default final."""
+        seen = await self._merchant.payouts.wait(payout.id, until=until, within_seconds=PATIENCE_SECONDS)
+        self._say(f"payout {short(seen)} of {amount(seen.amount_minor)} {ended(seen)}")
         return seen
 
     async def read_code(self, purpose: str) -> str:
@@ -161,12 +208,3 @@ class Payer:
         # A code is for one pair of eyes, also on a stage.
         self._say(f"gets a text message: {re.sub(message['code'], '••••••', message['text'])}")
         return str(message["code"])
-
-
-def ended(seen: Binding | Payment | Refund) -> str:
-    """How something ended, and why if there is more to say."""
-    return f"{seen.state} ({seen.reason})" if seen.reason else str(seen.state)
-
-
-def _id(seen: Payment | Refund) -> str:
-    return f"…{seen.id[-6:]}"

@@ -1,30 +1,20 @@
-"""The scenarios, one function each. They run at the same time; each notes what had to come out and what did."""
+"""Money in: the scenarios, one function each. All run at once; each notes what had to come out and what did."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-import httpx
-
-from banks.simulator.payer import NoMessageError
-from client import LiushuiError, Payment, StillWaitingError
-from client.models import AccountBalance
-from client.states import PayeeKind, PaymentState, RefundState
+from client import LiushuiError, Payment
+from client.states import PayeeKind
 from demo.meddling import altered_on_the_way, sent_again
-from demo.payer import ended
-from demo.receiver import is_without_gap
-from demo.stage import Row, Stage
+from demo.stage import Stage
+from demo.wording import amount, ended, times
 from domain.identifiers import BankStep
-from domain.money import format_amount
 
-# An order lives for a minute at least; the bank's late word comes a little after that.
+# An order lives for a minute at least; the bank's late word comes a little after that (`play.LATE_SUCCESS_SECONDS`).
 SHORT_ORDER_MINUTES = 61.5 / 60
-LATE_SUCCESS_SECONDS = 65.0
 WAIVER_LIMIT_MINOR = 10_000
-# What was decided last is on its way for a moment.
-_LOOKS, _PAUSE_SECONDS = 100, 0.2
 
 Scenario = Callable[[Stage], Awaitable[None]]
 
@@ -33,7 +23,7 @@ async def pay_with_a_code(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("王芳")
     stage.row("Bind a card with the four elements and a code", "open", ended(binding), binding)
     payment = await payer.pay(binding, 12_800)
-    got = f"{await _debited(stage, payment)}, fee {_amount(payment.fee_minor)}"
+    got = f"{await _debited(stage, payment)}, fee {amount(payment.fee_minor)}"
     stage.row("Pay 128.00 with a code", "succeeded, debited once, fee 0.77 CNY", got, payment)
     unbound = await payer.unbind(binding)
     stage.row("Unbind the card", "unbound", ended(unbound), unbound)
@@ -71,10 +61,10 @@ async def a_wrong_code_first(stage: Stage) -> None:
 
 async def pay_free_of_a_code(stage: Stage) -> None:
     application = await stage.merchant.waiver.apply(WAIVER_LIMIT_MINOR)
-    stage.tell("merchant", f"applies for payment without a code up to {_amount(WAIVER_LIMIT_MINOR)}")
+    stage.tell("merchant", f"applies for payment without a code up to {amount(WAIVER_LIMIT_MINOR)}")
     payer, binding = await stage.payer_with_card("刘洋", "WLWB")
     before = await payer.confirm(binding, WAIVER_LIMIT_MINOR)
-    await stage.approve(application.id)
+    await stage.institution.approve(application.id)
     version = (await stage.merchant.waiver.get()).version or "none in force"
     await payer.consent("waiver_authorisation", version)
     stage.tell("刘洋", "authorises payment without a code (小额免密)")
@@ -124,7 +114,7 @@ async def late_success(stage: Stage) -> None:
     stage.tell("周强", "has an order of one minute, and a bank that will say yes only after that")
     payment = await payer.pay(binding, 9_900, minutes=SHORT_ORDER_MINUTES)
     given_back = await stage.banks.times_booked(BankStep.LATE_REFUND, payment)
-    got = f"{await _debited(stage, payment)}, given back {_times(given_back)}"
+    got = f"{await _debited(stage, payment)}, given back {times(given_back)}"
     expected = "late_refunded (succeeded_after_order_expired), debited once, given back once"
     stage.row("Success after the order expired", expected, got, payment)
 
@@ -134,14 +124,14 @@ async def refunds(stage: Stage) -> None:
     payment = await payer.pay(binding, 20_000)
     part = await payer.refund(payment, 5_000)
     left = (await stage.merchant.payments.get(payment.id)).refundable_minor
-    got = f"{ended(part)}, {_amount(left)} left"
+    got = f"{ended(part)}, {amount(left)} left"
     stage.row("Refund 50.00 of 200.00", "succeeded, 150.00 CNY left", got, payment, part)
     got = await _refusal(payer.refund(payment, left + 1))
     stage.row("Refund one fen more than is left", "refused: REFUND_EXCEEDS_PAYMENT", got)
     rest = await payer.refund(payment, left)
     booked = [await stage.banks.times_booked(BankStep.REFUND, one) for one in (part, rest)]
     left = (await stage.merchant.payments.get(payment.id)).refundable_minor
-    got = f"{ended(rest)}, {_amount(left)} left, paid back {' and '.join(map(_times, booked))}"
+    got = f"{ended(rest)}, {amount(left)} left, paid back {' and '.join(map(times, booked))}"
     stage.row("Refund all the rest", "succeeded, 0.00 CNY left, paid back once and once", got, rest)
 
 
@@ -149,7 +139,7 @@ async def top_up_own_balance(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("孙悦")
     payment = await payer.pay(binding, 30_000, payee_kind=PayeeKind.USER)
     balance = await stage.merchant.users.balance(payer.user_id)
-    got = f"{await _debited(stage, payment)}, balance {_amount(balance.available_minor)}"
+    got = f"{await _debited(stage, payment)}, balance {amount(balance.available_minor)}"
     stage.row("Pay 300.00 into the own balance", "succeeded, debited once, balance 300.00 CNY", got, payment)
 
 
@@ -176,7 +166,7 @@ async def withdrawn_by_two(stage: Stage) -> None:
     payer, binding = await stage.payer_with_card("何平", "WLWB")
     payment = await payer.instruct(await payer.confirm(binding, 7_700))
     await payer.wait_for_code(payment)
-    await stage.withdraw(payment.id)
+    await stage.institution.withdraw(payment.id)
     got = await _debited(stage, await payer.final(payment))
     stage.row("Two people of the institution withdraw a payment", "closed (withdrawn), never debited", got, payment)
 
@@ -208,55 +198,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     withdrawn_by_two,
     not_me,
 )
-_EXPECTED_TROUBLE = (LiushuiError, StillWaitingError, NoMessageError, httpx.HTTPError, KeyError, ValueError)
-
-
-async def play(stage: Stage) -> list[Row]:
-    """All scenarios at the same time, then what they come to; their rows in the order of the list above."""
-    stages = [replace(stage, number=stage.number + place, rows=[]) for place in range(len(SCENARIOS))]
-    async with stage.banks.set_to(late_success_seconds=LATE_SUCCESS_SECONDS):
-        await asyncio.gather(*map(_guarded, stages, SCENARIOS))
-    await _guarded(stage, what_the_merchant_is_owed)
-    await _guarded(stage, what_the_merchant_was_told)
-    return [row for played in (*stages, stage) for row in played.rows]
-
-
-async def what_the_merchant_is_owed(stage: Stage) -> None:
-    """The balance is what was paid to the merchant, less fees, less what went back."""
-    owed = 0
-    async for payment in stage.merchant.payments.list():
-        if payment.state == PaymentState.SUCCEEDED and payment.payee_kind == PayeeKind.MERCHANT:
-            owed += payment.amount_minor - payment.fee_minor
-            async for refund in stage.merchant.refunds.list(payment.id):
-                if refund.state == RefundState.SUCCEEDED:
-                    owed -= refund.amount_minor - refund.fee_back_minor
-    balances = (await stage.merchant.balances.get()).balances
-    pending = next(balance for balance in balances if balance.account == "pending")
-    got = f"{_amount(pending.posted_minor)}, {_held(pending)}"
-    stage.row("The merchant's balance", f"{_amount(owed)}, none held", got)
-
-
-async def what_the_merchant_was_told(stage: Stage) -> None:
-    """Every event came as a signed webhook, those of each thing in order and without a gap."""
-    told = {event.id async for event in stage.merchant.events.list()}
-    for _ in range(_LOOKS):
-        if told <= {event.id for event in stage.receiver.events()}:
-            break
-        await asyncio.sleep(_PAUSE_SECONDS)
-    came = {event.id for event in stage.receiver.events()}
-    stage.tell("merchant", f"was told {len(came)} events, each signed")
-    order = "in order" if is_without_gap(stage.receiver.sequences()) else "with a gap or out of order"
-    got = f"{len(told & came)} of {len(told)} events, {order}, {len(stage.receiver.rejected)} rejected"
-    stage.row("Webhooks to the merchant", f"{len(told)} of {len(told)} events, in order, 0 rejected", got)
-
-
-async def _guarded(stage: Stage, scenario: Scenario) -> None:
-    """A scenario that breaks off is a row too, and stops no other."""
-    try:
-        await scenario(stage)
-    except _EXPECTED_TROUBLE as error:
-        name = scenario.__name__.replace("_", " ")
-        stage.row(name.capitalize(), "plays to its end", f"{type(error).__name__}: {error}")
 
 
 async def _refusal(asked: Awaitable[object]) -> str:
@@ -269,17 +210,5 @@ async def _refusal(asked: Awaitable[object]) -> str:
 
 
 async def _debited(stage: Stage, payment: Payment) -> str:
-    times = await stage.banks.times_booked(BankStep.DEBIT, payment)
-    return f"{ended(payment)}, {f'debited {_times(times)}' if times else 'never debited'}"
-
-
-def _times(times: int) -> str:
-    return {0: "never", 1: "once"}.get(times, f"{times} times")
-
-
-def _held(balance: AccountBalance) -> str:
-    return f"{_amount(balance.held_minor)} held" if balance.held_minor else "none held"
-
-
-def _amount(minor: int) -> str:
-    return format_amount(minor, "CNY")
+    booked = await stage.banks.times_booked(BankStep.DEBIT, payment)
+    return f"{ended(payment)}, {f'debited {times(booked)}' if booked else 'never debited'}"

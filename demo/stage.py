@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import httpx
+from stdnum import luhn
 
-from banks.simulator.cards import example_card
+from banks.simulator.cards import CARD_PRODUCTS, example_card
 from banks.simulator.payer import Phone
-from client import AsyncLiushui, Binding, Payment, Refund
+from client import AsyncLiushui, Binding, Payment, Payout, Refund
 from demo.banks import Banks
+from demo.institution import Institution
 from demo.payer import Payer
 from demo.people import person
 from demo.receiver import Receiver
@@ -33,11 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Stage:
-    """The merchant, the banks, the institution's decision, and who tells the audience.
+    """The merchant, the banks, the institution's people, and who tells the audience.
 
-    `approve` has a person of the institution approve an application; `withdraw` has two withdraw a payment. `number` is
-    that of this scenario's payer and of the payer's card, in no other scenario and hardly ever in another run. `line`
-    is what lies between merchant and API, for who would meddle with it; `receiver` is where the merchant is told.
+    `number` is that of this scenario's payer and of the payer's card, in no other scenario and hardly ever in another
+    run. `line` is what lies between merchant and API, for who would meddle with it; `receiver` is where the merchant is
+    told.
     """
 
     merchant: AsyncLiushui
@@ -45,14 +47,13 @@ class Stage:
     receiver: Receiver
     banks: Banks
     simulator_url: str
-    approve: Callable[[str], Awaitable[None]]
-    withdraw: Callable[[str], Awaitable[None]]
+    institution: Institution
     tell: Callable[[str, str], None]
     number: int
     closing: AsyncExitStack
     rows: list[Row] = field(default_factory=list)
 
-    def row(self, scenario: str, expected: str, got: str, *resources: Binding | Payment | Refund) -> None:
+    def row(self, scenario: str, expected: str, got: str, *resources: Binding | Payment | Refund | Payout) -> None:
         """Notes what came out."""
         self.rows.append(Row(scenario, expected, got, tuple(found.id for found in resources)))
 
@@ -67,6 +68,12 @@ class Stage:
     def card(self, bank_code: str = "HBRB", fault_number: int | None = None) -> str:
         """This scenario's card."""
         return example_card(bank_code, fault_number, self.number)
+
+    def credit_card(self) -> str:
+        """Another, which has too few digits for a number among those of `example_card`."""
+        product = next(found for found in CARD_PRODUCTS if found.card_type == "credit")
+        digits = f"{product.prefix}{self.number:06d}880"
+        return digits + luhn.calc_check_digit(digits)
 
     async def payer_with_card(
         self, name: str, bank_code: str = "HBRB", fault_number: int | None = None

@@ -1,0 +1,87 @@
+"""The people of a local stack, as the demo has them act: logged in, over the operators' API, one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cli import local_operators
+from cli.operators_api import OpsClient, Sessions
+from domain.business_time import SHANGHAI
+
+# The one who decides about risk, the one who asks where it takes two, and the treasurer.
+APPROVER, ASKING, TREASURER = "rui", "ren", "tian"
+_REASONS = {
+    "waiver.approve": ("application_reviewed", "The application was examined"),
+    "instruction.withdraw": ("suspected_fraud", "The order looks made up"),
+    "review.approve": ("evidence", "The contract was seen"),
+    "review.reject": ("suspected_illegality", "A credit card is turned into cash"),
+}
+
+
+class LocalInstitution:
+    """`demo.institution.Institution` on a local stack. `tell` says to the audience who did what."""
+
+    def __init__(self, folder: Path, address: str, tell: Callable[[str, str], None]) -> None:
+        self._folder, self._address, self._tell = folder, address, tell
+        # Sessions are kept in one file.
+        self._one_at_a_time = asyncio.Lock()
+
+    async def approve(self, application_id: str) -> None:
+        await self._do(self._decide, APPROVER, "waiver.approve", application_id)
+        self._say(f"{APPROVER}, who may, logs in and approves {application_id}")
+
+    async def withdraw(self, instruction_id: str) -> None:
+        await self._decide_by_two("instruction.withdraw", instruction_id)
+        self._say(f"{ASKING} asks to withdraw {instruction_id}, and {APPROVER} approves it: two people, never one")
+
+    async def approve_review(self, payout_id: str) -> None:
+        review = await self._do(self._take_review, ASKING, payout_id)
+        await self._decide_by_two("review.approve", review["id"])
+        self._say(f"{ASKING} takes {review['id']} and approves it, and so does {APPROVER}: the amount takes two people")
+
+    async def reject_review(self, payout_id: str) -> None:
+        review = await self._do(self._take_review, APPROVER, payout_id)
+        await self._do(self._decide, APPROVER, "review.reject", review["id"])
+        why = "; ".join(hit["zh"] for hit in review["hits"])
+        self._say(f"{APPROVER} takes {review['id']} ({why}) and rejects it")
+
+    async def close_bank(self, bank_code: str, until: datetime) -> None:
+        body = {"bank_code": bank_code, "until_at": until.isoformat(), "note": "系统维护"}
+        await self._do(self._post, TREASURER, "/bank_closures", body)
+        self._say(f"{TREASURER} closes {bank_code} until {until.astimezone(SHANGHAI):%H:%M:%S}")
+
+    async def _decide_by_two(self, kind: str, subject_id: str) -> None:
+        asked = await self._do(self._decide, ASKING, kind, subject_id)
+        await self._do(self._post, APPROVER, f"/decisions/{asked['id']}/approve")
+
+    async def _do(self, act: Callable[..., dict[str, Any]], login: str, *about: Any) -> dict[str, Any]:
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._as_person, act, login, *about)
+
+    def _as_person(self, act: Callable[..., dict[str, Any]], login: str, *about: Any) -> dict[str, Any]:
+        sessions = Sessions.read(self._folder / "session.json", self._address)
+        with OpsClient(self._address, sessions, local_operators.read_operators(self._folder), login) as ops:
+            return act(ops, *about)
+
+    @staticmethod
+    def _post(ops: OpsClient, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return ops.post(path, body)
+
+    @staticmethod
+    def _decide(ops: OpsClient, kind: str, subject_id: str) -> dict[str, Any]:
+        ground, reason = _REASONS[kind]
+        given = {"kind": kind, "subject_id": subject_id, "ground": ground, "reason": reason, "detail": {}}
+        return ops.post("/decisions", given)
+
+    @staticmethod
+    def _take_review(ops: OpsClient, payout_id: str) -> dict[str, Any]:
+        [review] = ops.get(f"/instructions/{payout_id}")["reviews"]
+        ops.post(f"/reviews/{review['id']}/take")
+        return ops.get(f"/reviews/{review['id']}")
+
+    def _say(self, what: str) -> None:
+        self._tell("institution", what)
