@@ -2,10 +2,17 @@
 
 ALTER TYPE app.settlement ADD ATTRIBUTE return_reference text, ADD ATTRIBUTE returned_at timestamptz;
 
--- The same batch with the transfers of its payouts, as their locked rows have it.
+-- Whoever stops or resumes a payout by its money has told of it there and then; its process, which meets the same later, does
+-- not tell of it once more.
+CREATE FUNCTION app.event_of_payout(s app.settlement, o app.payout) RETURNS text LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog
+    RETURN CASE WHEN s.event_type = 'payout.stopped' AND o.stopped_by IS NOT NULL
+        OR s.event_type = 'payout.resumed' AND o.wait_reason = 'bank_window' THEN NULL ELSE s.event_type END;
+
+-- The same batch with the transfers of its payouts, and with what is told of them, as their locked rows have it.
 CREATE FUNCTION app.with_payout_transfers(batch app.settlement[]) RETURNS app.settlement[] LANGUAGE sql STABLE
     SET search_path = pg_catalog
-    RETURN (SELECT array_agg(CASE WHEN o.id IS NULL THEN s ELSE jsonb_populate_record(s, jsonb_build_object('transfers',
+    RETURN (SELECT array_agg(CASE WHEN o.id IS NULL THEN s ELSE jsonb_populate_record(s, jsonb_build_object('event_type', app.event_of_payout(s, o), 'transfers',
             CASE s.state WHEN 'succeeded' THEN app.payout_transfers(o, 'post', s.at)
                 WHEN 'returned' THEN app.payout_transfers(o, 'return', s.at)
                 WHEN 'failed' THEN app.payout_transfers(o, 'release', s.at)

@@ -1,6 +1,7 @@
 DROP FUNCTION app.claim_one_payout(jsonb), app.lacks_the_banks_word(app.settlement, text), app.payout_standing(text, timestamptz), app.nothing_is_at_the_bank(text, text),
     app.what_holds_up(app.payout, timestamptz), app.settle_payouts(app.settlement[]),
-    app.with_payout_transfers(app.settlement[]), app.confirm_payout(jsonb), app.accept_payouts(jsonb),
+    app.with_payout_transfers(app.settlement[]), app.event_of_payout(app.settlement, app.payout),
+    app.confirm_payout(jsonb), app.accept_payouts(jsonb),
     app.accept_one_payout(jsonb), app.confirmation_grounds(app.payee, timestamptz), app.place_payout(app.payout, jsonb),
     app.hold_payout(app.payout), app.remove_payee(jsonb), app.accept_payee(jsonb), app.data_export_missing(text, text, text),
     app.obstacle_to_payouts(app.end_user, text, jsonb, timestamptz),

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import DomainError, EffectRefusedError, ErrorCode
+from domain.settlement import Settlement
 from ledger.verify import verify
 from tests.storage.books import BANK, NOW, OTHER_BANK, Books
 from tests.storage.freezing import (
@@ -238,3 +239,18 @@ async def move(books: Books, debit: str, credit: str, amount: int) -> None:
         " 'amount', CAST(:amount AS bigint), 'instruction', 'move', 'booked_at', '2026-11-23T02:00:00Z')))))",
         key=books.ids.ulid(), debit=debit, credit=credit, amount=amount,
     )  # fmt: skip
+
+
+async def test_a_stop_and_its_end_are_told_once_though_the_process_meets_them_too(books: Books) -> None:
+    await books.fund(10_000)
+    payout = await waiting(books, 3_000)
+    placed = await freeze(books, 9_000)
+    settlement = Settlement(
+        kind="payout", id=payout, expect=("scheduled",), state=None, at=NOW, action="payout", outcome="done",
+        key=f"{payout}:stopped", wait_reason="freeze", event_type="payout.stopped",
+    )  # fmt: skip
+    await books.instructions.settle(settlement)
+    await release(books, placed)
+    later = {"key": f"{payout}:resumed", "wait_reason": "bank_window", "event_type": "payout.resumed"}
+    await books.instructions.settle(settlement.model_copy(update=later))
+    assert await events(books, payout) == ["accepted", "stopped", "resumed"]
