@@ -19,11 +19,10 @@ BEGIN
     IF EXISTS (SELECT 1 FROM app.release_second r
             WHERE r.bank_code = bank AND r.version = plan AND r.second = free AND r.taken >= rate) THEN
         -- Where the row of full seconds ends.
-        SELECT r.second + interval '1 second' INTO free FROM app.release_second r
-            WHERE r.bank_code = bank AND r.version = plan AND r.second >= free AND r.taken >= rate AND NOT EXISTS (
-                SELECT 1 FROM app.release_second n WHERE n.bank_code = bank AND n.version = plan
-                    AND n.second = r.second + interval '1 second' AND n.taken >= rate)
-            ORDER BY r.second LIMIT 1;
+        SELECT x.second + interval '1 second' INTO free FROM (
+            SELECT r.second, lead(r.second) OVER (ORDER BY r.second) AS next FROM app.release_second r
+            WHERE r.bank_code = bank AND r.version = plan AND r.second >= free AND r.taken >= rate) x
+            WHERE x.next IS DISTINCT FROM x.second + interval '1 second' ORDER BY x.second LIMIT 1;
     END IF;
     RETURN CASE WHEN greatest(free, from_at) < until_at THEN free END;
 END $$;
@@ -188,7 +187,7 @@ BEGIN
     INSERT INTO app.bank_slots (bank_code) VALUES (p.bank_code) ON CONFLICT DO NOTHING;
     PERFORM 1 FROM app.bank_slots s WHERE s.bank_code = p.bank_code FOR UPDATE;
     DELETE FROM app.release_second r WHERE r.bank_code = p.bank_code
-        AND (r.version < plan OR r.version = plan AND r.second < instant - interval '1 hour');
+        AND (r.version, r.second) < (plan, date_trunc('second', instant) - interval '1 hour');
     before := p.slot_at;
     SELECT * INTO found_ FROM app.find_slot(p, plan, i->'windows', rate, instant);
     IF found_.slot IS NULL THEN RETURN '{"ok": false, "error": "no_slot"}'; END IF;
