@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from calendars.library import library_calendar
 from domain.business_time import SHANGHAI, business_date
-from domain.calendars import BankHours, CalendarFile, Closure, LoadedCalendars
+from domain.calendars import LONGEST_CLOSURE, BankHours, CalendarFile, Closure, LoadedCalendars
 from domain.errors import RefusedError
 from domain.planning import HORIZON, NoWindowError
 from tests.calendars.planned import NEXT_DAY, REAL_TIME, ROUTES, TWO_HOURS, planned, shanghai, words
@@ -119,7 +119,10 @@ def test_a_speed_that_a_route_does_not_offer_is_refused() -> None:
 
 def test_nothing_open_within_the_horizon_is_said_and_not_guessed() -> None:
     start = shanghai("2026-10-09 12:00:00")
-    closures = (Closure(bank_code="HBRB", from_at=start, until_at=start + HORIZON),)
+    closures = tuple(
+        Closure(bank_code="HBRB", from_at=start + n * LONGEST_CLOSURE, until_at=start + (n + 1) * LONGEST_CLOSURE)
+        for n in range(HORIZON // LONGEST_CLOSURE + 1)
+    )
     with pytest.raises(NoWindowError):
         planned("CN-CNY", REAL_TIME, "2026-10-09 12:00:00", LoadedCalendars(1, closures=closures))
 
