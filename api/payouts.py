@@ -203,6 +203,7 @@ async def _pay_out(call: Call, payload: dict[str, Any]) -> Done:
     limits = payout_limits_of(call, order.user_id, terms.payee, terms.route)
     windows = windows_to_take(limits, order.amount_minor, call.now)
     policy, route = call.services.policy, terms.route
+    arrival = await call.services.calendars.predict(route, route.banks[0], order.speed, call.now)
     command = AcceptPayout(
         request=call.context,
         now=call.now,
@@ -226,6 +227,8 @@ async def _pay_out(call: Call, payload: dict[str, Any]) -> Done:
         data_export_version=policy.data_export.version,
         origin=order.origin,
         mandate_reference=order.mandate_reference,
+        predicted_arrival_at=arrival.arrives_at,
+        arrival_provisional=arrival.provisional,
     )
     payout = await call.accept(call.services.instructions.accept_payout, command)
     # Should this not get through, the sweeper starts it under the same id.

@@ -86,6 +86,9 @@ class AcceptPayout(_Value):
     # Under which arrangement between merchant and user a standing instruction stands (A3.2b).
     origin: Origin = "user_relayed"
     mandate_reference: str | None = None
+    # As if nothing held it up; what delays it says so, and the plan that follows predicts anew.
+    predicted_arrival_at: datetime | None = None
+    arrival_provisional: bool = False
 
 
 class ConfirmPayout(_Value):

@@ -117,7 +117,7 @@ DECLARE
     bank text;
     refusal text := 'partner_not_available';
 BEGIN
-    p.limits_released := false; p.hold_number := 1; p.event_sequence := 0; p.arrival_provisional := false;
+    p.limits_released := false; p.hold_number := 1; p.event_sequence := 0; p.arrival_provisional := coalesce(p.arrival_provisional, false);
     p.state_since := p.accepted_at; p.confirmation_grounds := coalesce(p.confirmation_grounds, '{}');
     p.bank_code := NULL;
     SELECT * INTO other FROM app.payout o WHERE o.merchant_id = p.merchant_id AND o.order_number = p.order_number
@@ -161,7 +161,7 @@ CREATE FUNCTION app.confirmation_grounds(y app.payee, instant timestamptz) RETUR
 
 -- item: {item, request, now, id, user_id, payee_id, order_number, amount_minor, currency, fee_minor, fee_rule, speed, route,
 --        banks, own_name_only, confirmation_hash, confirmation_seconds, agreement_version, blocked_regions,
---        data_export_version, limits, origin, mandate_reference}
+--        data_export_version, limits, origin, mandate_reference, predicted_arrival_at, arrival_provisional}
 CREATE FUNCTION app.accept_one_payout(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE

@@ -127,11 +127,12 @@ BEGIN
         WHERE o.id = p.id RETURNING o.* INTO p;
     IF verdict = 'delay' THEN
         UPDATE app.payout o SET state = 'cooling_off', state_since = at, cool_until = cool, wait_reason = 'cooling_off',
-            wait_until = cool, wait_deadline = NULL WHERE o.id = p.id RETURNING o.* INTO p;
+            wait_until = cool, wait_deadline = NULL, predicted_arrival_at = NULL, arrival_provisional = false WHERE o.id = p.id RETURNING o.* INTO p;
         PERFORM app.note_payout(p, 'payout.delayed', at, 'process', 'assess_payout', NULL);
     ELSIF verdict = 'review' THEN
         UPDATE app.payout o SET state = 'under_review', state_since = at, review_id = clock->>'review_id',
-            wait_reason = 'review', wait_until = NULL, wait_deadline = (clock->>'expires_at')::timestamptz
+            wait_reason = 'review', wait_until = NULL, wait_deadline = (clock->>'expires_at')::timestamptz,
+            predicted_arrival_at = NULL, arrival_provisional = false
             WHERE o.id = p.id RETURNING o.* INTO p;
         PERFORM app.note_payout(p, 'payout.under_review', at, 'process', 'assess_payout', NULL);
     ELSIF verdict = 'refuse' THEN

@@ -72,6 +72,7 @@ async def test_what_was_confirmed_is_what_is_paid_and_anything_else_is_refused(s
 
     payout = (await merchant.post("/v1/payouts", body)).json()
     assert payout["confirmation_hash"] == body["confirmation_hash"]
+    assert payout["predicted_arrival"] == {"at": "2026-11-20T04:01:00.000Z", "provisional": False}
     assert (payout["kind"], payout["state"], payout["waiting_for"]["reason"]) == (
         "withdrawal",
         "checking",
