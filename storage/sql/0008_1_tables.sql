@@ -144,6 +144,9 @@ CREATE FUNCTION app.payout_obstacle(p app.payout, at timestamptz) RETURNS text L
 -- 0009: the transfers of a settlement, and with them the holds of freezes that still lack money.
 CREATE FUNCTION app.transfers_with_freezes(s app.settlement, transfers jsonb) RETURNS jsonb LANGUAGE sql STABLE
     SET search_path = pg_catalog RETURN transfers;
+-- 0009: has the settlements wait for whoever changes the freezes of the same owners, and the others for these.
+CREATE FUNCTION app.lock_freezes_of(batch app.settlement[]) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog AS $$ BEGIN END $$;
 -- 0011: 'screening_outdated' if the lists have changed since this payout was screened, or NULL.
 CREATE FUNCTION app.screening_obstacle(p app.payout) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog RETURN NULL::text;

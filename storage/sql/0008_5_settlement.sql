@@ -80,8 +80,14 @@ BEGIN
     SELECT array_agg(s ORDER BY s.item), coalesce(array_agg(s.id) FILTER (WHERE s.kind = 'payout'), '{}')
         INTO batch, payouts FROM jsonb_populate_recordset(NULL::app.settlement, items) s;
 
-    -- One order of locks: payments, users (whose limits are released, or whose payouts move), refunds, payouts, bindings; each
-    -- by id; then the limits of payouts.
+    -- One order of locks: merchants, payments, users (whose limits are released, or whose payouts move), refunds, payouts,
+    -- bindings; each by id; then the limits of payouts.
+    IF cardinality(payouts) > 0 THEN
+        -- The end of a merchant's settlement is written down with the merchant, whom a freeze locks before its money.
+        PERFORM 1 FROM app.merchant m WHERE m.id IN (
+                SELECT o.merchant_id FROM app.payout o WHERE o.id = ANY (payouts) AND o.user_id IS NULL)
+            ORDER BY m.id FOR KEY SHARE;
+    END IF;
     PERFORM 1 FROM app.payment p WHERE p.id IN (
             SELECT s.id FROM unnest(batch) s WHERE s.kind = 'payment'
             UNION SELECT r.payment_id FROM app.refund r JOIN unnest(batch) s ON s.kind = 'refund' AND s.id = r.id)
@@ -125,6 +131,7 @@ BEGIN
             UNION ALL SELECT o.state FROM app.payout o WHERE s.kind = 'payout' AND o.id = s.id
             UNION ALL SELECT b.state FROM app.binding b WHERE s.kind = 'binding' AND b.id = s.id) c ON true) j;
 
+    PERFORM app.lock_freezes_of(batch);
     -- Whether a freeze takes of it is asked of a payout always, which one may have stopped, and of the others only while
     -- something is frozen anywhere. OFFSET 0: once.
     SELECT jsonb_agg(jsonb_build_object('item', x.item, 'transfers', x.transfers) ORDER BY x.item) INTO to_post FROM (

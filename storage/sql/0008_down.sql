@@ -12,6 +12,7 @@ DROP FUNCTION app.claim_one_payout(jsonb), app.lacks_the_banks_word(app.settleme
     app.payout_movement(app.payout, text, text, text, text, text, text, bigint, timestamptz),
     app.payout_view(app.payout), app.payee_view(app.payee);
 DROP FUNCTION app.payout_obstacle(app.payout, timestamptz), app.transfers_with_freezes(app.settlement, jsonb),
+    app.lock_freezes_of(app.settlement[]),
     app.screening_obstacle(app.payout), app.slot_obstacle(app.payout, timestamptz),
     app.merchant_of_screening(text, text), app.why_not_screening(text, text, jsonb, timestamptz),
     app.carry_out_screening(app.decision), app.merchant_of_review(text, text),

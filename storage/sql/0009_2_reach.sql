@@ -1,5 +1,5 @@
 -- What a freeze stops, how much it has taken, and what it takes of money as it comes. Former bodies: 0007_4_claims.sql
--- (app.restricted), 0008_1_tables.sql (app.payout_obstacle, app.transfers_with_freezes).
+-- (app.restricted), 0008_1_tables.sql (app.payout_obstacle, app.transfers_with_freezes, app.lock_freezes_of).
 
 -- What a freeze of an amount has taken so far, in minor units. The books say it: its holds that have not ended.
 CREATE FUNCTION app.frozen_minor(restriction_id text) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
@@ -72,6 +72,28 @@ LANGUAGE sql STABLE SET search_path = pg_catalog
         GROUP BY c.code HAVING sum(c.change) > 0;
     END;
 
+-- What a freeze has taken is in the books only once that is committed: of two who take for one owner at the same time, or take
+-- while its freeze is being lifted, the second would take what is not lacking any more. So they take turns, owner by owner,
+-- after all rows and before any balance.
+CREATE FUNCTION app.lock_freezes(owner text) RETURNS void LANGUAGE sql SET search_path = pg_catalog
+    BEGIN ATOMIC
+        SELECT pg_advisory_xact_lock(hashtextextended('freezes of ' || owner, 0));
+    END;
+
+CREATE OR REPLACE FUNCTION app.lock_freezes_of(batch app.settlement[]) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog AS $$
+DECLARE
+    whose text;
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM app.restriction x WHERE x.amount_minor IS NOT NULL AND x.lifted_at IS NULL) THEN RETURN; END IF;
+    FOR whose IN SELECT DISTINCT g.owner FROM unnest(batch) s
+            CROSS JOIN LATERAL app.gains(s.transfers) g
+            JOIN app.restriction x ON x.subject_id = g.owner AND x.amount_minor IS NOT NULL AND x.lifted_at IS NULL
+            ORDER BY g.owner LOOP
+        PERFORM app.lock_freezes(whose);
+    END LOOP;
+END $$;
+
 -- The transfers of a settlement, and with them the holds of freezes that still lack money: of what it brings to an account
 -- the oldest freeze takes first, in the same posting. What a settlement of the same transaction will take is remembered
 -- until its end, because the books do not have it yet. A payout that ends gives back what was kept for it.
@@ -96,6 +118,7 @@ BEGIN
         RETURN transfers;
     END IF;
     FOR g IN SELECT * FROM app.gains(transfers) LOOP
+        PERFORM app.lock_freezes(g.owner);
         FOR r IN SELECT x.* FROM app.restriction x WHERE x.subject_id = g.owner AND x.currency = g.currency
                 AND x.amount_minor IS NOT NULL AND x.lifted_at IS NULL AND (x.ends_at IS NULL OR x.ends_at > s.at)
                 ORDER BY x.placed_at, x.id LOOP

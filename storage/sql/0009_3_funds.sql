@@ -9,7 +9,8 @@
 -- nothing accepted later can spend it. When the freeze is over its money is held anew, in the order of acceptance. The money
 -- at the bank is not kept: other payouts go out with it, and one that is held anew waits until its bank has it again.
 --
--- Locks: the caller holds the merchant and the user (app.lock_subject); here follow payouts by id, then balances.
+-- Locks: the caller holds the merchant and the user (app.lock_subject); here follow payouts by id, what settlements wait for
+-- (app.lock_freezes), then balances.
 
 -- The accounts of an owner that money can leave; of a merchant what is at its disposal first.
 CREATE FUNCTION app.accounts_of(owner text, currency text) RETURNS text[] LANGUAGE sql IMMUTABLE
@@ -198,6 +199,7 @@ BEGIN
     payouts := payouts || ARRAY(SELECT o.id FROM app.payout o
         WHERE o.rest_hold IS NOT NULL AND coalesce(o.user_id, o.merchant_id) = owner);
     PERFORM 1 FROM app.payout o WHERE o.id = ANY (payouts) ORDER BY o.id FOR NO KEY UPDATE;
+    PERFORM app.lock_freezes(owner);
     SELECT array_agg(DISTINCT c.code) INTO accounts FROM (
         SELECT unnest(app.accounts_of(owner, x.currency) || ('frozen:' || owner || ':' || x.currency)) AS code
             FROM app.restriction x WHERE x.subject_id = owner AND x.amount_minor IS NOT NULL

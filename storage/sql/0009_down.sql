@@ -14,7 +14,7 @@ DROP FUNCTION app.payouts_told(text[]), app.look_after_funds(timestamptz, text),
     app.let_go_of_ended(app.purse, text, timestamptz), app.take(app.purse, text, bigint, jsonb),
     app.let_go(app.purse, text, text, bigint, timestamptz), app.amount_in(jsonb, text), app.reserve_of(app.payout),
     app.is_unsent(app.payout),
-    app.accounts_of(text, text), app.balance_view(text, timestamptz), app.gains(jsonb),
+    app.accounts_of(text, text), app.lock_freezes(text), app.balance_view(text, timestamptz), app.gains(jsonb),
     app.freeze_hold(app.restriction, text, text, bigint, text, timestamptz), app.is_freeze(app.restriction),
     app.frozen_minor(text);
 DROP TYPE app.purse;

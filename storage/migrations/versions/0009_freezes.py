@@ -19,7 +19,7 @@ _REPLACED = {
     "0007_3_decisions.sql": ("app.request_decision",),
     "0007_4_claims.sql": ("app.restricted",),
     "0007_6_following.sql": ("app.report_user", "app.check_decision", "app.open_reviews"),
-    "0008_1_tables.sql": ("app.payout_obstacle", "app.transfers_with_freezes"),
+    "0008_1_tables.sql": ("app.payout_obstacle", "app.transfers_with_freezes", "app.lock_freezes_of"),
 }  # fmt: skip
 # These are made of all columns of a table, so that they can only come back once its new ones are gone.
 _OF_ALL_COLUMNS = ("app.in_force", "app.fixed_subject")
