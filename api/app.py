@@ -29,6 +29,7 @@ from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
 from storage.reviews import Reviews
+from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
 from vault.evidence import EvidenceSeal
@@ -98,6 +99,7 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         instructions=Instructions(adapters.engine, adapters.batchers),
         reading=Reading(adapters.engine),
         payouts=PayoutReading(adapters.engine),
+        settlements=SettlementReading(adapters.engine),
         reviews=Reviews(adapters.engine),
         calendars=CalendarBook(Calendars(adapters.engine)),
         vault=adapters.vault,

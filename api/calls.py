@@ -100,7 +100,8 @@ class Call:
 
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[Done]]
-Reader = Callable[[Call], Awaitable[Mapping[str, Any]]]
+# A whole file comes as a response of its own.
+Reader = Callable[[Call], Awaitable[Mapping[str, Any] | Response]]
 
 
 async def run_command(request: Request, operation: Operation, handle: Handler) -> Response:
@@ -139,7 +140,8 @@ async def run_read(request: Request, operation: Operation, read: Reader) -> Resp
     try:
         if (fault := unknown_parameters(request)) is not None:
             raise fault
-        return JSONResponse(await read(call), operation.status)
+        answer = await read(call)
+        return answer if isinstance(answer, Response) else JSONResponse(answer, operation.status)
     except Exception as error:
         return await _refused(call, operation, error_of(error))
 

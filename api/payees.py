@@ -14,7 +14,7 @@ from stdnum.iso7064 import mod_11_10
 from api.calls import Call, Done, Operation, page_of, run_command, run_read
 from api.documentation import documented
 from api.payout_resources import DataExportText, PageOfPayees, Payee
-from api.schemas import NewPayee, read_as
+from api.schemas import NewAccount, NewPayee, read_as
 from api.services import Services
 from api.users import user_of
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
@@ -110,7 +110,7 @@ async def accept_payee(request: Request, user_id: str) -> Response:
 async def _accept(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
     body = read_as(NewPayee, payload)
     route = _route_to(call.services, body.region)
-    account = _checked(body, route)
+    account = checked_account(body, route)
     await user_of(call, user_id)
     await _check_export(call, user_id, route)
     match = await _name_match(call, user_id, account.name)
@@ -128,7 +128,7 @@ def _route_to(services: Services, region: str) -> Route:
     return routes[0]
 
 
-def _checked(body: NewPayee, route: Route) -> PayeeAccount:
+def checked_account(body: NewAccount, route: Route) -> PayeeAccount:
     """Corrected where that changes nothing. Raises RefusedError that names each wrong field, never a value."""
     checked = check_payee(
         PayeeAccount(

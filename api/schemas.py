@@ -184,10 +184,9 @@ class BankId(Part):
     value: Annotated[str, Field(max_length=40)] = Field(examples=["102100099996"])
 
 
-class NewPayee(Body):
-    """A bank account that a user names (A2.5a). For the document only: name and number are checked one by one."""
+class NewAccount(Body):
+    """A bank account to be paid to. For the document only: name and number are checked one by one."""
 
-    relation: Relation = Field(description="The user's own account, or somebody else's.", examples=["own"])
     holder_type: HolderType = Field(examples=["individual"])
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
         description="Where the account is: CN, HK, MO or TW.", examples=["CN"]
@@ -195,6 +194,12 @@ class NewPayee(Body):
     bank_id: BankId = Field(examples=[{"kind": "cnaps", "value": "102100099996"}])
     name: str = Field(description="As the bank has it.", examples=["张三"], repr=False)
     account_number: str = Field(examples=["6222020200112233445"], repr=False)
+
+
+class NewPayee(NewAccount):
+    """A bank account that a user names (A2.5a)."""
+
+    relation: Relation = Field(description="The user's own account, or somebody else's.", examples=["own"])
 
 
 class PayoutToMake(Body):

@@ -25,6 +25,7 @@ from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
 from storage.reviews import Reviews
+from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
 from vault.vault import Vault
@@ -131,6 +132,7 @@ class Services:
     instructions: Instructions
     reading: Reading
     payouts: PayoutReading
+    settlements: SettlementReading
     reviews: Reviews
     calendars: Calendars
     vault: Vault

@@ -24,6 +24,7 @@ from cli import (
     reviews,
     screening,
     sessions,
+    settlements,
     signing_keys,
     users,
 )
@@ -88,6 +89,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(screening.app, name="screening")
 app.add_typer(partners.app, name="partners")
 app.add_typer(calendars.app, name="calendars")
+app.add_typer(settlements.app, name="settlements")
 app.add_typer(calendars.banks, name="banks")
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")

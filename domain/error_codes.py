@@ -136,6 +136,8 @@ class ErrorCode(StrEnum):
     WEBHOOK_ENDPOINTS_TOO_MANY = "WEBHOOK_ENDPOINTS_TOO_MANY"
     WEBHOOK_ENDPOINT_DISABLED = "WEBHOOK_ENDPOINT_DISABLED"
     REPLAY_TOO_LARGE = "REPLAY_TOO_LARGE"
+    # Settlement to the merchant
+    SETTLEMENT_NOT_FOUND = "SETTLEMENT_NOT_FOUND"
     # Operators: who asks
     LOGIN_FAILED = "LOGIN_FAILED"
     LOGIN_LOCKED = "LOGIN_LOCKED"
@@ -190,8 +192,6 @@ class ErrorCode(StrEnum):
     REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
     SCREENING_NOT_CLEARED = "SCREENING_NOT_CLEARED"
     # Settlement of merchants
-    SETTLEMENT_NOT_FOUND = "SETTLEMENT_NOT_FOUND"
-    SETTLEMENT_ACCOUNT_NOT_FOUND = "SETTLEMENT_ACCOUNT_NOT_FOUND"
     SETTLEMENT_NOT_PAYABLE = "SETTLEMENT_NOT_PAYABLE"
     SETTLEMENT_DATE_INVALID = "SETTLEMENT_DATE_INVALID"
     # Ours
@@ -1159,13 +1159,6 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "结算单不存在",
         "Check the id; a settlement is reported by the event settlement.reported.",
         "请检查结算单编号。",
-    ),
-    C.SETTLEMENT_ACCOUNT_NOT_FOUND: ErrorText(
-        K.NOT_FOUND,
-        "No settlement account has been proposed",
-        "尚未提交结算账户",
-        "Propose one with POST /v1/settlement_account.",
-        "请通过 POST /v1/settlement_account 提交结算账户。",
     ),
     C.SETTLEMENT_NOT_PAYABLE: ErrorText(
         K.CONFLICT,

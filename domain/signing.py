@@ -28,6 +28,7 @@ SIGNED_ACTIONS = frozenset(
         "accept_payout",
         "confirm_payout",
         "accept_payee",
+        "propose_settlement_account",
         "register_signing_key",
         "revoke_signing_key",
     }

@@ -29,6 +29,7 @@ from ops import (
     reviews,
     screening,
     sessions,
+    settlements,
     users,
 )
 from ops.services import OpsServices
@@ -39,8 +40,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, payouts, reviews, screening, decisions, matters, users, records, merchants, operators,
-    calendars, decodes, shared_documentation, health,
+    sessions, instructions, payouts, reviews, screening, settlements, decisions, matters, users, records, merchants,
+    operators, calendars, decodes, shared_documentation, health,
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ SCOPES = (
     "payouts:read",
     "payouts:write",
     "settlements:read",
+    "settlements:write",
     "balances:read",
     "waiver:read",
     "waiver:write",

@@ -43,6 +43,7 @@ _ACCOUNTS = sa.text(
     " AND y.user_id IS NULL AND y.state <> 'removed' ORDER BY y.id"
 ).columns(view=JSONB, element_tokens=JSONB)
 _NAME_TOKEN = sa.text("SELECT y.element_tokens->>'name' FROM app.payee y WHERE y.id = :id")
+_OWNER = sa.text("SELECT y.merchant_id FROM app.payee y WHERE y.id = :id")
 _OF_ALL = sa.text(
     "SELECT app.settlement_view(s) || jsonb_build_object('merchant_id', s.merchant_id) AS view"
     " FROM app.settlement_report s WHERE (CAST(:id AS text) IS NULL OR s.id = :id)"
@@ -142,6 +143,11 @@ class SettlementReading:
     async def name_token(self, payee_id: str) -> str:
         async with self._engine.connect() as connection:
             return str(await connection.scalar(_NAME_TOKEN, {"id": payee_id}))
+
+    async def owner(self, payee_id: str) -> str:
+        """Whose settlement account it is."""
+        async with self._engine.connect() as connection:
+            return str(await connection.scalar(_OWNER, {"id": payee_id}))
 
     async def propose_account(self, command: ProposeSettlementAccount) -> Resource:
         """Raises DomainError: MERCHANT_SUSPENDED, PAYEE_EXISTS."""

@@ -52,6 +52,7 @@ from storage.payouts import PayoutReading
 from storage.reading import Reading
 from storage.requests import Requests
 from storage.reviews import Reviews
+from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys, register
 from storage.webhooks import Webhooks
 from tests.conftest import Database
@@ -113,6 +114,9 @@ class FakeProcesses:
 
     async def send_payout(self, order: Any) -> bool:
         return self._start("send_payout", order)
+
+    async def settle_merchants(self, on: Any) -> bool:
+        return self._start("settle_merchants", on)
 
     async def replan_payouts(self, version: int) -> bool:
         return self._start("replan_payouts", version)
@@ -180,8 +184,9 @@ class FakeBank:
     ) -> BankNotice:
         if headers.get("x-test-signature") != "right":
             raise CallbackRejectedError("signature_invalid")
-        notice_id, number = body.decode().split()
-        return BankNotice(notice_id=notice_id, request_number=number)
+        notice_id, number, *announced = body.decode().split()
+        announces = BankOutcome(announced[0]) if announced else None
+        return BankNotice(notice_id=notice_id, request_number=number, announces=announces)
 
     async def close(self) -> None:
         return None
@@ -471,6 +476,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         instructions=instructions,
         reading=reading,
         payouts=PayoutReading(main),
+        settlements=SettlementReading(main),
         reviews=Reviews(main),
         calendars=CalendarBook(Calendars(main)),
         vault=Vault(

@@ -14,6 +14,8 @@ from tests.api.conftest import ELEMENTS, Merchant, Stage
 from tests.api.payouts import OWN_ACCOUNT, confirmed, funded, order_of, payee_of, payout_of
 from tests.api.refused_payments import enable_waiver
 from tests.api.refused_webhooks import new_endpoint
+from tests.api.settlements import ACCOUNT as SETTLEMENT_ACCOUNT
+from tests.api.settlements import settled
 
 # Whom banks, monitors and readers of the document are is not known by a merchant's key.
 WITHOUT_A_KEY = {
@@ -104,6 +106,7 @@ BODIES: dict[str, Body | None] = {
     "POST /v1/payouts": lambda house, _: house.payout,
     "POST /v1/payouts/{payout_id}/confirm": lambda house, _: {"confirmation_hash": house.payout["confirmation_hash"]},
     "POST /v1/payouts/{payout_id}/evidence": lambda *_: {"evidence": [{"kind": "invoice", "reference": "file:1"}]},
+    "POST /v1/settlement_account": lambda *_: SETTLEMENT_ACCOUNT,
     "POST /v1/waiver/applications": lambda *_: {"limit_minor": 5_000, "currency": "CNY"},
     "POST /v1/signing_keys": lambda *_: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "next"},
     "POST /v1/signing_keys/{signing_key_id}/revoke": None,
@@ -152,7 +155,7 @@ async def house_of(stage: Stage, name: str) -> House:
     assert another.status_code == 201, another.text
     ids = {"user_id": user_id, "binding_id": binding_id, "payment_id": paid["id"], "refund_id": refund.json()["id"]}
     ids |= {"endpoint_id": endpoint["id"], "delivery_id": delivery["id"], "signing_key_id": another.json()["id"]}
-    ids |= {"payee_id": payee["id"], "payout_id": payout["id"]}
+    ids |= {"payee_id": payee["id"], "payout_id": payout["id"], "settlement_id": (await settled(stage, merchant))["id"]}
     order = await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=66_600))
     another_payout = await confirmed(merchant, order_of(user_id, payee["id"]))
     return House(merchant, ids, order, another_payout, delivery["event_id"], endpoint["secret"])

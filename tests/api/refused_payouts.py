@@ -55,6 +55,12 @@ async def payout_that_never_was(stage: Stage) -> Ask:
     return lambda: merchant.post("/v1/payouts/po_01KB5N3E4H6Q8Z2T7V9W0X1Y2R/confirm", body)
 
 
+@refused_with(C.SETTLEMENT_NOT_FOUND)
+async def settlement_that_never_was(stage: Stage) -> Ask:
+    merchant = await stage.merchant()
+    return lambda: merchant.get("/v1/settlements/stl_01KB5N3E4H6Q8Z2T7V9W0X1Y2R")
+
+
 @refused_with(C.PAYEE_REGION_NOT_SERVED)
 async def account_outside_the_four_regions(stage: Stage) -> Ask:
     return (await _naming(stage, region="SG", bank_id={"kind": "bic", "value": "DBSSSGSG"}))[2]

@@ -28,6 +28,7 @@ NEW_BUSINESS = {
     "POST /v1/payments/{payment_id}/refunds",
     "POST /v1/users/{user_id}/payees",
     "POST /v1/payouts",
+    "POST /v1/settlement_account",
     "POST /v1/waiver/applications",
 }
 FINISHES = {
@@ -58,12 +59,16 @@ NOT_THERE = {
     "{payment_id}": C.PAYMENT_NOT_FOUND,
     "{refund_id}": C.REFUND_NOT_FOUND,
     "{payee_id}": C.PAYEE_NOT_FOUND,
+    "{settlement_id}": C.SETTLEMENT_NOT_FOUND,
     "{payout_id}": C.PAYOUT_NOT_FOUND,
     "{endpoint_id}": C.WEBHOOK_ENDPOINT_NOT_FOUND,
     "{signing_key_id}": C.SIGNING_KEY_NOT_FOUND,
 }
 # The document's addresses that name nothing: a stranger gets or makes its own there.
 NAMES_NOTHING = {
+    "POST /v1/settlement_account",
+    "GET /v1/settlement_account",
+    "GET /v1/settlements",
     "POST /v1/users",
     "GET /v1/payments",
     "GET /v1/payouts",

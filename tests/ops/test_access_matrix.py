@@ -21,6 +21,7 @@ PATHS = {
     "{operator_id}": f"opr_{ID}",
     "{decision_id}": f"dec_{ID}",
     "{review_id}": f"rev_{ID}",
+    "{settlement_id}": f"stl_{ID}",
 }
 # Open to who has no session yet.
 OPEN = {("post", "/ops/v1/login"), ("post", "/ops/v1/enrolment")}
@@ -54,6 +55,7 @@ MAY: Mapping[str, set[str]] = {
     "screening:write": {COMPLIANCE},
     "calendars:write": {TREASURY},
     "settlements:read": {TREASURY, COMPLIANCE},
+    "settlements:write": {TREASURY},
     "review.approve:request": {RISK},
     "review.approve:approve": {RISK, COMPLIANCE},
     "review.reject:request": {RISK, COMPLIANCE},

@@ -9,10 +9,11 @@ from typing import Any
 from temporalio import workflow
 
 from domain.banking import BankAnswer, DeclineReason
+from tests.storage.settling import collected, open_account, shanghai
 from tests.workflows.conftest import House
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from workflows import names
-from workflows.messages import CodeResendMessage
+from workflows.messages import CodeResendMessage, SettledMerchants
 
 P = names.Process
 Branch = Callable[[House], Awaitable[str]]
@@ -296,3 +297,16 @@ async def looked_into_statements(house: House) -> str:
     number = "PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R"
     assert await house.processes.read_bank_record("HBRB", number, (date(2026, 11, 23),)) is not None
     return number
+
+
+@branch(P.SETTLE_MERCHANTS)
+async def reported_and_paid(house: House) -> str:
+    on = date(2026, 11, 20)
+    await collected(house.books, 10_000, shanghai(date(2026, 11, 19)))
+    await open_account(house.books)
+    assert await house.processes.settle_merchants(on)
+    handle = house.env.client.get_workflow_handle(
+        names.workflow_id(P.SETTLE_MERCHANTS, on.isoformat()), result_type=SettledMerchants
+    )
+    assert (await handle.result()).paid == 1
+    return on.isoformat()

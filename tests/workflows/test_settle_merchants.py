@@ -12,18 +12,17 @@ from temporalio.client import WorkflowFailureError
 from activities.assessing import Assessing
 from activities.planning import Planning
 from calendars.book import CalendarBook
-from domain.screening import NewList
 from domain.settlements import SettlementStuckError
 from screening.lists import ListScreening
 from screening.screener import Screener
 from storage.calendars import Calendars, ReleaseSlots
 from storage.risk import RiskBook
-from storage.screening import ScreeningBook, load_list_as_owner
+from storage.screening import ScreeningBook
 from storage.settlement_audit import settlement_findings
 from storage.settlements import SettlementBook
 from tests.conftest import Database
-from tests.storage.assessed import CODES, POLICY
-from tests.storage.books import Books
+from tests.storage.assessed import POLICY, open_assessed
+from tests.storage.books import NOW, Books
 from tests.storage.settling import collected, open_account, shanghai
 from tests.workflows.conftest import House, open_house
 from tests.workflows.test_send_payout_at_bank import sweep_after
@@ -32,7 +31,6 @@ from workflows.messages import SettledMerchants
 from workflows.starting import Processes
 
 FRIDAY, SATURDAY, THURSDAY = date(2026, 11, 20), date(2026, 11, 21), date(2026, 11, 19)
-FRIDAY_NOON = shanghai(FRIDAY)
 P = names.Process
 
 
@@ -48,7 +46,7 @@ async def settle(house: House, on: date = FRIDAY) -> SettledMerchants:
 
 def checks(books: Books, processes: Processes) -> list[Callable[..., Any]]:
     """Rules, lists and calendars as the worker has them."""
-    lists = ListScreening(ScreeningBook(books.app), POLICY.screening, lambda: FRIDAY_NOON)
+    lists = ListScreening(ScreeningBook(books.app), POLICY.screening, lambda: NOW)
     screener = Screener(lists, books.vault, books.ids.ulid)
     assessing = Assessing(RiskBook(books.app), screener, POLICY.risk, books.ids.ulid)
     calendars = CalendarBook(Calendars(books.app))
@@ -57,11 +55,8 @@ def checks(books: Books, processes: Processes) -> list[Callable[..., Any]]:
 
 
 async def test_what_was_collected_is_at_the_merchants_bank_in_the_end(database: Database) -> None:
-    async with open_house(database, planning=checks) as house:
+    async with open_house(database, planning=checks) as house, open_assessed(house.books):
         books = house.books
-        for code in CODES:
-            async with books.owner.begin() as connection:
-                await load_list_as_owner(connection, NewList(code=code, source="test", entries=()), FRIDAY_NOON, "test")
         await collected(books, 10_000, shanghai(THURSDAY))
         await open_account(books)
         assert await settle(house) == SettledMerchants(business_date=FRIDAY, through=THURSDAY, reported=1, paid=1)
