@@ -25,6 +25,7 @@ from workflows.starting import payment_order, payout_order
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["banks"])
 C = ErrorCode
+_AT_THE_BANK = frozenset({PayoutState.SENDING, PayoutState.UNKNOWN})
 _FINAL = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *PAYOUT_FINAL_STATES})
 # A process in doubt asks its bank by itself for as long as this.
 _ANSWER_UNDER_WAY_SECONDS = 1.0
@@ -80,6 +81,10 @@ async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) 
     if step == BankStep.PAYOUT and state == PayoutState.SUCCEEDED:
         # A bank that announces the success which we know already has nothing to take back.
         return notice.announces not in (BankOutcome.RETURNED, None) or await _take_back(services, found["subject_id"])
+    if step == BankStep.PAYOUT and state in _AT_THE_BANK and notice.announces is BankOutcome.RETURNED:
+        # It was paid, and its process may have heard so already: that would not ask the bank again.
+        _tell(services, found)
+        return await _take_back(services, found["subject_id"])
     if step == BankStep.DEBIT and state == PaymentState.FAILED:
         # A bank that announces the decline which we know already has nothing to correct.
         return notice.announces is BankOutcome.DECLINED or await _correct(services, found["subject_id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.interfaces import EffectResult
+    from activities.interfaces import EffectResult, SettleResult
     from domain.banking import BankOutcome
     from domain.states import PayoutState
     from workflows import names, policies
@@ -45,9 +45,27 @@ class ReturnPayout:
         if result.outcome is not BankOutcome.RETURNED:
             workflow.set_current_details("The bank says of no return; nothing has changed.")
             return ProcessResult(state=self._order.state, reason="bank_says_of_no_return")
-        settled = await settle(settlements.returned(self._order, workflow.now(), result))
+        settled = await self._book(result)
+        if settled.refused:
+            workflow.set_current_details(f"The return was not booked: the payout is {settled.state}.")
+            return ProcessResult(state=settled.state or self._order.state, reason=settled.refused)
         workflow.set_current_details("The money has come back, and is on the balance again.")
-        return ProcessResult(state=settled.state or PayoutState.RETURNED, reason=settled.refused)
+        return ProcessResult(state=settled.state or PayoutState.RETURNED)
+
+    async def _book(self, result: EffectResult) -> SettleResult:
+        """A return comes after the success, which the payout's own process may be about to book."""
+        pause = policies.PAUSE_BETWEEN_ROUNDS
+        while True:
+            settled = await settle(settlements.returned(self._order, workflow.now(), result))
+            if not settled.refused or settled.state not in settlements.SENT:
+                return settled
+            workflow.set_current_details(
+                "The bank says that the money has come back; waiting for the success before it."
+            )
+            await self._waker.woken_by(workflow.now() + pause, "Until the success is booked")
+            pause = min(pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
+            if workflow.info().is_continue_as_new_suggested():
+                self._renew()
 
     async def _bank_says(self) -> EffectResult:
         """Asked again for a while, because its books may lag behind what it announced."""

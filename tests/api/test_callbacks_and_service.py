@@ -18,8 +18,11 @@ from tests.api.refusals import change
 SIGNED = {"X-Test-Signature": "right"}
 
 
-async def callback(stage: Stage, notice_id: str, number: str, bank: str = "HBRB") -> httpx.Response:
-    return await stage.http.post(f"/bank-callbacks/{bank}", content=f"{notice_id} {number}".encode(), headers=SIGNED)
+async def callback(
+    stage: Stage, notice_id: str, number: str, bank: str = "HBRB", announces: str = ""
+) -> httpx.Response:
+    content = f"{notice_id} {number} {announces}".encode()
+    return await stage.http.post(f"/bank-callbacks/{bank}", content=content, headers=SIGNED)
 
 
 async def sent_payment(stage: Stage) -> dict[str, Any]:
@@ -237,6 +240,12 @@ async def test_a_callback_about_a_payout_wakes_it_while_it_is_out_and_has_it_tak
     assert (await callback(stage, "n1", number)).status_code == 200
     await stage.services.work.wait_until_done()
     assert stage.processes.told == [("send-payout", payout_id, "notice")]
+    assert "return_payout" not in [name for name, _ in stage.processes.started]
+    # A return is looked after by itself: the process may have the answer "paid" already, and would ask no more.
+    assert (await callback(stage, "n1b", number, announces="returned")).status_code == 200
+    name, order = stage.processes.started[-1]
+    assert (name, order.payout_id) == ("return_payout", payout_id)
+    stage.processes.started.clear()
 
     await change(stage, "UPDATE app.payout SET state = 'succeeded'")
     assert (await callback(stage, "n2", number)).status_code == 200

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
+from activities.interfaces import EffectResult
+from domain.banking import BankOutcome
 from tests.workflows.conftest import House
 from tests.workflows.payouts import number_of
-from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED
+from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN
 from tests.workflows.test_send_payout_at_bank import CLOSED, RETURNED
+from workflows import payout_settlements as settlements
 from workflows.names import Process
 
 Payout = dict[str, Any]
@@ -75,3 +79,24 @@ async def test_a_payout_that_went_out_at_the_second_try_is_asked_about_by_its_se
     await announce(house, payout, attempt=1)
     assert (await house.end_of(Process.RETURN_PAYOUT, payout["id"])).state == "returned"
     assert house.bank.asked("query") == [number_of(payout, 1)]
+
+
+async def test_a_return_that_is_announced_before_the_success_is_booked_waits_for_it(house: House) -> None:
+    """The answer that says "paid" is on its way to the books while the payee's bank sends the money back."""
+    payout = await house.accept_payout()
+    house.bank.script("pay_out", UNKNOWN)
+    house.bank.script("query", PROCESSING)
+    await house.begin_payout(payout, "unknown")
+    await house.handle(Process.SEND_PAYOUT, payout["id"]).terminate()
+    house.bank.script("query", RETURNED)
+    await announce(house, payout)
+    async with asyncio.timeout(10):
+        await house.bank.was_asked("query")
+    assert await house.books.value("SELECT state FROM app.payout") == "unknown"
+    order = house.payout_order(await house.view("payout", payout["id"]))
+    now = await house.now()
+    paid = EffectResult(outcome=BankOutcome.SUCCEEDED, bank_reference="REF1", booked_at=now)
+    await house.books.instructions.settle(settlements.succeeded(order, number_of(payout), now, paid))
+    assert (await house.end_of(Process.RETURN_PAYOUT, payout["id"])).state == "returned"
+    assert await house.money() == (10_000, 0, 10_200)
+    assert (await house.events(payout["id"]))[-2:] == ["payout.succeeded", "payout.returned"]
