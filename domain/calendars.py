@@ -16,14 +16,14 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from domain.decisions import Instant, Reason
+from domain.decisions import Instant, NoPersonalData, Reason
 from domain.routes import BankCode, Hours, Region
 
 FIRST_YEAR, LAST_YEAR = 2020, 2099
 LONGEST_CLOSURE = timedelta(days=60)
 # A general calendar, or a bank's own: what differs there from the general calendar of the mainland (Q4).
 CalendarCode = Region | BankCode
-DayName = Annotated[str, Field(min_length=1, max_length=60)]
+DayName = Annotated[str, Field(min_length=1, max_length=60), NoPersonalData]
 
 
 class _Value(BaseModel):

@@ -165,8 +165,9 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000:
 _OTHER_SPACES = "\u00a0\u2002\u2003\u2009\u202f"
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"
 _DOTS = "·.•‧・∙⋅･"
-_HAN = r"\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-_LATIN = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"
+# Ideographs and Latin letters, for a class of characters.
+HAN = r"\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+LATIN = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"
 _COUNTRY_CODE = re.compile(r"(?:\+|00)?86(?=1[0-9]{10}$)")
 
 _Step = tuple[Correction, Callable[[str], str]]
@@ -186,11 +187,11 @@ def _without_dashes(value: str) -> str:
 
 def _name_spaces(name: str) -> str:
     single = re.sub(f"[ {_OTHER_SPACES}]+", " ", name).strip(" ")
-    return single.replace(" ", "") if re.search(f"[{_HAN}]", single) else single
+    return single.replace(" ", "") if re.search(f"[{HAN}]", single) else single
 
 
 def _name_dots(name: str) -> str:
-    return re.sub(f"[{_DOTS}]", "·", name) if re.search(f"[{_HAN}]", name) else name
+    return re.sub(f"[{_DOTS}]", "·", name) if re.search(f"[{HAN}]", name) else name
 
 
 _WIDTH: _Step = (Correction.WIDTH, _narrow)
@@ -225,8 +226,8 @@ def _apply(steps: tuple[_Step, ...], value: str) -> tuple[str, tuple[Correction,
 
 # Faults
 
-_CHINESE_NAME = re.compile(f"[{_HAN}]+(?:·[{_HAN}]+)*")
-_LATIN_NAME = re.compile(f"[{_LATIN}]+(?:[ '’.,-]{{1,2}}[{_LATIN}]+)*\\.?")
+_CHINESE_NAME = re.compile(f"[{HAN}]+(?:·[{HAN}]+)*")
+_LATIN_NAME = re.compile(f"[{LATIN}]+(?:[ '’.,-]{{1,2}}[{LATIN}]+)*\\.?")
 
 
 _ID_NUMBER_SHAPE = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])", re.ASCII)
@@ -272,7 +273,7 @@ def text_fault(value: str) -> ElementFault | None:
         return ElementFault.TOO_LONG
     # Control, format, surrogate, private use and unassigned. The newest ideographs are unassigned in older
     # Unicode tables, so ideographs are let through by their range.
-    if any(unicodedata.category(char)[0] == "C" and not re.match(f"[{_HAN}]", char) for char in value):
+    if any(unicodedata.category(char)[0] == "C" and not re.match(f"[{HAN}]", char) for char in value):
         return ElementFault.CONTROL_CHARACTERS
     return None
 

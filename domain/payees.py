@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import FieldError
-from domain.identity import ElementFault, name_fault, normalise_field, text_fault
+from domain.identity import HAN, LATIN, ElementFault, name_fault, normalise_field, text_fault
 from domain.personal_data import PersonalField
 from domain.routes import BANK_ID_PATTERNS, BankIdKind, Region, Route
 
@@ -96,7 +96,8 @@ def compare_names(payee_name: str, verified_name: str | None) -> NameMatch:
 
 
 _HOME: dict[BankIdKind, str] = {"cnaps": "CN", "hk_clearing": "HK", "tw_clearing": "TW"}
-_ENTERPRISE_NAME = re.compile(r"[^\W_](?:[^\W_]|[ ()·&.,'’/+-])*")
+# As banks here write them. Letters of other scripts look like these, and are not what a list of names has.
+_ENTERPRISE_NAME = re.compile(f"[{HAN}{LATIN}0-9](?:[{HAN}{LATIN}0-9]|[ ()·&.,'’/+-])*")
 # A number of such length in a name may be an account's, and would be shown with the name.
 _LONG_NUMBER = re.compile(r"[0-9]{6}")
 

@@ -134,6 +134,8 @@ CASES: Mapping[str, str] = {
     "round_trip": "round_trip",
     "repeated_amount": "round_trip",
 }
+# Cases that tell of rules or lists: only who may see reviews hears of them (L5).
+CONFIDENTIAL_CASES = frozenset({*CASES.values(), "screening_hit"})
 
 
 class RuleSet(BaseModel):

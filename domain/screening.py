@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 MAX_ENTRIES = 20_000
 MAX_NAMES = 40
 ListCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,19}$")]
+
+
+def _has_letters(value: str) -> str:
+    # Marks and blanks alone compare with nothing: such an entry would be on the list and be found by nobody.
+    if not any(character.isalnum() for character in unicodedata.normalize("NFKC", value)):
+        raise PydanticCustomError("no_letters", "has no letter to be compared")
+    return value
+
+
 ListedName = Annotated[
-    str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")
+    str,
+    Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(_has_letters),
 ]
 
 

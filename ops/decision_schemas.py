@@ -19,9 +19,14 @@ class NewDecision(Body):
     )
     subject_id: Annotated[
         str,
-        Field(pattern=r"^((pay|rfd|po|rev|scm|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80),
+        Field(
+            pattern=r"^((pay|rfd|po|rev|scm|pye|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80
+        ),
     ] = Field(
-        description=("An instruction, review, screening match, user, merchant, application or case, or a bank's code."),
+        description=(
+            "An instruction, review, screening match, settlement account, user, merchant, application or case, or a"
+            " bank's code."
+        ),
         examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],
     )
     ground: Annotated[str, Field(pattern=r"^[a-z_]{1,60}$")] = Field(

@@ -31,6 +31,7 @@ from domain.identifiers import IdPrefix, is_identifier
 from ops.calls import SUBJECT, Call, Operation, run_command, run_read
 from ops.decision_schemas import DecisionResource, NewDecision
 from ops.documentation import documented
+from ops.matters import sees_reviews
 from ops.pages import cursor_of
 from ops.queries import limit_of, text_of
 from ops.schemas import Listed
@@ -163,14 +164,17 @@ async def reject_decision(request: Request, decision_id: str) -> Response:
     ),
 )
 async def list_decisions(request: Request) -> Response:
-    """The newest first."""
+    """The newest first; those on reviews and screening matches only for who has `reviews:read`."""
 
     async def read(call: Call) -> Mapping[str, Any]:
         state = text_of(call, "state", "|".join(DecisionState))
         kind = text_of(call, "kind", "|".join(word.replace(".", r"\.") for word in DecisionKind))
         subject, limit = text_of(call, "subject_id", SUBJECT), limit_of(call)
         before = cursor_of(call, r"dec_[0-9A-Z]{26}")
-        found = await _decisions(call).page(before, limit, state=state, kind=kind, subject_id=subject)
+        all_kinds = await sees_reviews(call)
+        found = await _decisions(call).page(
+            before, limit, state=state, kind=kind, subject_id=subject, all_kinds=all_kinds
+        )
         return page_of(found, limit, lambda item: item["id"])
 
     return await run_read(request, LIST, read)
@@ -181,7 +185,7 @@ async def read_decision(request: Request, decision_id: str) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         found = None
         if is_identifier(decision_id, IdPrefix.DECISION):
-            found = await _decisions(call).read(decision_id)
+            found = await _decisions(call).read(decision_id, all_kinds=await sees_reviews(call))
         if found is None:
             raise NotFoundError(C.DECISION_NOT_FOUND)
         return found

@@ -15,11 +15,13 @@ from api.documentation import query_parameter
 from api.schemas import read_as
 from domain.errors import ErrorCode, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix
+from domain.risk_rules import CONFIDENTIAL_CASES
 from ops.calls import Call, Operation, run_command, run_read
 from ops.documentation import documented
 from ops.pages import cursor_of
 from ops.queries import limit_of, text_of
 from ops.schemas import Case, Listed, NewCase, holds_personal_number
+from storage.ops_payouts import OpsPayouts
 
 router = APIRouter(prefix="/ops/v1", tags=["matters"])
 C = ErrorCode
@@ -33,10 +35,10 @@ PARTNERS = Operation("list_partners", "payments:read")
 
 @router.get("/matters", **documented("What waits for a person", MATTERS, Listed))
 async def list_matters(request: Request) -> Response:
-    """The oldest first, with its age in seconds."""
+    """The oldest first, with its age in seconds; what lists and rules found only for who has `reviews:read`."""
 
     async def read(call: Call) -> Mapping[str, Any]:
-        found = await call.services.reading.matters()
+        found = await call.services.reading.matters(await hidden_cases(call))
         return listed([item | {"age_seconds": _age(item["since"], call.now)} for item in found])
 
     return await run_read(request, MATTERS, read)
@@ -56,7 +58,7 @@ async def list_cases(request: Request) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         state, limit = text_of(call, "state", "open|resolved"), limit_of(call)
         before = cursor_of(call, r"case_[0-9A-Z]{1,40}")
-        found = await call.services.reading.cases(state, before, limit)
+        found = await call.services.reading.cases(state, before, limit, await hidden_cases(call))
         return page_of(found, limit, lambda item: item["id"])
 
     return await run_read(request, CASES, read)
@@ -98,6 +100,16 @@ async def list_partners(request: Request) -> Response:
         return listed(await call.services.reading.partners())
 
     return await run_read(request, PARTNERS, read)
+
+
+async def sees_reviews(call: Call) -> bool:
+    """Whether this person may know what lists, rules and reviewers say (L5)."""
+    return await OpsPayouts(call.services.engine).may(call.operator_id, "reviews:read", call.now)
+
+
+async def hidden_cases(call: Call) -> frozenset[str]:
+    """The kinds of case that this person is not told of."""
+    return frozenset() if await sees_reviews(call) else CONFIDENTIAL_CASES
 
 
 def listed(items: list[Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.schemas import Body
+from domain.decisions import NoPersonalData
 from domain.screening import MAX_ENTRIES, MAX_NAMES, ListedName
 from ops.schemas import OpsResource
 
@@ -30,8 +31,9 @@ class NewScreeningList(Body):
     """A list whole: what was in it and is not in this has been taken off. The same content again confirms it."""
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]{1,19}$", examples=["UN"])
-    source: str = Field(
-        min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$", examples=["Foreign ministry, 2026 No. 14"]
+    source: Annotated[str, Field(min_length=1, max_length=120), NoPersonalData] = Field(
+        description="Where it is from, for the record; without anybody's numbers.",
+        examples=["Foreign ministry, 2026 No. 14"],
     )
     entries: Annotated[list[NewListEntry], Field(max_length=MAX_ENTRIES)]
 

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.decisions import AnswerDecision, DecisionKind, DecisionRules, RequestDecision
+from domain.risk_rules import CONFIDENTIAL_CASES
 from storage.instructions import refusal
 
 Resource = dict[str, Any]
@@ -37,6 +38,14 @@ DECISION_WITH_LOGINS = (
     " 'decided_by_login', (SELECT o.login FROM app.operator o WHERE o.id = d.decided_by))"
 )
 _ONE = sa.text(f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = :id")  # noqa: S608 - no values
+# Without `all`, what tells of lists, rules or a review is not there (L5): decisions on them, and on their cases.
+_IS_SHOWN = (
+    "(:all OR d.kind !~ '^(review|screening)[.]' AND NOT EXISTS (SELECT 1 FROM app.case_record c"
+    " WHERE c.id = d.subject_id AND c.kind = ANY (CAST(:hidden AS text[]))))"
+)
+_SHOWN_ONE = sa.text(
+    f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = :id AND {_IS_SHOWN}"  # noqa: S608 - no values
+)
 _INSTRUCTION = sa.text(
     "SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id"
     " UNION ALL SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id"
@@ -46,7 +55,7 @@ _MANY = sa.text(
     f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d"  # noqa: S608 - no values
     " WHERE (CAST(:state AS text) IS NULL OR d.state = :state) AND (CAST(:kind AS text) IS NULL OR d.kind = :kind)"
     " AND (CAST(:subject AS text) IS NULL OR d.subject_id = :subject)"
-    " AND (CAST(:before AS text) IS NULL OR d.id < :before) ORDER BY d.id DESC LIMIT :limit"
+    f" AND (CAST(:before AS text) IS NULL OR d.id < :before) AND {_IS_SHOWN} ORDER BY d.id DESC LIMIT :limit"
 )
 _RESTRICTIONS = sa.text(
     "SELECT app.restriction_view(r) || jsonb_build_object('authority_order', (SELECT jsonb_build_object('id', o.id,"
@@ -104,9 +113,11 @@ class Decisions:
         """By whoever may approve, or by who requested it."""
         return await self._call("app.reject_decision", command)
 
-    async def read(self, decision_id: str) -> Resource | None:
+    async def read(self, decision_id: str, *, all_kinds: bool = True) -> Resource | None:
+        """With `all_kinds` also one that tells of lists, rules or reviews."""
+        values = {"id": decision_id, "all": all_kinds, "hidden": list(CONFIDENTIAL_CASES)}
         async with self._engine.connect() as connection:
-            found: Resource | None = await connection.scalar(_ONE, {"id": decision_id})
+            found: Resource | None = await connection.scalar(_SHOWN_ONE, values)
         return found
 
     async def instruction(self, subject_id: str) -> Resource | None:
@@ -116,11 +127,20 @@ class Decisions:
         return found
 
     async def page(
-        self, before: str | None, limit: int, *, state: str | None, kind: str | None, subject_id: str | None
+        self,
+        before: str | None,
+        limit: int,
+        *,
+        state: str | None,
+        kind: str | None,
+        subject_id: str | None,
+        all_kinds: bool = True,
     ) -> list[Resource]:
-        """Newest first, one more than asked for if there is another page."""
+        """Newest first, one more than asked for if there is another page; with `all_kinds` also what tells of lists,
+        rules or reviews.
+        """
         values = {"state": state, "kind": kind, "subject": subject_id, "before": before, "limit": limit + 1}
-        return await self._rows(_MANY, values)
+        return await self._rows(_MANY, values | {"all": all_kinds, "hidden": list(CONFIDENTIAL_CASES)})
 
     async def restrictions(
         self, before: str | None, limit: int, *, subject_id: str | None, now: datetime, with_ended: bool

@@ -5,7 +5,7 @@ Never a name or a number of a person: users come with tokens, which the vault ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,11 +68,12 @@ _REFERENCED = (
 _CASES = (
     "SELECT id, kind, subject_id, merchant_id, opened_at, state, payments FROM app.case_record"
     " WHERE (CAST(:state AS text) IS NULL OR state = :state) AND (CAST(:before AS text) IS NULL OR id < :before)"
+    " AND kind <> ALL (CAST(:hidden AS text[]))"
     " ORDER BY id DESC LIMIT :limit"
 )
 _MATTERS = (
     "SELECT c.id AS matter_id, 'case' AS kind, c.kind AS why, c.subject_id, c.merchant_id, c.opened_at AS since"
-    " FROM app.case_record c WHERE c.state = 'open'"
+    " FROM app.case_record c WHERE c.state = 'open' AND c.kind <> ALL (CAST(:hidden AS text[]))"
     " UNION ALL SELECT p.id, 'parked', coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
     " FROM app.payment p WHERE p.wait_reason = 'operator'"
     " UNION ALL SELECT r.id, 'parked', coalesce(r.reason, r.state), r.id, r.merchant_id, r.state_since"
@@ -172,12 +173,17 @@ class OpsReading:
     async def of_bank_reference(self, reference: str) -> list[str]:
         return [row["id"] for row in await self._rows(_REFERENCED, reference=reference)]
 
-    async def matters(self) -> list[Resource]:
-        """What only a person can bring on, oldest first: cases, parked instructions, applications."""
-        return await self._rows(_MATTERS)
+    async def matters(self, hidden: Collection[str] = ()) -> list[Resource]:
+        """What only a person can bring on, oldest first: cases not of the `hidden` kinds, parked instructions,
+        applications.
+        """
+        return await self._rows(_MATTERS, hidden=list(hidden))
 
-    async def cases(self, state: str | None, before: str | None, limit: int) -> list[Resource]:
-        return await self._rows(_CASES, state=state, before=before, limit=limit + 1)
+    async def cases(
+        self, state: str | None, before: str | None, limit: int, hidden: Collection[str] = ()
+    ) -> list[Resource]:
+        """Newest first, without those of the `hidden` kinds; one more if there is another page."""
+        return await self._rows(_CASES, state=state, before=before, limit=limit + 1, hidden=list(hidden))
 
     async def records(
         self,

@@ -34,6 +34,8 @@ WRONG_IN_CN: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "张<三>"}, "name", "wrong_characters"),
     ({"holder_type": "enterprise", "name": "海棠书店 6222020200112233"}, "name", "contains_digits"),
     ({"holder_type": "enterprise", "name": "<b>海棠</b>"}, "name", "wrong_characters"),
+    ({"holder_type": "enterprise", "name": "\u0410lice Trading"}, "name", "wrong_characters"),
+    ({"holder_type": "enterprise", "name": "Books ٦٢٢٢٠٢٠٢٠٠"}, "name", "wrong_characters"),
     ({"holder_type": "enterprise", "name": "书" * 101}, "name", "too_long"),
 ]
 WRONG_ABROAD: list[tuple[dict[str, Any], str, str]] = [

@@ -135,3 +135,13 @@ async def test_what_was_loaded_stays_as_it_was(ops: OpsStage) -> None:
     for statement in ("UPDATE app.calendar_day SET is_working = true", "DELETE FROM app.calendar_version"):
         with pytest.raises(Exception, match="append-only"):
             await ops.rows(statement)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "a\u202eb", " ", "6222020200112233445"])
+async def test_the_name_of_a_day_is_plain_and_holds_nobodys_number(ops: OpsStage, name: str) -> None:
+    treasurer = await ops.operator("treasury")
+    day = {"calendar": "CN", "day": "2027-01-09", "working": False, "name": name}
+    refused = await treasurer.post("/calendars", {"note": "更正", "corrections": [day]})
+    assert refused.status_code == 400, refused.text
+    assert [error["field"] for error in refused.json()["errors"]] == ["corrections.0.name"]
+    assert await ops.rows("SELECT 1 FROM app.calendar_day") == []

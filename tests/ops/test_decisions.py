@@ -214,3 +214,25 @@ async def test_an_order_of_an_authority_stands_beside_what_it_holds(ops: OpsStag
     await mei.log_in()
     assert (await mei.get("/restrictions")).json()["items"] == []
     assert len((await mei.get("/restrictions", ended="included")).json()["items"]) == 1
+
+
+async def test_a_merchants_account_is_approved_by_a_second_person_and_a_users_payee_by_nobody(ops: OpsStage) -> None:
+    user = await a_user(ops)
+    own, users = f"pye_{ops.ids.ulid()}", f"pye_{ops.ids.ulid()}"
+    for payee, whose in ((own, None), (users, user)):
+        await ops.rows(
+            "INSERT INTO app.payee (id, merchant_id, user_id, relation, holder_type, region, bank_id_kind, bank_id,"
+            " account_index, account_last4, name_index, element_tokens, name_match, state, created_at)"
+            " SELECT :p, merchant_id, :w, 'own', 'enterprise', 'CN', 'cnaps', '102100099996', :p, '2345', :p, '{}',"
+            " 'unknown', CASE WHEN CAST(:w AS text) IS NULL THEN 'proposed' ELSE 'active' END, :now"
+            " FROM app.end_user WHERE id = :u", p=payee, w=whose, u=user, now=ops.clock.now(),
+        )  # fmt: skip
+    tian, tao = await ops.operator("treasury"), await ops.operator("treasury")
+    wanted = {"kind": "settlement.account", "ground": "application_reviewed", "reason": "letter of the merchant"}
+    asked = await tian.post("/decisions", wanted | {"subject_id": own})
+    assert asked.status_code == 201, asked.text
+    alone = await tian.post(f"/decisions/{asked.json()['id']}/approve")
+    assert alone.json()["code"] == "SECOND_PERSON_REQUIRED"
+    assert (await tao.post(f"/decisions/{asked.json()['id']}/approve")).status_code == 200
+    assert await ops.rows("SELECT state FROM app.payee WHERE id = :p", p=own) == [{"state": "active"}]
+    assert (await tian.post("/decisions", wanted | {"subject_id": users})).json()["code"] == "SUBJECT_NOT_FOUND"

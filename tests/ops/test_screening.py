@@ -49,9 +49,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"entries": [ENTRY | {"names": []}]}, "entries.0.names"),
     ({"entries": [ENTRY | {"names": ["  "]}]}, "entries.0.names.0"),
     ({"entries": [ENTRY | {"names": ["甲" * 121]}]}, "entries.0.names.0"),
+    ({"entries": [ENTRY | {"names": ["\u200b\u0301"]}]}, "entries.0.names.0"),
+    ({"entries": [ENTRY | {"names": ["🚢"]}]}, "entries.0.names.0"),
     ({"entries": [ENTRY | {"kind": "ship"}]}, "entries.0.kind"),
     ({"entries": [ENTRY | {"remark": "x"}]}, "entries.0.remark"),
     ({"source": ""}, "source"),
+    ({"source": "from 11010519491231002X"}, "source"),
+    ({"source": "a notice\u202e"}, "source"),
     ({"code": "un"}, "code"),
 ]
 
@@ -110,3 +114,42 @@ async def test_a_match_is_shown_with_what_the_list_says_and_cleared_by_two_peopl
     again = await rui.post("/decisions", request)
     assert (again.status_code, again.json()["code"]) == (409, "DECISION_NOT_APPLICABLE")
     assert (await rui.get("/screening/matches", state="wrong")).status_code == 400
+
+
+async def test_who_may_not_see_reviews_hears_of_no_hit_and_of_no_decision_about_one(ops: OpsStage) -> None:
+    chen, rui = await ops.operator("compliance"), await ops.operator("risk")
+    others = [await ops.operator("support"), await ops.operator("treasury")]
+    await chen.post("/screening/lists", body(ENTRY))
+    ids = {name: f"{name}_{ops.ids.ulid()}" for name in ("mch", "usr", "scm", "po")}
+    now, [entry] = ops.clock.now(), await ops.rows("SELECT fingerprint FROM app.screening_entry")
+    await ops.rows("INSERT INTO app.merchant VALUES (:m, '商户', 'active', :at, :at)", m=ids["mch"], at=now)
+    found = Match(
+        list_code="UN", entry_key="E-1", entry_fingerprint=entry["fingerprint"], form=1, comparison="exact", score=100
+    )
+    row = {"id": ids["scm"], "subject_id": ids["usr"], "merchant_id": ids["mch"], "clearance_index": "person:x"}
+    await ops.rows(
+        "SELECT app.keep_matches(CAST(:rows AS jsonb), 1, :at)",
+        rows=json.dumps([found.model_dump(mode="json") | row]), at=now,
+    )  # fmt: skip
+    by_rules = f"case_{ops.ids.ulid()}"
+    await ops.rows(
+        "INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at) VALUES"
+        " (:id, 'cash_out', :po, :m, :at), (:other, 'operator_needed', :po, :m, :at)",
+        id=by_rules, other=f"case_{ops.ids.ulid()}", po=ids["po"], m=ids["mch"], at=now,
+    )  # fmt: skip
+    reason = {"ground": "evidence", "reason": "papers looked at"}
+    clear = await rui.post("/decisions", {"kind": "screening.clear", "subject_id": ids["scm"]} | reason)
+    resolve = {"kind": "case.resolve", "subject_id": by_rules, "detail": {"resolution": "unfounded"}} | reason
+    resolved = await rui.post("/decisions", resolve)
+    decisions = {clear.json()["id"], resolved.json()["id"]}
+    for path in ("/cases", "/matters"):
+        kinds = {item.get("why") or item["kind"] for item in (await rui.get(path)).json()["items"]}
+        assert kinds == {"screening_hit", "cash_out", "operator_needed"}
+        for other in others:
+            shown = (await other.get(path)).json()["items"]
+            assert {item.get("why") or item["kind"] for item in shown} == {"operator_needed"}
+    assert {item["id"] for item in (await chen.get("/decisions")).json()["items"]} == decisions
+    for other in others:
+        assert (await other.get("/decisions")).json()["items"] == []
+        for decision_id in decisions:
+            assert (await other.get(f"/decisions/{decision_id}")).json()["code"] == "DECISION_NOT_FOUND"
