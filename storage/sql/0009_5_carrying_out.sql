@@ -72,6 +72,28 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The same for freezes of all funds. Those took nothing of the holds, and stood in the way of everything that was not sent.
+CREATE FUNCTION app.end_held_up_payouts(lifted app.restriction[], at timestamptz, actor text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    p app.payout;
+    ids text[];
+BEGIN
+    SELECT coalesce(array_agg(DISTINCT o.id), '{}') INTO ids FROM app.payout o
+        JOIN unnest(lifted) l ON l.subject_id = coalesce(o.user_id, o.merchant_id) AND app.is_freeze(l)
+            AND l.amount_minor IS NULL AND coalesce(l.function, 'payout') = 'payout'
+        WHERE o.state IN ('awaiting_confirmation', 'checking', 'under_review', 'cooling_off', 'scheduled')
+          AND o.stopped_by IS NULL;
+    PERFORM 1 FROM app.payout o WHERE o.id = ANY (ids) ORDER BY o.id FOR NO KEY UPDATE;
+    PERFORM app.lock_payout_limits(ids);
+    -- In the order of accounts, of which each end posts on its own.
+    FOR p IN SELECT o.* FROM app.payout o LEFT JOIN ledger.account a ON a.code = o.source_account
+            WHERE o.id = ANY (ids) AND o.claimed_at IS NULL ORDER BY a.id, o.id LOOP
+        PERFORM app.end_payout(p, 'failed', 'withdrawn', at, actor, 'payout.failed');
+        INSERT INTO app.payout_to_tell VALUES (p.id, at) ON CONFLICT DO NOTHING;
+    END LOOP;
+END $$;
+
 -- Whole suspensions are also a state, which everything that is accepted looks at.
 CREATE OR REPLACE FUNCTION app.lift_restrictions(d app.decision) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog AS $$
@@ -88,6 +110,9 @@ BEGIN
         UPDATE app.end_user SET state = 'active' WHERE id = d.subject_id AND state = 'suspended'
             AND d.kind = 'user.resume';
         UPDATE app.merchant SET state = 'active' WHERE id = d.subject_id AND d.kind = 'merchant.resume';
+    END IF;
+    IF d.detail->>'stopped_payouts' = 'end' THEN
+        PERFORM app.end_held_up_payouts(lifted, d.decided_at, 'decision:' || d.id);
     END IF;
     -- Amounts are frozen in one relation at a time, so that there is one owner and one posting.
     IF EXISTS (SELECT 1 FROM unnest(lifted) l WHERE l.amount_minor IS NOT NULL) THEN

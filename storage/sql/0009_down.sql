@@ -2,6 +2,7 @@ DROP FUNCTION app.fixed_subject(text, text, jsonb), app.in_force(text, text, jso
 DROP FUNCTION app.payouts_told(text[]), app.look_after_funds(timestamptz, text), app.owner_to_look_after(timestamptz, text),
     app.spread_restriction(app.restriction, timestamptz), app.end_restriction(app.restriction, timestamptz),
     app.takes_two(app.decision_kind, text), app.end_stopped_payouts(text[], timestamptz, text),
+    app.end_held_up_payouts(app.restriction[], timestamptz, text),
     app.tell_waiting_payouts(text, timestamptz), app.restriction_id(text, text, text),
     app.end_of_restriction(app.decision), app.why_not_frozen(text, text, jsonb, timestamptz),
     app.why_not_instruction(text, text, jsonb), app.is_ahead(text, timestamptz, int),

@@ -179,6 +179,27 @@ async def test_those_who_release_may_end_what_was_stopped(books: Books) -> None:
     assert (await verify(books.owner)).is_sound
 
 
+async def test_those_who_release_all_funds_may_end_all_that_was_not_sent(books: Books) -> None:
+    await books.fund(30_000)
+    waits, sent = await waiting(books, 5_000, minute=2), await waiting(books, 10_000, minute=1)
+    await claim(books, sent)
+    placed = await freeze(books, None)
+    await release(books, placed, stopped_payouts="end")
+    ended = await row(books, waits)
+    assert (ended["state"], ended["reason"], ended["limits_released"]) == ("failed", "withdrawn", True)
+    assert (await row(books, sent))["state"] == "sending"
+    assert await available(books) == 30_000 - 10_200
+    assert (await verify(books.owner)).is_sound
+
+
+async def test_those_who_release_all_funds_let_what_waits_go_on_unless_they_say_otherwise(books: Books) -> None:
+    await books.fund(30_000)
+    payout_id = await waiting(books, 5_000)
+    placed = await freeze(books, None)
+    await release(books, placed)
+    assert (await row(books, payout_id))["state"] == "scheduled"
+
+
 async def test_a_freeze_takes_the_place_of_the_one_that_it_prolongs(books: Books) -> None:
     await books.fund(50_000)
     payout_id = await waiting(books, 10_000)
