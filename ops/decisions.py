@@ -258,11 +258,18 @@ def _detail_of(kind: DecisionKind, given: dict[str, Any]) -> dict[str, Any]:
         return read_detail(kind, given)
     except ValidationError as error:
         faults = [
-            FieldError(".".join(("detail", *(str(part) for part in item["loc"][:1] if part in _named(kind)))), fault)
+            FieldError(".".join(("detail", *(part for part in _to_blame(item) if part in _named(kind)))), fault)
             for item in error.errors(include_input=False, include_url=False, include_context=False)
             for fault in [_FAULTS.get(item["type"], item["type"] if item["type"] == "personal_data" else "invalid")]
         ]
         raise ValidationRefusedError(C.REQUEST_INVALID, fields=faults[:20]) from None
+
+
+def _to_blame(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """The field of a fault; of one that several have together, the one that it is called by."""
+    if item["loc"]:
+        return (str(item["loc"][0]),)
+    return ({"missing": "review_at", "amount": "amount_minor"}.get(item["type"], item["type"]),)
 
 
 def _named(kind: DecisionKind) -> frozenset[str]:
