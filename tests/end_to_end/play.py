@@ -19,6 +19,9 @@ from client import AsyncLiushui, Retries, SigningKey
 
 FINAL_PAYMENT = ("succeeded", "failed", "closed", "late_refunded")
 FINAL_REFUND = ("succeeded", "failed")
+FINAL_PAYOUT = ("succeeded", "returned", "failed", "refused", "closed")
+# 工商银行资金清算中心's; the accounts there are the simulator's own.
+CNAPS = "102100099996"
 FREE_OF_CODE_MINOR = 12_800
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _serials = count(1)
@@ -102,6 +105,20 @@ class Merchant:
 
     async def refund_ended(self, refund_id: str, within_seconds: float = 30) -> dict[str, Any]:
         return await until(lambda: self.get(f"/v1/refunds/{refund_id}"), FINAL_REFUND, within_seconds)
+
+    async def payout(self, payout_id: str) -> dict[str, Any]:
+        return await self.get(f"/v1/payouts/{payout_id}")
+
+    async def payout_ended(
+        self, payout_id: str, states: Collection[str] = FINAL_PAYOUT, within_seconds: float = 30
+    ) -> dict[str, Any]:
+        """The payout in one of these states; a success may still be followed by a return."""
+        return await until(lambda: self.payout(payout_id), states, within_seconds)
+
+    async def balance(self, user_id: str) -> tuple[int, int, int]:
+        """What a user has available, held and frozen."""
+        found = await self.get(f"/v1/users/{user_id}/balance")
+        return found["available_minor"], found["held_minor"], found["frozen_minor"]
 
     async def register(self, bank_code: str = "HBRB", fault: int | None = None) -> Payer:
         """A new user who has agreed to the agreement and holds a card that this bank opens at its first use."""
@@ -201,6 +218,43 @@ class Payer:
             answer = await self.enter_code(payment["id"])
             assert answer.is_success, answer.text
         return await self.merchant.ended(payment["id"], within_seconds)
+
+    async def top_up(self, amount_minor: int) -> None:
+        """Collects into this payer's own balance."""
+        paid = await self.pay_to_the_end(amount_minor, payee_kind="user")
+        assert paid["state"] == "succeeded", paid
+
+    async def name_account(self, account_number: str) -> str:
+        """Names an account of the payer's own; answers the payee's id."""
+        body = {
+            "relation": "own",
+            "holder_type": "individual",
+            "region": "CN",
+            "bank_id": {"kind": "cnaps", "value": CNAPS},
+            "name": self.name,
+            "account_number": account_number,
+        }
+        payee = await self.merchant.done("POST", f"/v1/users/{self.user_id}/payees", body)
+        payee_id: str = payee["id"]
+        return payee_id
+
+    async def payout_order(self, payee_id: str, amount_minor: int) -> dict[str, Any]:
+        """A payout as the payer confirmed it after a preview."""
+        wanted = {
+            "user_id": self.user_id,
+            "payee_id": payee_id,
+            "order_number": f"payout-{secrets.token_hex(8)}",
+            "amount_minor": amount_minor,
+            "currency": "CNY",
+            "speed": "real_time",
+        }
+        shown = await self.merchant.done("POST", "/v1/payouts/preview", wanted)
+        return wanted | {"confirmation_hash": shown["confirmation_hash"]}
+
+    async def pay_out(self, account_number: str, amount_minor: int) -> dict[str, Any]:
+        """An accepted payout to an account that is named for it."""
+        order = await self.payout_order(await self.name_account(account_number), amount_minor)
+        return await self.merchant.done("POST", "/v1/payouts", order)
 
     async def enter_code(self, payment_id: str, code: str | None = None, key: str | None = None) -> httpx.Response:
         """Types in what the phone shows, or another code, once the merchant says that one is waited for."""
