@@ -183,6 +183,33 @@ BEGIN
     RETURN m;
 END $$;
 
+-- What is to be kept for payouts that stay stopped: what was, and what a freeze that is over had taken of that in its turn. All
+-- that they need is in the freezes that are left, or kept; who was accepted first comes first.
+CREATE FUNCTION app.due_to_stopped(m app.purse, owner text, kept jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog AS $$
+DECLARE
+    p app.payout;
+    lacking jsonb;
+    part bigint;
+BEGIN
+    SELECT coalesce(jsonb_object_agg(x.currency, x.needed - x.taken), '{}') INTO lacking FROM (
+        SELECT o.currency, sum(o.amount_minor + o.fee_minor - app.amount_in(kept, o.id)) AS needed,
+            (SELECT coalesce(sum(app.frozen_minor(f.id)), 0) FROM app.restriction f WHERE f.subject_id = owner
+                AND f.currency = o.currency AND f.lifted_at IS NULL)
+            + (SELECT coalesce(sum((t.value->>'amount')::bigint), 0) FROM jsonb_array_elements(m.postings) t
+                WHERE t.value->>'kind' = 'freeze' AND t.value->>'currency' = o.currency) AS taken
+        FROM app.payout o JOIN app.restriction r ON r.id = o.stopped_by AND r.lifted_at IS NULL
+        WHERE coalesce(o.user_id, o.merchant_id) = owner AND app.is_unsent(o) GROUP BY o.currency) x;
+    FOR p IN SELECT o.* FROM app.payout o JOIN app.restriction r ON r.id = o.stopped_by AND r.lifted_at IS NULL
+            WHERE coalesce(o.user_id, o.merchant_id) = owner AND app.is_unsent(o) ORDER BY o.accepted_at, o.id LOOP
+        part := least(app.amount_in(lacking, p.currency), p.amount_minor + p.fee_minor - app.amount_in(kept, p.id));
+        CONTINUE WHEN part <= 0;
+        kept := kept || jsonb_build_object(p.id, app.amount_in(kept, p.id) + part);
+        lacking := lacking || jsonb_build_object(p.currency, app.amount_in(lacking, p.currency) - part);
+    END LOOP;
+    RETURN kept;
+END $$;
+
 -- Everything above for one owner, in one posting.
 CREATE FUNCTION app.rearrange_funds(owner text, at timestamptz, actor text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -224,7 +251,7 @@ BEGIN
             WHERE t.value->>'reference' = o.id AND t.value->>'kind' = 'freeze'))
         FROM app.payout o WHERE o.id IN (
             SELECT t.value->>'reference' FROM jsonb_array_elements(m.postings) t WHERE t.value->>'kind' = 'freeze')), '{}');
-    m := app.serve_stopped(m, owner, kept, at, actor);
+    m := app.serve_stopped(m, owner, app.due_to_stopped(m, owner, kept), at, actor);
     IF m.postings = '[]' THEN RETURN; END IF;
     SELECT l.* INTO refused FROM ledger.apply((
         SELECT jsonb_agg(jsonb_build_object('item', x.n, 'transfers', x.transfers) ORDER BY x.n) FROM (

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from domain.journal import collection
 from ledger.verify import verify
 from tests.storage.books import BANK, NOW, Books
-from tests.storage.freezing import available, freeze, frozen, release
+from tests.storage.freezing import available, freeze, frozen, release, row, waiting
 from tests.storage.payout_steps import claim as claim_payout
 from tests.storage.payout_steps import settlement
 from tests.storage.settling import collected, one_report, open_account, pay, standing
@@ -98,3 +98,17 @@ async def test_the_end_of_a_merchants_settlement_waits_for_its_freeze_before_it_
         await freezing.commit()
     assert await ending == "failed"
     assert (await standing(books, report["id"]))["state"] == "failed"
+
+
+async def test_what_one_freeze_left_of_a_payout_and_another_took_is_kept_for_it_when_that_one_is_lifted(
+    books: Books,
+) -> None:
+    await books.fund(10_200)
+    payout_id = await waiting(books, 10_000)
+    first, second = await freeze(books, 6_000), await freeze(books, 4_200)
+    await release(books, second)
+    # Nothing that is accepted later can spend it.
+    assert await available(books) == 0
+    await release(books, first)
+    assert (await row(books, payout_id))["stopped_by"] is None
+    assert await books.held(f"user:{books.user_id}:CNY") == 10_200
