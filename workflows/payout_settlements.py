@@ -21,6 +21,7 @@ STOPS = {
     "user_not_active": WaitReason.FREEZE,
     "authority_hold": WaitReason.AUTHORITY_ORDER,
     "partner_not_available": WaitReason.PARTNER,
+    "bank_contradicts_itself": WaitReason.OPERATOR,
 }
 
 

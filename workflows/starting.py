@@ -381,7 +381,7 @@ def payout_order(payout: Resource, merchant_id: str) -> PayoutOrder:
         cool_until=payout["cool_until"],
         attempt=payout.get("attempt", 0),
         answer_by=awaited.get("deadline") if payout["state"] == PayoutState.UNKNOWN else None,
-        stopped_by=_STOPPED_BY.get(awaited.get("reason", "")),
+        stopped_by=_STOPPED_BY.get(awaited.get("reason", "")) if payout["state"] == PayoutState.SCHEDULED else None,
     )
 
 

@@ -4,12 +4,16 @@
 -- Former body of app.claim_effects: 0007_4_claims.sql.
 
 -- What keeps a payout where it is for now, and passes: a bank that is switched off, a suspended user or function, a freeze, an
--- authority's order. NULL if nothing does.
+-- authority's order; or a bank that turned it away and has said since that it paid it all the same, until the case of that is
+-- resolved, because what was perhaps paid is not sent once more. NULL if nothing does.
 CREATE FUNCTION app.what_holds_up(p app.payout, instant timestamptz) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog
     RETURN CASE
         WHEN NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = p.bank_code AND t.enabled) THEN 'partner_not_available'
         WHEN EXISTS (SELECT 1 FROM app.end_user u WHERE u.id = p.user_id AND u.state <> 'active') THEN 'user_not_active'
+        WHEN EXISTS (SELECT 1 FROM app.effect e JOIN app.case_record c ON c.id = 'case_' || e.request_number
+            WHERE e.subject_id = p.id AND e.step = 'PO' AND e.outcome = 'declined' AND c.state = 'open')
+            THEN 'bank_contradicts_itself'
         ELSE coalesce(
             app.restricted('payout', p.user_id, p.merchant_id, coalesce(p.user_id, p.merchant_id), instant, false),
             app.payout_obstacle(p, instant),

@@ -368,3 +368,24 @@ async def test_a_bank_that_contradicts_what_ended_makes_a_case_and_a_return_is_n
     await says(declined, "returned")
     cases = await books.value("SELECT array_agg(subject_id ORDER BY subject_id) FROM app.case_record")
     assert cases == sorted([paid, declined])
+
+
+async def test_what_a_bank_turned_away_and_says_to_have_paid_is_not_sent_again_until_somebody_has_looked(
+    books: Books, deciders: Deciders
+) -> None:
+    await books.fund(20_000)
+    payout_id = await sent(books)
+    await books.instructions.settle(settlement(payout_id, "scheduled", reason="bank_closed"))
+    item = {
+        "now": NOW.isoformat(), "bank_code": BANK, "notice_id": "late", "request_number": number_of(payout_id),
+        "announces": "succeeded",
+    }  # fmt: skip
+    async with books.app.begin() as connection:
+        await connection.execute(CALLBACK, {"item": item})
+    assert await blocked(books, payout_id, attempt=1) == "bank_contradicts_itself"
+    standing = await books.instructions.payout_standing(payout_id, NOW)
+    assert standing is not None
+    assert standing.obstacle == "bank_contradicts_itself"
+    [case] = await books.value("SELECT array_agg(id) FROM app.case_record")
+    await deciders.decide("case.resolve", case)
+    assert not (await books.instructions.claim_effect(claim(payout_id, 1))).already
