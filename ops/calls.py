@@ -10,13 +10,13 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api.calls import Done
+from api.calls import Done, unknown_parameters
 from api.problems import answer_of, error_of, problem
 from api.rate_limits import Quota, RateLimitedError, address_of
 from api.strict_json import NotJsonError, parse_object
@@ -27,6 +27,7 @@ from ops.services import OpsServices, services_of
 from storage.administration import Act
 from storage.operators import KnownOperator, StartedAct
 
+Result = TypeVar("Result")
 # What may stand in a record as the subject of a request: an identifier or a bank's code, never what else was typed. A
 # bank's code begins with a letter: a mobile number is no code.
 SUBJECT = r"[a-z]{2,5}_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11}"
@@ -90,6 +91,16 @@ class Call:
             detail=self.detail or None,
         )
 
+    async def recorded(self, act: Awaitable[Result]) -> Result:
+        """Of a function that records itself what it does and what it refuses; once, not here as well."""
+        try:
+            result = await act
+        except DomainError:
+            self.is_recorded = True
+            raise
+        self.is_recorded = True
+        return result
+
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[Done]]
 Reader = Callable[[Call], Awaitable[Mapping[str, Any]]]
@@ -102,6 +113,7 @@ async def run_command(request: Request, operation: Operation, handle: Handler) -
     call = await _begin(request, operation, record=operation.announced)
     if isinstance(call, Response):
         return call
+    fault = fault or unknown_parameters(request)
     return await call.services.work.finish(_decide(call, operation, payload, fault, handle))
 
 
@@ -111,6 +123,8 @@ async def run_read(request: Request, operation: Operation, read: Reader) -> Resp
     if isinstance(call, Response):
         return call
     try:
+        if (fault := unknown_parameters(request)) is not None:
+            raise fault
         resource = await read(call)
         if not operation.keeps_quiet:
             await call.record(operation, "done")
@@ -182,7 +196,8 @@ async def _refused(call: Call, operation: Operation, error: DomainError) -> Resp
     answer = answer_of(error)
     outcome = "failed" if error.code is ErrorCode.SERVICE_UNAVAILABLE else "refused"
     try:
-        await call.record(operation, outcome, error.code.value.lower())
+        if not call.is_recorded or outcome == "failed":
+            await call.record(operation, outcome, error.code.value.lower())
     except Exception as failure:
         # What was begun stands in the record; the answer is an outage whatever was refused.
         answer = answer_of(error_of(failure))

@@ -102,7 +102,7 @@ async def _request(call: Call, payload: dict[str, Any]) -> Done:
         detail=_detail_of(kind, given.detail),
     )
     call.needed = f"{kind}:request"
-    return await _done(call, await _decisions(call).request(command))
+    return await _done(call, await call.recorded(_decisions(call).request(command)))
 
 
 @router.post(
@@ -245,7 +245,7 @@ async def _answered(
         raise NotFoundError(C.DECISION_NOT_FOUND)
     command = AnswerDecision(now=call.now, request_id=call.request_id, operator_id=call.operator_id, id=decision_id)
     try:
-        decision = await answer(command)
+        decision = await call.recorded(answer(command))
     except NotAllowedError:
         found = await _decisions(call).read(decision_id)
         call.needed = f"{found['kind']}:approve" if found else None
@@ -279,7 +279,6 @@ def _named(kind: DecisionKind) -> frozenset[str]:
 
 async def _done(call: Call, decision: dict[str, Any]) -> Done:
     """The decision, and its process told of it if it has one: at once here, or else by the sweeper."""
-    call.is_recorded = True
     call.subject_id = decision["subject_id"]
     if decision["state"] != DecisionState.COMMITTED:
         return Done(decision)

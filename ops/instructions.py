@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from api.documentation import query_parameter
 from domain.errors import ErrorCode, FieldError, NotFoundError, ValidationRefusedError
 from domain.hit_texts import explain_hit
 from ops.asking import ask_bank, process_id, read_bank_record
-from ops.calls import Call, Operation, run_command, run_read
+from ops.calls import SUBJECT, Call, Operation, run_command, run_read
 from ops.documentation import documented
 from ops.queries import limit_of, text_of
 from ops.schemas import BankRecord, Instruction, Listed, Question
@@ -157,7 +158,8 @@ async def payee_of(call: Call, payee_id: str) -> dict[str, Any]:
 
 async def instruction_of(call: Call, instruction_id: str) -> dict[str, Any]:
     """Any merchant's. Raises NotFoundError."""
-    found = await call.services.reading.instruction(instruction_id) if len(instruction_id) <= 40 else None
+    is_shaped = re.fullmatch(SUBJECT, instruction_id) is not None
+    found = await call.services.reading.instruction(instruction_id) if is_shaped else None
     if found is None:
         raise NotFoundError(C.INSTRUCTION_NOT_FOUND)
     call.merchant_id = found["merchant_id"]

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from api.calls import page_of
 from api.documentation import query_parameter
-from domain.error_codes import ErrorCode
+from domain.errors import ErrorCode, NotFoundError
+from domain.identifiers import IdPrefix, is_identifier
 from ops.calls import Call, Operation, run_read
 from ops.documentation import documented
 from ops.matters import listed
@@ -70,11 +71,16 @@ async def _read(call: Call) -> Mapping[str, Any]:
     return page_of(found, limit, lambda item: item["id"])
 
 
-@router.get("/users/{user_id}/accesses", **documented("Who read a user's personal data", READ_ACCESSES, Listed))
+@router.get(
+    "/users/{user_id}/accesses",
+    **documented("Who read a user's personal data", READ_ACCESSES, Listed, [C.USER_NOT_FOUND]),
+)
 async def read_accesses(request: Request, user_id: str) -> Response:
     """Reads that were granted and reads that were refused, by people and by our own processes; newest first."""
 
     async def read(call: Call) -> Mapping[str, Any]:
+        if not is_identifier(user_id, IdPrefix.USER):
+            raise NotFoundError(C.USER_NOT_FOUND)
         return listed(await call.services.reading.accesses(user_id))
 
     return await run_read(request, READ_ACCESSES, read)

@@ -176,8 +176,7 @@ def _worked_on(
             until=given.get("until"),
             note=given.get("reason", given.get("note")),
         )
-        review = await _reviews(call).work_on(command)
-        call.is_recorded, call.merchant_id = True, review["merchant_id"]
+        review = await call.recorded(_reviews(call).work_on(command))
         if act in ("ask", "extend"):
             # Its process waits for another instant now; if it does not hear of it, it looks at the old one.
             await call.services.processes.tell_payout(review["payout_id"])

@@ -17,6 +17,7 @@ from api.schemas import Body, read_as
 from domain.business_time import business_date
 from domain.decisions import Reason
 from domain.errors import ErrorCode, NotFoundError, RefusedError
+from domain.identifiers import IdPrefix, is_identifier
 from domain.settlements import SettlementState
 from ops.calls import Call, Operation, run_command, run_read
 from ops.documentation import documented
@@ -95,7 +96,7 @@ async def read_settlement(request: Request, settlement_id: str) -> Response:
     """With what it was short of, and which settlement bore that."""
 
     async def read(call: Call) -> Mapping[str, Any]:
-        found = await _book(call).one(settlement_id)
+        found = await _book(call).one(_checked(settlement_id))
         if found is None:
             raise NotFoundError(C.SETTLEMENT_NOT_FOUND)
         return found
@@ -118,8 +119,8 @@ async def pay_settlement(request: Request, settlement_id: str) -> Response:
 
     async def pay(call: Call, payload: dict[str, Any]) -> Done:
         reason = read_as(PaymentAnew, payload).reason
-        found = await _book(call).pay_again(call.act, call.operator_id, settlement_id, reason)
-        call.is_recorded = True
+        again = _book(call).pay_again(call.act, call.operator_id, _checked(settlement_id), reason)
+        found = await call.recorded(again)
         # If Temporal is away, the next run pays it.
         await call.services.processes.settle_merchants(business_date(call.now))
         return Done(found)
@@ -149,6 +150,12 @@ def _day(text: str, today: date) -> date:
     if not today - OLDEST <= on <= today:
         raise RefusedError(C.SETTLEMENT_DATE_INVALID, field="business_date")
     return on
+
+
+def _checked(settlement_id: str) -> str:
+    if not is_identifier(settlement_id, IdPrefix.SETTLEMENT):
+        raise NotFoundError(C.SETTLEMENT_NOT_FOUND)
+    return settlement_id
 
 
 def _book(call: Call) -> OpsSettlements:
