@@ -224,8 +224,8 @@ class Payer:
         paid = await self.pay_to_the_end(amount_minor, payee_kind="user")
         assert paid["state"] == "succeeded", paid
 
-    async def name_account(self, account_number: str) -> str:
-        """Names an account of the payer's own; answers the payee's id."""
+    async def name_account(self, account_number: str, **other: Any) -> str:
+        """Names an account, of the payer's own unless said otherwise; answers the payee's id."""
         body = {
             "relation": "own",
             "holder_type": "individual",
@@ -233,7 +233,7 @@ class Payer:
             "bank_id": {"kind": "cnaps", "value": CNAPS},
             "name": self.name,
             "account_number": account_number,
-        }
+        } | other
         payee = await self.merchant.done("POST", f"/v1/users/{self.user_id}/payees", body)
         payee_id: str = payee["id"]
         return payee_id
@@ -251,9 +251,9 @@ class Payer:
         shown = await self.merchant.done("POST", "/v1/payouts/preview", wanted)
         return wanted | {"confirmation_hash": shown["confirmation_hash"]}
 
-    async def pay_out(self, account_number: str, amount_minor: int) -> dict[str, Any]:
+    async def pay_out(self, account_number: str, amount_minor: int, **payee: Any) -> dict[str, Any]:
         """An accepted payout to an account that is named for it."""
-        order = await self.payout_order(await self.name_account(account_number), amount_minor)
+        order = await self.payout_order(await self.name_account(account_number, **payee), amount_minor)
         return await self.merchant.done("POST", "/v1/payouts", order)
 
     async def enter_code(self, payment_id: str, code: str | None = None, key: str | None = None) -> httpx.Response:

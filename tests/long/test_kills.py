@@ -70,12 +70,12 @@ async def _pull_plugs(stack: LocalStack, chance: random.Random, told: Told) -> C
         kills.update(victims)
         await asyncio.sleep(chance.choice((0.0, chance.uniform(0, 2), chance.uniform(0, 6))))
         say(f"killed {' and '.join(victims)}; so far {len(told.payments)} payments, {len(told.final)} final")
-        await _all_up(stack, victims)
-    await _all_up(stack, ())
+        await all_up(stack, victims)
+    await all_up(stack, ())
     return kills
 
 
-async def _all_up(stack: LocalStack, killed: tuple[str, ...] | list[str]) -> None:
+async def all_up(stack: LocalStack, killed: tuple[str, ...] | list[str]) -> None:
     """As the supervisor of `make up` does it: whatever is down is started again."""
     for _ in range(3):
         down = [name for name in PARTS if stack.how_it_ended(name) is not None]
@@ -133,7 +133,7 @@ async def test_an_api_that_dies_between_accepting_a_payment_and_starting_it_leav
         await asyncio.to_thread(stack.kill, "api")
         assert row["process_started_at"] is None
         assert not paying.done()
-        await _all_up(stack, ("api", "temporal"))
+        await all_up(stack, ("api", "temporal"))
         begun = time.monotonic()
         assert (await merchant.ended(row["id"], 60))["state"] == "succeeded"
         say(f"the sweeper had it done {time.monotonic() - begun:.1f} s after the restart")
@@ -154,7 +154,7 @@ async def test_an_api_that_dies_between_the_banks_word_on_a_code_and_its_record_
         [attempt] = await _rows_when_there(world, statement)
         await _bank_knows(world, attempt["request_number"])
         await asyncio.to_thread(stack.kill, "api")
-        await _all_up(stack, ("api",))
+        await all_up(stack, ("api",))
         begun = time.monotonic()
         answer = await typing
         assert answer.is_success, answer.text
@@ -202,7 +202,7 @@ async def test_a_worker_killed_in_the_middle_of_a_debit_leaves_it_final_within_a
             await _bank_knows(world, number)
         await asyncio.to_thread(stack.kill, "worker")
         begun = time.monotonic()
-        await _all_up(stack, ("worker",))
+        await all_up(stack, ("worker",))
         ended = await merchant.ended(payment["id"], 60)
         say(f"final {time.monotonic() - begun:.1f} s after the kill {moment}")
         assert ended["state"] == "succeeded"

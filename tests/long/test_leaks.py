@@ -20,9 +20,12 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
+from cli.operators_api import OpsClient
 from runtime.stack import LocalStack
 from tests.end_to_end.operator import temporal_client
 from tests.end_to_end.play import Merchant, Payer, fresh_key
+from tests.end_to_end.staff import COMPLIANCE
+from tests.end_to_end.staff import Staff as People
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
 from tests.long.scan import Needles
@@ -45,6 +48,16 @@ TRACK_CANARY = ";9901010000018800001=29121010000000000000?"
 CVN_CANARY = "CVN-8047219365"
 PIN_CANARY = "PINBLOCK-9F3A7714C0DE55AA"
 PASSWORD_CANARY = "correct-horse-7719-battery"
+# To whom money is paid out: one who gets it, one at whose account the bank says no, and one whose name sounds like that
+# of a listed person (EX-MPS-2 of config/screening).
+PAYEES: dict[str, str] = {
+    "payee's name": "司徒映雪岚",
+    "refused payee's name": "尉迟青梧舟",
+    "listed payee's name": "陆漠墟",
+    "payee's account": "6208137745529600417",
+    "refused payee's account": "6208137745529900701",
+    "listed payee's account": "6208137745529600425",
+}
 
 
 async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or_strangers_answers(
@@ -54,12 +67,15 @@ async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or
         merchant, staff = await world.merchant("海棠书店"), Staff(world)
         secrets = await _webhooks(merchant, receiver) | _own_secrets(merchant)
         payers = [await _ordinary_life(world, merchant, name) for name in ("欧阳若璃澄", "Jacqueline Wrzesniewski")]
-        await staff.live(payers[0], (await merchant.get("/v1/payments"))["items"][-1]["id"])
+        payments = (await merchant.get("/v1/payments"))["items"]
+        await _money_out(world, merchant)
+        await staff.live(payers[0], payments[-1]["id"])
         texted = await _texted_codes(world)
         await _hostile_traffic(world, merchant, payers)
-        needles = Needles(_planted(payers) | secrets | staff.held)
+        planted = _planted(payers) | PAYEES | secrets | staff.held
+        needles = Needles(planted)
         ours = Needles(_secrets_of(stack))
-        say(f"{len(_planted(payers) | secrets | staff.held)} planted values, {len(texted)} codes that were texted")
+        say(f"{len(planted)} planted values, {len(texted)} codes that were texted")
         found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
         # Processes get the institution's own secrets in their environment, and nowhere else.
         ours_found = [
@@ -128,6 +144,33 @@ async def _ordinary_life(world: World, merchant: Merchant, name: str) -> Payer:
     refused.name = name
     assert (await refused.apply())["state"] == "declined"
     return payer
+
+
+async def _money_out(world: World, merchant: Merchant) -> None:
+    """Paid; refused by the bank; and stopped by a list and rejected by a person, who has looked at everything."""
+    payer, people = await merchant.payer(), await People(world).arrive()
+    await payer.top_up(100_000)
+    for who, ends in (("", "succeeded"), ("refused ", "failed"), ("listed ", "under_review")):
+        name, account = PAYEES[f"{who}payee's name"], PAYEES[f"{who}payee's account"]
+        payout = await payer.pay_out(str(account), 10_000, name=name, relation="other")
+        assert payout["state"] == "awaiting_confirmation"
+        body = {"confirmation_hash": payout["confirmation_hash"]}
+        await merchant.done("POST", f"/v1/payouts/{payout['id']}/confirm", body)
+        await merchant.payout_ended(payout["id"], (ends,), 60)
+    await people.as_person(COMPLIANCE, lambda ops: _reject(ops, payout["id"]))
+    assert (await merchant.payout_ended(payout["id"]))["reason"] == "review_rejected"
+    for value in PAYEES.values():
+        refused = await merchant.send("POST", f"/v1/users/{payer.user_id}/payees", {"name": value, str(value): value})
+        assert refused.status_code == 400, refused.text
+        assert (await merchant.send("GET", f"/v1/payees/{quote(value)}")).status_code == 404
+
+
+def _reject(ops: OpsClient, payout_id: str) -> None:
+    [review] = ops.get(f"/instructions/{payout_id}")["reviews"]
+    ops.post(f"/reviews/{review['id']}/take")
+    assert ops.get(f"/reviews/{review['id']}")["matches"]
+    body = {"kind": "review.reject", "subject_id": review["id"], "ground": "identity_doubt", "reason": "同名"}
+    ops.post("/decisions", body)
 
 
 @asynccontextmanager
