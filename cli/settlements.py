@@ -1,4 +1,4 @@
-"""`liushui settlements …`: what merchants are owed, what was paid to them, and paying anew what failed (A2.5, A10.2b)."""
+"""`liushui settlements …`: what merchants are owed and were paid, and paying anew what failed (A2.5, A10.2b)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def show_(settlement_id: SettlementId) -> None:
     """Shows how one adds up, and what became of it."""
     found: dict[str, Any] = ask(lambda ops: ops.get(f"/settlements/{settlement_id}"))
     show_one(found if choices.as_json else _row(found))
+
+
+@app.command()
+def account(account_id: Annotated[str, typer.Argument(metavar="ID", help="pye_…")]) -> None:
+    """Shows an account that a merchant has proposed, masked, and the one that it would take the place of."""
+    found: dict[str, Any] = ask(lambda ops: ops.get(f"/settlements/accounts/{account_id}"))
+    show_one(found)
 
 
 @app.command()

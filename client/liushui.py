@@ -23,6 +23,7 @@ from .payouts import Payouts
 from .refunds import Refunds
 from .reports import Reports
 from .retries import Retries
+from .settlements import Settlements
 from .signing import SigningKey
 from .signing_keys import SigningKeys
 from .users import Users
@@ -43,6 +44,7 @@ class _Nouns(Generic[Mode]):
         self.refunds: Refunds[Mode] = Refunds(carrier)
         self.payees: Payees[Mode] = Payees(carrier)
         self.payouts: Payouts[Mode] = Payouts(carrier)
+        self.settlements: Settlements[Mode] = Settlements(carrier)
         self.reports: Reports[Mode] = Reports(carrier)
         self.balances: Balances[Mode] = Balances(carrier)
         self.waiver: Waiver[Mode] = Waiver(carrier)

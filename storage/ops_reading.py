@@ -86,6 +86,12 @@ _MATTERS = (
     " FROM app.review r WHERE r.state IN ('open', 'evidence')"
     " UNION ALL SELECT p.id, 'stopped', p.wait_reason, p.id, p.merchant_id, p.state_since"
     " FROM app.payout p WHERE p.state = 'scheduled' AND p.wait_reason IN ('freeze', 'authority_order')"
+    " UNION ALL SELECT s.id, 'settlement', s.wait_reason, s.id, s.merchant_id, s.state_since"
+    " FROM app.settlement_report s WHERE s.state = 'reported' AND s.wait_reason <> 'process_start'"
+    " UNION ALL SELECT r.settlement_id, 'receivable', 'shortfall', r.settlement_id, r.merchant_id, r.opened_at"
+    " FROM app.merchant_receivable r WHERE r.cleared_by IS NULL"
+    " UNION ALL SELECT y.id, 'application', 'settlement_account', y.id, y.merchant_id, y.created_at"
+    " FROM app.payee y WHERE y.user_id IS NULL AND y.state = 'proposed'"
     " UNION ALL SELECT w.id, 'application', 'waiver', w.id, w.merchant_id, w.applied_at"
     " FROM app.waiver_application w WHERE w.state = 'pending' ORDER BY since, matter_id LIMIT 500"
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client import events, models, payout_models, reports, signing_keys, states, webhook_endpoints
+from client import events, models, payout_models, reports, settlement_models, signing_keys, states, webhook_endpoints
 from client.models import Payment, Resource
 from domain import states as rules
 from tests.api.conftest import Stage
@@ -43,8 +43,12 @@ _OF_PAYOUTS = (
 )
 
 
+_OF_SETTLEMENTS = ("SettlementAccount", "SettlementAccounts", "Settlement", "SettlementLine", "SettlementReport")
+
+
 _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
     **{name: getattr(payout_models, name) for name in _OF_PAYOUTS},
+    **{name: getattr(settlement_models, name) for name in _OF_SETTLEMENTS},
     "AgreementInForce": models.Agreement,
     "DataExportText": payout_models.DataExport,
     "Event": events.Event,
