@@ -21,6 +21,7 @@ from domain.identifiers import IdPrefix, is_identifier
 from domain.settlements import SettlementState
 from ops.calls import Call, Operation, run_command, run_read
 from ops.documentation import documented
+from ops.instructions import payee_of
 from ops.pages import cursor_of
 from ops.queries import limit_of, text_of
 from ops.schemas import Listed, OpsResource
@@ -31,6 +32,7 @@ C = ErrorCode
 
 LIST = Operation("list_settlements", "settlements:read")
 READ = Operation("read_settlement", "settlements:read")
+ACCOUNT = Operation("read_settlement_account", "settlements:read")
 PAY = Operation("pay_settlement", "settlements:write")
 RUN = Operation("run_settlements", "settlements:write", 202)
 OLDEST = timedelta(days=31)
@@ -54,6 +56,19 @@ class SettlementOfMerchant(OpsResource):
     object: Literal["settlement"]
     state: SettlementState
     net_minor: int
+
+
+class AccountOfMerchant(OpsResource):
+    """Name and number masked, the bank in full."""
+
+    id: str
+    object: Literal["payee"]
+    merchant_id: str
+    state: str
+    bank_id: str
+    account_last4: str
+    elements: dict[str, str]
+    in_force: dict[str, Any] | None = Field(description="The account that it would take the place of.")
 
 
 class StartedRun(OpsResource):
@@ -102,6 +117,23 @@ async def read_settlement(request: Request, settlement_id: str) -> Response:
         return found
 
     return await run_read(request, READ, read)
+
+
+@router.get(
+    "/accounts/{account_id}", **documented("An account to decide on", ACCOUNT, AccountOfMerchant, [C.PAYEE_NOT_FOUND])
+)
+async def read_account(request: Request, account_id: str) -> Response:
+    """What `settlement.account` is about: nobody approves an account that nobody has seen."""
+
+    async def read(call: Call) -> Mapping[str, Any]:
+        found = await _book(call).to_decide(account_id) if is_identifier(account_id, IdPrefix.PAYEE) else []
+        if not found:
+            raise NotFoundError(C.PAYEE_NOT_FOUND)
+        call.merchant_id = found[0]["merchant_id"]
+        shown = [await payee_of(call, each["id"]) | each for each in found]
+        return shown[0] | {"in_force": shown[1] if len(shown) > 1 else None}
+
+    return await run_read(request, ACCOUNT, read)
 
 
 @router.post(

@@ -42,6 +42,11 @@ _ACCOUNTS = sa.text(
     "SELECT app.payee_view(y) AS view, y.element_tokens FROM app.payee y WHERE y.merchant_id = :merchant"
     " AND y.user_id IS NULL AND y.state <> 'removed' ORDER BY y.id"
 ).columns(view=JSONB, element_tokens=JSONB)
+_TO_DECIDE = sa.text(
+    "SELECT jsonb_build_object('id', n.id, 'merchant_id', n.merchant_id) AS view FROM app.payee y"
+    " JOIN app.payee n ON n.merchant_id = y.merchant_id AND n.user_id IS NULL AND (n.id = y.id OR n.state = 'active')"
+    " WHERE y.id = :id AND y.user_id IS NULL ORDER BY n.id = y.id DESC"
+).columns(view=JSONB)
 _NAME_TOKEN = sa.text("SELECT y.element_tokens->>'name' FROM app.payee y WHERE y.id = :id")
 _OWNER = sa.text("SELECT y.merchant_id FROM app.payee y WHERE y.id = :id")
 _OF_ALL = sa.text(
@@ -174,6 +179,12 @@ class OpsSettlements(SettlementReading):
             return None
         receivables = await self._all(_RECEIVABLE, id=settlement_id)
         return found[0] | {"receivable": receivables[0] if receivables else None}
+
+    async def to_decide(self, account_id: str) -> list[Resource]:
+        """`id` and `merchant_id` of a merchant's account, then of the one in force if that is another; empty if it is
+        no merchant's.
+        """
+        return await self._all(_TO_DECIDE, id=account_id)
 
     async def pay_again(self, act: Act, operator_id: str, settlement_id: str, reason: str) -> Resource:
         """Has one whose payout failed paid anew. Raises DomainError: SETTLEMENT_NOT_FOUND, SETTLEMENT_NOT_PAYABLE."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 
+from domain.decisions import DecisionKind
+from storage.decisions import decide_directly
 from tests.api.conftest import Stage
+from tests.api.payouts import payee_of
 from tests.api.settlements import ACCOUNT, settled
+from tests.ops.conftest import open_ops_stage
 
 AMOUNTS = ("amount_minor", "fee_minor", "net_minor")
 
@@ -71,3 +75,27 @@ async def test_an_account_is_proposed_with_a_signature_and_shown_masked(stage: S
     ):
         refused = await merchant.post("/v1/settlement_account", ACCOUNT | change)
         assert refused.json()["code"] == code, refused.text
+
+
+async def test_whoever_decides_on_an_account_has_seen_it_masked_beside_the_one_in_force(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    await stage.sign(merchant)
+    first = (await merchant.post("/v1/settlement_account", ACCOUNT)).json()["id"]
+    await decide_directly(stage.database.owner_engine, DecisionKind.SETTLEMENT_ACCOUNT, first, stage.clock.now())
+    another = ACCOUNT | {"account_number": "1001244509200054321"}
+    second = (await merchant.post("/v1/settlement_account", another)).json()["id"]
+    users = (await payee_of(merchant, await stage.user(merchant)))["id"]
+    async with open_ops_stage(stage.database, stage.clock) as ops:
+        tian, su = await ops.operator("treasury"), await ops.operator("support")
+        seen = await tian.get(f"/settlements/accounts/{second}")
+        assert seen.status_code == 200, seen.text
+        shown = seen.json()
+        assert (shown["merchant_id"], shown["state"], shown["account_last4"]) == (merchant.id, "proposed", "4321")
+        assert set(shown["elements"]) == {"name", "account_number"}
+        assert (shown["in_force"]["id"], shown["in_force"]["account_last4"]) == (first, "2345")
+        assert (await tian.get(f"/settlements/accounts/{first}")).json()["in_force"] is None
+        for number in (ACCOUNT["account_number"], another["account_number"], ACCOUNT["name"]):
+            assert number not in seen.text
+        for missing in (users, f"pye_{'0' * 26}", "pye_%00"):
+            assert (await tian.get(f"/settlements/accounts/{missing}")).json()["code"] == "PAYEE_NOT_FOUND"
+        assert (await su.get(f"/settlements/accounts/{second}")).status_code == 403
