@@ -12,12 +12,13 @@ from cli import local_operators
 from cli.operators_api import OpsClient, Sessions
 from domain.business_time import SHANGHAI
 
-# The one who decides about risk, the one who asks where it takes two, and the treasurer.
-APPROVER, ASKING, TREASURER = "rui", "ren", "tian"
+# The one who decides about risk, the one who asks where it takes two, and the treasurers.
+APPROVER, ASKING, TREASURER, OTHER_TREASURER = "rui", "ren", "tian", "tao"
 _REASONS = {
     "waiver.approve": ("application_reviewed", "The application was examined"),
     "instruction.withdraw": ("suspected_fraud", "The order looks made up"),
     "review.approve": ("evidence", "The contract was seen"),
+    "settlement.account": ("application_reviewed", "The bank confirms whose account it is"),
     "review.reject": ("suspected_illegality", "A credit card is turned into cash"),
 }
 
@@ -54,9 +55,13 @@ class LocalInstitution:
         await self._do(self._post, TREASURER, "/bank_closures", body)
         self._say(f"{TREASURER} closes {bank_code} until {until.astimezone(SHANGHAI):%H:%M:%S}")
 
-    async def _decide_by_two(self, kind: str, subject_id: str) -> None:
-        asked = await self._do(self._decide, ASKING, kind, subject_id)
-        await self._do(self._post, APPROVER, f"/decisions/{asked['id']}/approve")
+    async def approve_account(self, proposal_id: str) -> None:
+        await self._decide_by_two("settlement.account", proposal_id, TREASURER, OTHER_TREASURER)
+        self._say(f"{TREASURER} asks to approve the account {proposal_id}, and {OTHER_TREASURER} approves it")
+
+    async def _decide_by_two(self, kind: str, subject_id: str, asks: str = ASKING, approves: str = APPROVER) -> None:
+        asked = await self._do(self._decide, asks, kind, subject_id)
+        await self._do(self._post, approves, f"/decisions/{asked['id']}/approve")
 
     async def _do(self, act: Callable[..., dict[str, Any]], login: str, *about: Any) -> dict[str, Any]:
         async with self._one_at_a_time:

@@ -23,3 +23,6 @@ class Institution(Protocol):
 
     async def close_bank(self, bank_code: str, until: datetime) -> None:
         """Sends a bank nothing for a while."""
+
+    async def approve_account(self, proposal_id: str) -> None:
+        """Two approve the account that a merchant is paid to."""

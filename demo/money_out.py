@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from banks.simulator.payee_accounts import example_account
 from client import Payout
 from client.states import PayeeKind, PayoutState
-from demo.payer import Payer
+from demo.payer import ACCOUNTS_BANK, Payer
 from demo.stage import Stage
 from demo.wording import amount, ended, times
 from domain.business_time import SHANGHAI
@@ -110,7 +110,7 @@ async def caught_by_a_closed_bank(stage: Stage) -> None:
     opens_at = datetime.now(UTC) + CLOSED_FOR
     await stage.institution.close_bank(PAYS_OUT, opens_at)
     accepted = [await stage.merchant.payouts.pay(preview) for preview in shown]
-    waiting = [await payer.payout(one, until=lambda seen: seen.predicted_arrival is not None) for one in accepted]
+    waiting = [await payer.payout(one, until=lambda seen: seen.state != PayoutState.CHECKING) for one in accepted]
     arrivals = [one.predicted_arrival.at for one in waiting if one.predicted_arrival]
     for one in waiting:
         if one.predicted_arrival:
@@ -135,7 +135,26 @@ async def caught_by_a_closed_bank(stage: Stage) -> None:
     )
 
 
-SCENARIOS: tuple[Scenario, ...] = (a_withdrawal, a_delayed_one, one_approved_by_two, one_refused, one_returned)
+async def the_merchants_own_account(stage: Stage) -> None:
+    """What users paid the merchant today is settled to it on the next working day, which no play waits for."""
+    proposed = await stage.merchant.settlements.propose_account(
+        name="海棠书店", account_number=_account(stage), bank_id=ACCOUNTS_BANK
+    )
+    stage.tell("merchant", f"proposes the account that it wants to be paid to: {proposed.name} {proposed.account}")
+    await stage.institution.approve_account(proposed.id)
+    active = (await stage.merchant.settlements.account()).active
+    got = f"{proposed.state}, then {active.state if active and active.id == proposed.id else 'not in force'}"
+    stage.row("The account to which the merchant is settled, approved by two", "proposed, then active", got)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    a_withdrawal,
+    a_delayed_one,
+    one_approved_by_two,
+    one_refused,
+    one_returned,
+    the_merchants_own_account,
+)
 # What keeps every payout waiting is played when the others are done.
 AFTER_THEM: tuple[Scenario, ...] = (caught_by_a_closed_bank,)
 

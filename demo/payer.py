@@ -27,7 +27,7 @@ from demo.wording import amount, ended, short
 
 _BANKS_ZH = {"HBRB": "港湾银行", "WLWB": "柳岸银行"}
 # 工商银行资金清算中心's number; accounts there behave as the simulator's own do.
-_ACCOUNTS_BANK = "102100099996"
+ACCOUNTS_BANK = "102100099996"
 # Where a payout may stay for a while.
 _WAITS = frozenset({PayoutState.COOLING_OFF, PayoutState.UNDER_REVIEW})
 ORDER_MINUTES = 15.0
@@ -172,7 +172,7 @@ class Payer:
     async def name_account(self, account_number: str) -> Payee:
         """Names an account of the payer's own, to be paid out to."""
         payee = await self._merchant.payees.create(
-            self.user_id, name=self._person.name, account_number=account_number, bank_id=_ACCOUNTS_BANK
+            self.user_id, name=self._person.name, account_number=account_number, bank_id=ACCOUNTS_BANK
         )
         self._say(f"names an account: {payee.name} {payee.account}, the name is a {payee.name_match}")
         return payee
