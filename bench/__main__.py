@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from statistics import median
 
 import httpx
 from temporalio.client import Client
 
-from bench import ledger
-from bench.load import Round, drive, summarise
+from bench import ledger, waiting
+from bench.comparison import Kind, Rounds, compare, print_comparison
+from bench.payees import give_money, open_destinations
 from bench.payers import open_merchant, open_payers
-from bench.payments import Drivers, Kind, sign_agreements
-from bench.processor import processor_seconds
+from bench.payments import Drivers, sign_agreements
+from bench.payouts import PayoutDrivers
 from bench.stage import floor_worker, own_server, running_stack
 from config.settings import WorkerSettings, load
 from runtime.postgres import EmbeddedPostgres
@@ -29,10 +29,12 @@ from runtime.temporal import connect, connection
 from storage.provision import Passwords, provision
 from wiring import open_banks
 
+PARTS = ("ledger", "payments", "payouts", "waiting")
 IN_FLIGHT = (1, 16, 64)
+PAYOUTS_IN_FLIGHT = (1, 16)
 PAYERS = 64
-# Callbacks of one round are not to be served in the next.
-_PAUSE_SECONDS = 0.8
+# Prepared beforehand: more than two processors pay out in this time.
+_PAYOUTS_A_SECOND = 22
 _BEGAN = time.monotonic()
 
 
@@ -52,81 +54,58 @@ async def measure_payments(stack: LocalStack, in_flight: Sequence[int], rounds: 
     """The lines of the table of payments."""
     async with AsyncExitStack() as opened:
         drivers = await _set_the_scene(stack, opened)
-        family = (os.getpid(), stack.pids["postgres"])
-        lines: list[str] = []
-        for number in in_flight:
-            lines += await _compare(drivers.kinds(), _Rounds(number, rounds, seconds, family))
+        return await _compare_at(drivers.kinds(), stack, in_flight, rounds, seconds)
+
+
+async def measure_payouts(stack: LocalStack, in_flight: Sequence[int], rounds: int, seconds: float) -> list[str]:
+    """The lines of the table of payouts."""
+    async with AsyncExitStack() as opened:
+        http, owner_url = await _http(stack, opened), _owner_url(stack)
+        say("Setting the scene of payouts (not timed) …")
+        merchant = await open_merchant(owner_url, http, signs=True)
+        payers = await open_payers(merchant, stack.addresses["simulator"], PAYERS, say, first_serial=10_001)
+        await give_money(owner_url, stack.addresses["simulator"], payers)
+        needed = math.ceil(len(in_flight) * (rounds * seconds + 1) * _PAYOUTS_A_SECOND) + 2 * sum(in_flight) * rounds
+        destinations = await open_destinations(merchant, payers, needed, say)
+        client = await connect(load(WorkerSettings).payload_keys, environment="local")
+        drivers = PayoutDrivers(client, merchant, payers, destinations)
+        return await _compare_at(drivers.kinds(), stack, in_flight, rounds, seconds)
+
+
+async def _compare_at(
+    kinds: Sequence[Kind], stack: LocalStack, in_flight: Sequence[int], rounds: int, seconds: float
+) -> list[str]:
+    family = (os.getpid(), stack.pids["postgres"])
+    lines: list[str] = []
+    for number in in_flight:
+        lines += await compare(kinds, Rounds(number, rounds, seconds, family), say)
     return lines
+
+
+async def _http(stack: LocalStack, opened: AsyncExitStack) -> httpx.AsyncClient:
+    # The API closes a connection that has been idle for five seconds, as between two rounds.
+    limits = httpx.Limits(max_connections=128, max_keepalive_connections=128, keepalive_expiry=3)
+    http = httpx.AsyncClient(base_url=stack.addresses["api"], timeout=30, limits=limits, trust_env=False)
+    return await opened.enter_async_context(http)
+
+
+def _owner_url(stack: LocalStack) -> str:
+    return stack.environment["migrations"]["LIUSHUI_OWNER_DATABASE_URL"]
 
 
 async def _set_the_scene(stack: LocalStack, opened: AsyncExitStack) -> Drivers:
     settings, addresses = load(WorkerSettings), stack.addresses
-    # The API closes a connection that has been idle for five seconds, as between two rounds.
-    limits = httpx.Limits(max_connections=128, max_keepalive_connections=128, keepalive_expiry=3)
-    http = httpx.AsyncClient(base_url=addresses["api"], timeout=30, limits=limits, trust_env=False)
-    await opened.enter_async_context(http)
+    http = await _http(stack, opened)
     banks = open_banks(settings)
     opened.push_async_callback(banks.close)
-    say("Setting the scene (not timed) …")
-    merchant = await open_merchant(stack.environment["migrations"]["LIUSHUI_OWNER_DATABASE_URL"], http)
+    say("Setting the scene of payments (not timed) …")
+    merchant = await open_merchant(_owner_url(stack), http)
     payers = await open_payers(merchant, addresses["simulator"], PAYERS, say)
     agreements = await sign_agreements(banks, addresses["simulator"], PAYERS)
     client = await connect(settings.payload_keys, environment="local")
     drivers = Drivers(client, await Client.connect(**connection()), merchant, payers, agreements)
     await drivers.read_terms()
     return drivers
-
-
-@dataclass(frozen=True)
-class _Rounds:
-    """How the kinds of work are compared at one concurrency; `family` are the processes whose time counts."""
-
-    in_flight: int
-    number: int
-    seconds: float
-    family: Collection[int]
-
-    async def one(self, kind: Kind) -> Round:
-        """Callbacks are waited for, so that they count here and are not served in the next round."""
-        before = processor_seconds(self.family)
-        done = await drive(kind.work, self.in_flight, self.seconds)
-        await asyncio.sleep(_PAUSE_SECONDS)
-        after = processor_seconds(self.family)
-        if before is None or after is None:
-            return done
-        return replace(done, processor_milliseconds=1000 * (after - before) / len(done.milliseconds))
-
-
-async def _compare(kinds: Sequence[Kind], rounds: _Rounds) -> list[str]:
-    """One line a kind. All kinds take turns, there and back, so that what else the machine does hits them alike."""
-    for kind in kinds:
-        await drive(kind.work, min(rounds.in_flight, 16), 1.0)
-    taken: list[list[Round]] = [[] for _ in kinds]
-    pairs = list(zip(kinds, taken, strict=True))
-    for number in range(1, rounds.number + 1):
-        for kind, mine in pairs if number % 2 else reversed(pairs):
-            mine.append(await rounds.one(kind))
-        rates = ", ".join(f"{mine[-1].per_second:.1f}" for mine in taken)
-        ratio = taken[-1][-1].per_second / taken[-2][-1].per_second
-        turn = f"{rounds.in_flight} in flight, round {number} of {rounds.number}"
-        say(f"  {turn}: {rates} a second; ours/floor {ratio:.2f}")
-    return [await _line(kind, rounds.in_flight, mine, taken[-2]) for kind, mine in pairs]
-
-
-async def _line(kind: Kind, in_flight: int, mine: Sequence[Round], floor: Sequence[Round]) -> str:
-    found = summarise(mine)
-    ratio = median(own.per_second / raw.per_second for own, raw in zip(mine, floor, strict=True))
-    used = "–" if found.processor_milliseconds is None else f"{found.processor_milliseconds:.0f}"
-    return (
-        f"| {kind.title} | {in_flight} | {found.per_second:.1f} | {found.p50_milliseconds:.0f} "
-        f"| {found.p99_milliseconds:.0f} | {used} | {await kind.history_events()} | {ratio:.2f} |"
-    )
-
-
-def _print_payments(lines: Sequence[str]) -> None:
-    heads = ("in flight", "a second", "p50 ms", "p99 ms", "processor ms", "history events", "to the floor")
-    print(f"\n| from request to end | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
-    print("\n".join(lines))
 
 
 def _print_ledger(rows: Sequence[ledger.Row]) -> None:
@@ -139,26 +118,49 @@ def _print_ledger(rows: Sequence[ledger.Row]) -> None:
         )
 
 
-def main() -> None:
-    """Ends by itself; leaves no process and no folder behind."""
-    reader = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
-    reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
-    reader.add_argument("--in-flight", type=int, nargs="+", default=IN_FLIGHT)
-    reader.add_argument("--without-ledger", action="store_true")
-    given = reader.parse_args()
+def _compare_on_a_stack(given: argparse.Namespace, parts: Sequence[str]) -> None:
     with own_server() as server:
-        rows = [] if given.without_ledger else asyncio.run(measure_ledger(server, given.seconds))
+        if "ledger" in parts:
+            _print_ledger(asyncio.run(measure_ledger(server, given.seconds)))
+        if not {"payments", "payouts"} & set(parts):
+            return
         say("Starting the stack …")
         with running_stack(server) as stack, floor_worker(stack):
             os.environ.update(stack.environment["worker"])
-            lines = asyncio.run(measure_payments(stack, given.in_flight, given.rounds, given.seconds))
-    print(
-        f"\n{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
-    )
-    _print_payments(lines)
-    if rows:
-        _print_ledger(rows)
+            how = (given.rounds, given.seconds)
+            if "payments" in parts:
+                lines = asyncio.run(measure_payments(stack, given.in_flight or IN_FLIGHT, *how))
+                print_comparison("a payment, from request to end", lines)
+            if "payouts" in parts:
+                lines = asyncio.run(measure_payouts(stack, given.in_flight or PAYOUTS_IN_FLIGHT, *how))
+                print_comparison("a payout, from request to end", lines)
+
+
+def _wait_on_a_stack(count: int, asleep_within: float | None) -> None:
+    with own_server() as server:
+        say("Starting a stack for payouts that wait …")
+        with running_stack(server) as stack:
+            os.environ.update(stack.environment["worker"])
+            waiting.show(asyncio.run(waiting.measure(stack, _owner_url(stack), count, asleep_within, say)))
+
+
+def main() -> None:
+    """Ends by itself; leaves no process and no folder behind."""
+    reader = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    reader.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all of them unless named")
+    reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
+    reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
+    reader.add_argument("--in-flight", type=int, nargs="+", default=None)
+    reader.add_argument("--count", type=int, default=1000, help="of payouts that wait")
+    reader.add_argument("--asleep-within", type=float, help="seconds after which those wake up; enough, by default")
+    given = reader.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        reader.error(f"no such part: {', '.join(sorted(unknown))}")
+    parts = given.parts or PARTS
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
+    _compare_on_a_stack(given, parts)
+    if "waiting" in parts:
+        _wait_on_a_stack(given.count, given.asleep_within)
     say("Done.")
 
 

@@ -1,7 +1,8 @@
-"""What a payment cannot do without: one process with a remote and a local activity, with nothing and with raw calls.
+"""What a payment and a payout cannot do without: processes of the same shape as ours, with nothing and with raw calls.
 
-The floor books the same money as ours: a signed debit at the bank simulator and the ledger's postings for it. It has no
-API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what the ratio shows.
+The floor books the same money as ours: a signed debit or payout at the bank simulator and the ledger's postings for
+it. It has no API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what the
+ratio shows.
 """
 
 from __future__ import annotations
@@ -61,3 +62,66 @@ class Floor:
         )
         await workflow.execute_local_activity("bench-book", order, schedule_to_close_timeout=LOCAL_TIMEOUT)
         return reference
+
+
+class BareOrder(BaseModel):
+    """How many remote activities, each of which does nothing, before the local one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: str
+    remote: int
+
+
+class RawPayout(BaseModel):
+    """As many fields as the order of a payout's process has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    payout_id: str
+    request_number: str
+    bank_code: str
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    source_account: str
+    name: str
+    account_number: str
+    bank_id_kind: str
+    bank_id: str
+    region: str
+
+
+@workflow.defn(name="bench-bare-series")
+class BareSeries:
+    """Remote activities one after another and a local one; none does anything."""
+
+    @workflow.run
+    async def run(self, order: BareOrder) -> str:
+        for _ in range(order.remote):
+            await _nothing(order.number)
+        again: str = await workflow.execute_local_activity(
+            "bench-nothing", order.number, result_type=str, schedule_to_close_timeout=LOCAL_TIMEOUT
+        )
+        return again
+
+
+@workflow.defn(name="bench-payout-floor")
+class PayoutFloor:
+    """A payout is assessed, planned, paid and booked: two that do nothing, one signed payout over HTTP, one posting."""
+
+    @workflow.run
+    async def run(self, order: RawPayout) -> str:
+        await _nothing(order.payout_id)
+        await _nothing(order.payout_id)
+        reference: str = await workflow.execute_activity(
+            "bench-pay-out", order, result_type=str, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=ONCE
+        )
+        await workflow.execute_local_activity("bench-book-payout", order, schedule_to_close_timeout=LOCAL_TIMEOUT)
+        return reference
+
+
+async def _nothing(number: str) -> None:
+    await workflow.execute_activity(
+        "bench-nothing", number, result_type=str, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=ONCE
+    )

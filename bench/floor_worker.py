@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import httpx
@@ -18,9 +20,11 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from banks.signatures import sign_request
-from bench.floor import PLAIN_QUEUE, QUEUE, Bare, Floor, RawOrder
+from bench.floor import PLAIN_QUEUE, QUEUE, Bare, BareSeries, Floor, PayoutFloor, RawOrder, RawPayout
 from config.settings import MigrationSettings, WorkerSettings, load
+from domain.chart import fee_income, reserve
 from domain.journal import collection
+from domain.transfers import Direction, Post, Transfer, TransferKind
 from runtime.temporal import connect, connection
 from worker import PASSED_THROUGH
 
@@ -39,8 +43,25 @@ class RawCalls:
     async def debit(self, order: RawOrder) -> str:
         """One signed request; the bank books it."""
         fields = order.model_dump(include={"request_number", "agreement_number", "amount_minor", "currency", "payee"})
-        body = json.dumps({**fields, "verification": "waived"}).encode()
-        path = f"/banks/{order.bank_code}/v1/debits"
+        return await self._instruct(order.bank_code, "debits", {**fields, "verification": "waived"})
+
+    @activity.defn(name="bench-pay-out")
+    async def pay_out(self, order: RawPayout) -> str:
+        """One signed request; the bank pays."""
+        fields = {
+            "request_number",
+            "name",
+            "account_number",
+            "region",
+            "bank_id_kind",
+            "bank_id",
+            "amount_minor",
+            "currency",
+        }
+        return await self._instruct(order.bank_code, "payouts", order.model_dump(include=fields))
+
+    async def _instruct(self, bank_code: str, resource: str, fields: dict[str, Any]) -> str:
+        body, path = json.dumps(fields).encode(), f"/banks/{bank_code}/v1/{resource}"
         headers = sign_request(self._key, "POST", path, body, datetime.now(UTC))
         answer = await self._http.post(path, content=body, headers={**headers, "Content-Type": "application/json"})
         found = answer.json()
@@ -60,12 +81,41 @@ class RawCalls:
             order.currency,
             datetime.now(UTC),
         )
+        await self._post(transfers)
+
+    @activity.defn(name="bench-book-payout")
+    async def book_payout(self, order: RawPayout) -> None:
+        """What left and its fee, in one statement and one commit; ours has held both before."""
+        paid = reserve(order.bank_code, order.currency)
+        await self._post(
+            (
+                _entry(order, TransferKind.FEE, Direction.INTERNAL, fee_income(order.currency), order.fee_minor),
+                _entry(order, TransferKind.PAYOUT, Direction.OUT, paid, order.amount_minor),
+            )
+        )
+
+    async def _post(self, transfers: Sequence[Transfer]) -> None:
         item = {"item": 0, "transfers": [one.model_dump(mode="json", exclude_none=True) for one in transfers]}
         result = await self._pool.fetchval(
             "SELECT result->>'ok' FROM ledger.apply_batch($1::jsonb)", json.dumps([item])
         )
         if result != "true":
             raise RuntimeError("the ledger refused a posting of the benchmark")
+
+
+def _entry(order: RawPayout, kind: TransferKind, direction: Direction, credit: str, amount_minor: int) -> Post:
+    return Post(
+        key=f"{order.payout_id}:{kind}",
+        kind=kind,
+        direction=direction,
+        debit=order.source_account,
+        credit=credit,
+        currency=order.currency,
+        amount=amount_minor,
+        instruction=order.payout_id,
+        reference=order.payout_id,
+        booked_at=datetime.now(UTC),
+    )
 
 
 @activity.defn(name="bench-nothing")
@@ -79,8 +129,8 @@ def _worker(client: Client, queue: str, calls: RawCalls) -> Worker:
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Bare, Floor],
-        activities=[calls.debit, calls.book, nothing],
+        workflows=[Bare, BareSeries, Floor, PayoutFloor],
+        activities=[calls.debit, calls.book, calls.pay_out, calls.book_payout, nothing],
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
         max_concurrent_activities=200,
         max_concurrent_local_activities=200,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,16 +11,21 @@ from itertools import count
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
+from client import SigningKey
 from config.policy import read_policy
 from domain.decisions import DecisionKind
+from domain.identifiers import IdPrefix, identifier
 from domain.policy import Policy
 from runtime.id_source import UlidSource
 from storage.administration import SCOPES, Act, create_merchant, issue_key
 from storage.database import create_engine
 from storage.decisions import decide_directly
+from storage.signing_keys import register
 
 BANK_CODE = "HBRB"
 WAIVED_UP_TO_MINOR = 10_000
@@ -42,16 +48,22 @@ class Payer:
 class Merchant:
     """One merchant's client."""
 
-    def __init__(self, merchant_id: str, api_key: str, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, merchant_id: str, api_key: str, http: httpx.AsyncClient, signing_key: SigningKey | None = None
+    ) -> None:
         self.id = merchant_id
         self._http = http
+        self._signing_key = signing_key
         self._authorization = {"Authorization": f"Bearer {api_key}"}
         self._numbers = count(1)
 
     async def post(self, path: str, body: Any) -> dict[str, Any]:
         """One command under a fresh Idempotency-Key. Raises SetUpError with the problem's code."""
         key = {"Idempotency-Key": f"bench-{next(self._numbers):010d}"}
-        return _answer(await self._http.post(path, json=body, headers=self._authorization | key))
+        request = self._http.build_request("POST", path, json=body, headers=self._authorization | key)
+        if self._signing_key is not None:
+            self._signing_key.sign(request, created=datetime.now(UTC), nonce=secrets.token_hex(16))
+        return _answer(await self._http.send(request))
 
     async def get(self, path: str) -> dict[str, Any]:
         return _answer(await self._http.get(path, headers=self._authorization))
@@ -64,14 +76,14 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-async def open_merchant(owner_url: str, http: httpx.AsyncClient) -> Merchant:
+async def open_merchant(owner_url: str, http: httpx.AsyncClient, *, signs: bool = False) -> Merchant:
     """Created, with a key for everything, and with payment without a code applied for and approved."""
     engine, ids = create_engine(owner_url, pool_size=1), UlidSource()
     merchant_id, now = f"mch_{ids.ulid()}", datetime.now(UTC)
     try:
         await create_merchant(engine, Act("operator:bench", now), merchant_id, "海棠书店", now + timedelta(days=30))
         key = await issue_key(engine, Act("operator:bench", now), ids.ulid(), merchant_id, SCOPES)
-        merchant = Merchant(merchant_id, key, http)
+        merchant = Merchant(merchant_id, key, http, await _signing_key(engine, merchant_id) if signs else None)
         application = {"limit_minor": WAIVED_UP_TO_MINOR, "currency": "CNY"}
         applied = await merchant.post("/v1/waiver/applications", application)
         await decide_directly(engine, DecisionKind.WAIVER_APPROVE, applied["id"], datetime.now(UTC))
@@ -80,8 +92,17 @@ async def open_merchant(owner_url: str, http: httpx.AsyncClient) -> Merchant:
     return merchant
 
 
-async def open_payers(merchant: Merchant, simulator_url: str, number: int, say: Callable[[str], None]) -> list[Payer]:
-    """Payers who may pay without a code, each with a card of its own."""
+async def _signing_key(engine: AsyncEngine, merchant_id: str) -> SigningKey:
+    ulid = UlidSource().ulid()
+    key = SigningKey(identifier(IdPrefix.SIGNING_KEY, ulid), Ed25519PrivateKey.generate())
+    await register(engine, Act("operator:bench", datetime.now(UTC)), ulid, merchant_id, key.public_key_pem)
+    return key
+
+
+async def open_payers(
+    merchant: Merchant, simulator_url: str, number: int, say: Callable[[str], None], *, first_serial: int = 1
+) -> list[Payer]:
+    """Payers who may pay without a code, each with a card of its own; another merchant's begin at another serial."""
     waiver = (await merchant.get("/v1/waiver"))["version"]
     agreement = Policy.model_validate(read_policy()).agreement
 
@@ -95,8 +116,9 @@ async def open_payers(merchant: Merchant, simulator_url: str, number: int, say: 
         return Payer(user_id, binding_id)
 
     done: list[Payer] = []
-    for first in range(1, number + 1, _AT_ONCE):
-        some = range(first, min(first + _AT_ONCE, number + 1))
+    end = first_serial + number
+    for first in range(first_serial, end, _AT_ONCE):
+        some = range(first, min(first + _AT_ONCE, end))
         done += await asyncio.gather(*(open_payer(serial) for serial in some))
         say(f"  {len(done)} of {number} payers have a bound card")
     return done

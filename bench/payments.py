@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -13,6 +13,7 @@ from temporalio.client import Client
 from banks.directory import BankDirectory
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
+from bench.comparison import Kind
 from bench.floor import PLAIN_QUEUE, QUEUE, Bare, Floor, RawOrder
 from bench.payers import BANK_CODE, Merchant, Payer, SetUpError
 from domain.banking import FourElements, SignApplication, SignConfirmation
@@ -23,24 +24,6 @@ from workflows.messages import ProcessResult
 from workflows.names import Process, workflow_id
 
 AMOUNT_MINOR = 1280
-
-
-@dataclass
-class Kind:
-    """One row of the table; `last` is the id of the process that ended last, to count its history."""
-
-    title: str
-    start: Callable[[], Awaitable[str]]
-    client: Client
-    last: str = ""
-
-    async def work(self) -> None:
-        self.last = await self.start()
-
-    async def history_events(self) -> int:
-        """Of the process that ended last."""
-        described = await self.client.get_workflow_handle(self.last).describe()
-        return int(described.history_length)
 
 
 @dataclass
