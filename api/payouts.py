@@ -250,6 +250,7 @@ async def _pay_out(call: Call, payload: dict[str, Any]) -> Done:
             C.WITHDRAWN,
             C.USER_NOT_ACTIVE,
             C.FUNCTION_SUSPENDED,
+            C.FUNDS_FROZEN,
             C.AUTHORITY_HOLD,
         ],
         body=PayoutConfirmation,

@@ -9,9 +9,12 @@ import pytest
 
 from domain.decisions import DecisionKind
 from tests.storage.books import BANK
+from tests.storage.test_payouts_settled import CALLBACK
 from tests.workflows.conftest import House
+from tests.workflows.payouts import number_of
 from tests.workflows.scripted_bank import PROCESSING, SUCCEEDED, UNKNOWN
 from tests.workflows.test_send_payout import REVIEW, STATE, WAITS, comes_to, commands_of, decide, end_of, told
+from tests.workflows.test_send_payout_at_bank import CLOSED
 
 K = DecisionKind
 
@@ -83,6 +86,28 @@ async def test_a_bank_that_is_switched_off_over_a_weekend_holds_a_payout_up_and_
     assert await end_of(house, payout) == ("succeeded", None)
     events = await house.events(payout["id"])
     assert (events.count("payout.stopped"), events.count("payout.resumed")) == (1, 1)
+
+
+async def test_what_a_closed_bank_says_after_all_to_have_paid_waits_for_an_operator_and_is_not_sent_again(
+    house: House,
+) -> None:
+    house.bank.script("pay_out", CLOSED, SUCCEEDED)
+    payout = await house.accept_payout()
+    await house.begin_payout(payout)
+    await house.until(STATE, "scheduled", id=payout["id"])
+    item = {
+        "now": (await house.now()).isoformat(), "bank_code": BANK, "notice_id": "late",
+        "request_number": number_of(payout), "announces": "succeeded",
+    }  # fmt: skip
+    await house.until("SELECT count(*) FROM app.effect WHERE outcome = 'declined'", 1)
+    async with house.books.app.begin() as connection:
+        await connection.execute(CALLBACK, {"item": item})
+    await comes_to(house, WAITS, "operator", payout)
+    await house.env.sleep(timedelta(hours=5))
+    assert len(house.bank.asked("pay_out")) == 1
+    await decide(house, K.CASE_RESOLVE, await house.books.value("SELECT id FROM app.case_record"))
+    assert await house.processes.tell_payout(payout["id"])
+    assert await end_of(house, payout) == ("succeeded", None)
 
 
 async def test_a_payout_that_is_stopped_by_one_thing_after_another_is_told_to_have_stopped_once(house: House) -> None:
