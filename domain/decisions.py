@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.identity import holds_id_number
@@ -88,8 +88,15 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("outside of the calendar") from None
 
 
+def _not_a_number(value: object) -> object:
+    # Pydantic would take one for the seconds, or thousandths, since 1970.
+    if isinstance(value, int | float) or (isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value)):
+        raise ValueError("not an RFC 3339 instant")
+    return value
+
+
 # PostgreSQL takes no offset of 16 hours or more, which a caller may name all the same.
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_not_a_number), AfterValidator(_in_utc)]
 
 
 class NoDetail(_Value):
