@@ -213,6 +213,8 @@ async def list_restrictions(request: Request) -> Response:
         found = await _decisions(call).restrictions(
             before, limit, subject_id=subject, now=call.now, with_ended=with_ended
         )
+        if not await sees_reviews(call):
+            found = [_without_hit(restriction) for restriction in found]
         return page_of(found, limit, lambda item: item["id"])
 
     return await run_read(request, RESTRICTIONS, read)
@@ -232,6 +234,12 @@ async def list_authority_orders(request: Request) -> Response:
         return page_of(found, limit, lambda item: item["id"])
 
     return await run_read(request, ORDERS, read)
+
+
+def _without_hit(restriction: dict[str, Any]) -> dict[str, Any]:
+    """A suspension that a hit on a list has placed by itself, without what tells of the hit (L5)."""
+    by_hit = restriction["placed_by"].startswith("case_")
+    return restriction | {"ground": None, "placed_by": None} if by_hit else restriction
 
 
 def _decisions(call: Call) -> Decisions:

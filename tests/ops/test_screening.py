@@ -149,7 +149,16 @@ async def test_who_may_not_see_reviews_hears_of_no_hit_and_of_no_decision_about_
             shown = (await other.get(path)).json()["items"]
             assert {item.get("why") or item["kind"] for item in shown} == {"operator_needed"}
     assert {item["id"] for item in (await chen.get("/decisions")).json()["items"]} == decisions
+    await ops.rows(
+        "INSERT INTO app.restriction (id, kind, subject_id, merchant_id, ground, placed_by, placed_at)"
+        " VALUES (:id, 'suspension', :usr, :m, 'suspected_illegality', :case, :at)",
+        id=f"rst_{ops.ids.ulid()}", usr=ids["usr"], m=ids["mch"], case=f"case_{ids['scm'][4:]}", at=now,
+    )  # fmt: skip
+    [stop] = (await chen.get("/restrictions")).json()["items"]
+    assert (stop["ground"], stop["placed_by"]) == ("suspected_illegality", f"case_{ids['scm'][4:]}")
     for other in others:
+        [stop] = (await other.get("/restrictions")).json()["items"]
+        assert (stop["subject_id"], stop["ground"], stop["placed_by"]) == (ids["usr"], None, None)
         assert (await other.get("/decisions")).json()["items"] == []
         for decision_id in decisions:
             assert (await other.get(f"/decisions/{decision_id}")).json()["code"] == "DECISION_NOT_FOUND"
