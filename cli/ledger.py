@@ -26,6 +26,7 @@ from ledger.reading import (
 )
 from ledger.verify import VerificationReport, verify
 from storage.database import create_engine
+from storage.settlement_audit import settlement_findings
 
 app = typer.Typer(help="Balances, the trial balance, and the proof of the whole ledger.", no_args_is_help=True)
 Result = TypeVar("Result")
@@ -39,10 +40,13 @@ class LedgerSettings(ProcessSettings):
 
 @app.command(name="verify")
 def verify_command() -> None:
-    """Replays every transfer and compares all that is stored. Ends with code 1 if anything is wrong."""
-    report = _with_engine(verify)
+    """Replays every transfer and compares all that is stored, also what merchants were settled. Ends with code 1 if
+    anything is wrong."""
+    report, settlements = _with_engine(_verify)
     print_report(report)
-    if not report.is_sound:
+    for finding in settlements:
+        typer.echo(f"settlements: {finding}")
+    if settlements or not report.is_sound:
         raise typer.Exit(1)
 
 
@@ -115,6 +119,10 @@ def _with_engine(read: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
 
     with database_or_exit():
         return asyncio.run(run())
+
+
+async def _verify(engine: AsyncEngine) -> tuple[VerificationReport, list[str]]:
+    return await verify(engine), await settlement_findings(engine)
 
 
 async def _trial_balance(engine: AsyncEngine) -> list[TrialBalance]:

@@ -7,13 +7,16 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import ledger
 from domain.errors import ConflictError, DomainError, ErrorCode
 from domain.settlements import SettlementStuckError
 from ledger.verify import verify
 from storage.administration import Act
 from storage.settlement_audit import settlement_findings
 from storage.settlements import OpsSettlements, SettlementBook, SettlementReading
+from tests.conftest import Database
 from tests.storage.books import BANK, NOW, OTHER_BANK, Books
 from tests.storage.deciders import Deciders
 from tests.storage.payout_steps import claim as claim_payout
@@ -242,3 +245,17 @@ async def test_the_audit_finds_a_line_that_is_missing(books: Books) -> None:
     await books.run("ALTER TABLE app.settlement_line DISABLE TRIGGER append_only")
     await books.run("DELETE FROM app.settlement_line WHERE amount_minor = 7000")
     assert "lines" in str(await unsound(books))
+
+
+async def test_the_command_that_proves_the_ledger_proves_settlements(
+    books: Books, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIUSHUI_DATABASE_URL", database.app_url)
+    await collected(books)
+    await one_report(books)
+    sound = await asyncio.to_thread(CliRunner().invoke, ledger.app, ["verify"])
+    assert sound.exit_code == 0, sound.output
+    await books.run("ALTER TABLE app.settlement_line DISABLE TRIGGER append_only")
+    await books.run("DELETE FROM app.settlement_line")
+    damaged = await asyncio.to_thread(CliRunner().invoke, ledger.app, ["verify"])
+    assert (damaged.exit_code, "settlements: a settlement's lines do not add up" in damaged.output) == (1, True)
