@@ -110,7 +110,7 @@ class Planning:
         )
 
     async def _allocate(self, payout: PayoutToPlan, now: datetime, why: str) -> AllocatedSlot:
-        route, earliest = self._route(payout), now
+        route, earliest = self._route(payout), max(now, payout.earliest_at or now)
         for _ in range(_MOST_COMPUTATIONS):
             version, plan = await self._planner.plan(route, payout.bank_code, payout.speed, earliest)
             rate = self._routes.banks[payout.bank_code].releases_per_second

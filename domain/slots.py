@@ -22,6 +22,8 @@ class PayoutToPlan(_Value):
     speed: str
     accepted_at: datetime
     wait_reason: str | None = None
+    # Not before: a bank that was closed is not tried again at once.
+    earliest_at: datetime | None = None
 
 
 class SlotRequest(BaseModel):

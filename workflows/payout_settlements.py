@@ -86,11 +86,13 @@ def waits_for_operator(order: PayoutOrder, number: str, now: datetime) -> Settle
     )  # fmt: skip
 
 
-def turned_away(order: PayoutOrder, number: str, now: datetime, result: EffectResult) -> Settlement:
+def turned_away(
+    order: PayoutOrder, number: str, now: datetime, result: EffectResult, not_before: datetime
+) -> Settlement:
     """The bank was closed: its no is definite for this number. Nothing was booked, and it goes out later by another."""
     return _settlement(
         order, f"bank_closed:{number}", now, PayoutState.SCHEDULED, "refused", expect=SENT,
-        wait_reason=WaitReason.BANK_WINDOW, **_bank_words(result, number, "declined"),
+        wait_reason=WaitReason.BANK_WINDOW, wait_until=not_before, **_bank_words(result, number, "declined"),
     )  # fmt: skip
 
 

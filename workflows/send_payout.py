@@ -276,10 +276,10 @@ class SendPayout:
 
     async def _turned_away(self, number: str, result: EffectResult) -> str:
         """The closed bank booked nothing: it goes out later, under the next number, and never in a hurry."""
-        order = self._order
-        settled = await settle(settlements.turned_away(order, number, workflow.now(), result))
+        order, now = self._order, workflow.now()
         pause = policies.FIRST_PAUSE_BEFORE_CLOSED_BANK * 2 ** min(order.attempt, 10)
-        self._not_before = workflow.now() + min(pause, policies.LONGEST_PAUSE_BEFORE_CLOSED_BANK)
+        self._not_before = now + min(pause, policies.LONGEST_PAUSE_BEFORE_CLOSED_BANK)
+        settled = await settle(settlements.turned_away(order, number, now, result, self._not_before))
         self._order = order.model_copy(update={"attempt": order.attempt + 1, "answer_by": None})
         return settled.state if settled.state != S.SCHEDULED and settled.state else await self._plan_it("bank_closed")
 

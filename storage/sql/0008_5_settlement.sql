@@ -47,6 +47,8 @@ BEGIN
             return_reference = coalesce(s.return_reference, o.return_reference),
             returned_at = CASE s.state WHEN 'returned' THEN coalesce(s.returned_at, s.at) ELSE o.returned_at END,
             wait_reason = s.wait_reason, wait_until = s.wait_until, wait_deadline = s.wait_deadline,
+            -- A closed bank is not tried again before this; the plan that follows is made from it.
+            earliest_at = CASE s.state WHEN 'scheduled' THEN coalesce(s.wait_until, o.earliest_at) ELSE o.earliest_at END,
             -- Nothing of it is at the bank any more, so that it can be withdrawn again.
             claimed_at = CASE s.state WHEN 'scheduled' THEN NULL ELSE o.claimed_at END,
             limits_released = o.limits_released OR coalesce(s.state IN ('failed', 'refused', 'closed'), false),

@@ -207,15 +207,16 @@ END $$;
 CREATE FUNCTION app.planning_facts(wanted text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT jsonb_build_object('payout_id', p.id, 'route', p.route, 'bank_code', p.bank_code, 'speed', p.speed,
-        'accepted_at', app.instant(p.accepted_at)) FROM app.payout p WHERE p.id = wanted;
+        'accepted_at', app.instant(p.accepted_at), 'earliest_at', app.instant(p.earliest_at)) FROM app.payout p WHERE p.id = wanted;
 END;
 
 -- What waits by an older plan, in order of acceptance, after the payout that was planned last.
 CREATE FUNCTION app.payouts_to_replan(wanted bigint, after_at timestamptz, after_id text, most int)
-RETURNS TABLE (payout_id text, accepted_at timestamptz, route text, bank_code text, speed text, wait_reason text)
+RETURNS TABLE (payout_id text, accepted_at timestamptz, route text, bank_code text, speed text, wait_reason text,
+    earliest_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
-    SELECT p.id, p.accepted_at, p.route, p.bank_code, p.speed, p.wait_reason FROM app.payout p
+    SELECT p.id, p.accepted_at, p.route, p.bank_code, p.speed, p.wait_reason, p.earliest_at FROM app.payout p
     WHERE p.state = 'scheduled' AND coalesce(p.plan_version, -1) < wanted
       AND (after_at IS NULL OR (p.accepted_at, p.id) > (after_at, after_id))
     ORDER BY p.accepted_at, p.id LIMIT most;

@@ -99,6 +99,16 @@ async def test_a_bank_that_is_full_is_planned_beyond_its_full_windows() -> None:
     assert calendars.asked == [NOW + timedelta(hours=n) for n in range(3)]
 
 
+async def test_what_a_closed_bank_turned_away_is_planned_from_when_it_is_tried_again() -> None:
+    calendars, later = Calendars(2), NOW + timedelta(minutes=5)
+    slots = Slots(PAYOUT.model_copy(update={"earliest_at": later}))
+    plan = await planning(slots, calendars).plan_payout(PlanRequest(payout_id="po_1", now=NOW, why="bank_closed"))
+    assert (plan.slot_at, plan.predicted_arrival_at) == (later, later + timedelta(minutes=1))
+    # What is over by now holds nothing up.
+    over = Slots(PAYOUT.model_copy(update={"earliest_at": NOW - timedelta(days=1)}))
+    assert (await planning(over, Calendars(2)).plan_payout(PlanRequest(payout_id="po_1", now=NOW))).slot_at == NOW
+
+
 async def test_calendars_that_never_stand_still_are_left_to_the_next_attempt() -> None:
     with pytest.raises(PlanningFailedError, match="po_1"):
         await planning(Slots(PAYOUT), Calendars(1)).plan_payout(PlanRequest(payout_id="po_1", now=NOW))

@@ -236,7 +236,9 @@ async def test_a_bank_that_was_closed_is_tried_again_under_the_next_number(books
     unproven = settlement(payout_id, "scheduled", effect_number=None, effect_outcome=None)
     with pytest.raises(SettlementRefusedError, match="bank_word_missing"):
         await books.instructions.settle(unproven)
-    assert await books.instructions.settle(settlement(payout_id, "scheduled", reason="bank_closed")) == "scheduled"
+    turned_away = settlement(payout_id, "scheduled", reason="bank_closed", wait_until=NOW + timedelta(minutes=5))
+    assert await books.instructions.settle(turned_away) == "scheduled"
+    assert await books.value("SELECT earliest_at FROM app.payout") == NOW + timedelta(minutes=5)
     assert await books.held(RESERVE) == 10_000
     assert await books.value("SELECT reason FROM app.effect") == "bank_closed"
     found = await PayoutReading(books.app).payout_for_process(payout_id)
