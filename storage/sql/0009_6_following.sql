@@ -159,7 +159,10 @@ CREATE FUNCTION app.owner_to_look_after(at timestamptz, after text) RETURNS text
         SELECT r.subject_id FROM app.restriction r JOIN app.end_user s ON s.id = r.subject_id
             JOIN app.end_user u ON u.person_index = s.person_index AND u.id <> s.id
             WHERE r.scope = 'all' AND r.lifted_at IS NULL AND NOT EXISTS (SELECT 1 FROM app.restriction o
-                WHERE o.placed_by = r.placed_by AND o.subject_id = u.id)) x
+                WHERE o.subject_id = u.id AND (o.placed_by = r.placed_by
+                    -- One of its own, beside which there is room for none: it is restricted by this one once that is lifted.
+                    OR o.kind = r.kind AND r.kind <> 'authority_order' AND o.function IS NOT DISTINCT FROM r.function
+                        AND o.amount_minor IS NULL AND o.lifted_at IS NULL))) x
         WHERE x.owner > coalesce(after, ''));
 
 -- Sets the funds of one owner right. One owner a transaction: balances are locked once in each.

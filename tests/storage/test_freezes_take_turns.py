@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import sqlalchemy as sa
 
 from domain.journal import collection
 from ledger.verify import verify
 from tests.storage.books import BANK, NOW, Books
-from tests.storage.freezing import available, freeze, frozen, release, row, waiting
+from tests.storage.freezing import available, freeze, frozen, look_after, release, row, waiting
 from tests.storage.payout_steps import claim as claim_payout
 from tests.storage.payout_steps import settlement
 from tests.storage.settling import collected, one_report, open_account, pay, standing
+from tests.storage.test_lock_order import another_user
 from tests.storage.test_payments import claim, succeeded
 
 SETTLE = sa.text("SELECT result->>'state' FROM app.settle(CAST(:items AS jsonb))")
@@ -112,3 +114,17 @@ async def test_what_one_freeze_left_of_a_payout_and_another_took_is_kept_for_it_
     await release(books, first)
     assert (await row(books, payout_id))["stopped_by"] is None
     assert await books.held(f"user:{books.user_id}:CNY") == 10_200
+
+
+async def test_a_relation_with_a_freeze_of_its_own_is_not_looked_after_again_and_again_for_the_persons(
+    books: Books,
+) -> None:
+    """Or the sweeper has no turn left for those whose freeze is over."""
+    await freeze(books, None, scope="all")
+    other, _ = await another_user(books)
+    own = await freeze(books, None, subject=other)
+    assert await look_after(books) == 0
+    await release(books, own, subject=other)
+    assert await look_after(books, NOW + timedelta(seconds=1)) == 1
+    placed = "SELECT count(*) FROM app.restriction WHERE subject_id = :id AND scope = 'all' AND lifted_at IS NULL"
+    assert await books.value(placed, id=other) == 1
