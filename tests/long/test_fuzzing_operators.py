@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import schemathesis
 
+from activities.interfaces import BankRecord
+from domain.banking import BankOutcome
 from ledger.verify import verify
 from tests.api.conftest import CONFIG, ELEMENTS, Stage
 from tests.api.houses import House, house_of
@@ -39,6 +41,8 @@ INSTRUCTIONS = ("app.end_user", "app.binding", "app.payment", "app.refund", "app
 async def ops(stage: Stage) -> AsyncIterator[OpsStage]:
     """Beside the merchants' API, over the same books."""
     async with open_ops_stage(stage.database, stage.clock) as opened:
+        # A bank that says nothing is no outage of ours.
+        opened.processes.bank_record = BankRecord(request_number="R", outcome=BankOutcome.NOT_FOUND)
         yield opened
 
 
