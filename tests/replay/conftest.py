@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.workflows.conftest import house
+from activities.planning import Planning
+from calendars.book import CalendarBook
+from storage.calendars import Calendars, ReleaseSlots
+from tests.conftest import Database
+from tests.storage.books import Books
+from tests.workflows.conftest import House, open_house
+from tests.workflows.planned_house import ROUTES
+from workflows.starting import Processes
 
-__all__ = ["house"]
+
+def _replanning(books: Books, processes: Processes) -> list[Callable[..., Any]]:
+    planning = Planning(ReleaseSlots(books.app), CalendarBook(Calendars(books.app)), ROUTES, processes)
+    return [planning.replan_page]
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    """Plans are scripted as in tests/workflows; planning anew is not."""
+    async with open_house(database, planning=_replanning) as opened:
+        yield opened
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

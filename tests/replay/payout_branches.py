@@ -16,6 +16,8 @@ from tests.workflows.conftest import House
 from tests.workflows.scripted_bank import NOT_FOUND, PROCESSING, SUCCEEDED, UNKNOWN, declined
 from tests.workflows.test_send_payout import REVIEW, WAITS, comes_to
 from tests.workflows.test_send_payout_at_bank import CLOSED, RETURNED
+from workflows import names
+from workflows.messages import ReplanOrder
 
 K = DecisionKind
 DELAY = {"outcome": "delay", "delay_hours": 24}
@@ -190,3 +192,11 @@ async def returned(house: House) -> str:
 @branch(P.RETURN_PAYOUT)
 async def no_return_at_the_bank(house: House) -> str:
     return await _announced(house, SUCCEEDED)
+
+
+@branch(P.REPLAN_PAYOUTS)
+async def planned_anew(house: House) -> str:
+    assert await house.processes.replan_payouts(1)
+    handle = house.env.client.get_workflow_handle(names.workflow_id(P.REPLAN_PAYOUTS, "1"), result_type=ReplanOrder)
+    assert (await handle.result()).planned == 0
+    return "1"

@@ -57,7 +57,8 @@ def payloads_of(message: Message) -> Iterator[Payload]:
             for item in value.values():
                 if isinstance(item, Message):
                     yield from payloads_of(item)
-        elif not isinstance(value, str | bytes) and hasattr(value, "__iter__"):
+        # A repeated field has a length and no __iter__.
+        elif not isinstance(value, str | bytes) and hasattr(value, "__len__"):
             for item in value:
                 if isinstance(item, Message):
                     yield from payloads_of(item)
