@@ -1066,7 +1066,7 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         K.CONFLICT,
         "Somebody else works on this review",
         "该审核已由他人处理",
-        "Take another one, or ask its owner to release it; once it is overdue, the role it was escalated to can take it.",
+        "Take another one, or ask its owner to release it; once overdue, the role it was escalated to can take it.",
         "请处理其他审核，或请其处理人释放；超期后可由升级角色接手。",
     ),
     C.REVIEW_NOT_TAKEN: ErrorText(

@@ -121,8 +121,8 @@ class Matcher:
     def _similar(
         self, text: str, texts: Sequence[str], places: Sequence[Place], cutoff: float, comparison: Comparison
     ) -> Iterator[_Found]:
-        # Rounded down, so that what is merely like never shows as equal. Several names may be of one entry, so that more are
-        # asked for than are answered.
+        # Rounded down, so that what is merely like never shows as equal. Several names may be of one entry, so that
+        # more are asked for than are answered.
         found = process.extract(text, texts, scorer=fuzz.ratio, score_cutoff=cutoff, limit=self._most * 4)
         for _, score, at in found:
             yield _Found(places[at], comparison, int(score))

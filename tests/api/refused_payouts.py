@@ -94,7 +94,7 @@ async def one_payee_too_many(stage: Stage) -> Ask:
     await payee_of(merchant, user_id, account_number="6200000000000000001")
     await change(
         stage,
-        "INSERT INTO app.payee SELECT (jsonb_populate_record(y, jsonb_build_object('account_index', n::text,"
+        "INSERT INTO app.payee SELECT (jsonb_populate_record(y, jsonb_build_object('account_index', n::text,"  # noqa: S608 - a number of ours
         f" 'id', 'pye_' || lpad(n::text, 26, '0')))).* FROM app.payee y, generate_series(2, {MOST_PAYEES}) n",
     )
     return ask

@@ -16,7 +16,8 @@ from tests.storage.books import BANK, NOW
 HITS = [{"rule": "new_payee", "outcome": "review"}]
 _FUNDS = sa.text("SELECT error FROM ledger.apply(CAST(:items AS jsonb))")
 _PLACE = sa.text(
-    "SELECT (app.place_payout(jsonb_populate_record(NULL::app.payout, CAST(:row AS jsonb)), jsonb_build_array(CAST(:bank AS text)))).id"
+    "SELECT (app.place_payout(jsonb_populate_record(NULL::app.payout, CAST(:row AS jsonb)),"
+    " jsonb_build_array(CAST(:bank AS text)))).id"
 )
 
 
