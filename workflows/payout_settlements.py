@@ -121,6 +121,14 @@ def returned(order: PayoutOrder, now: datetime, result: EffectResult) -> Settlem
     )  # fmt: skip
 
 
+def return_denied(order: PayoutOrder, now: datetime) -> Settlement:
+    """The bank announced a return and, asked for an hour, says of none: nothing moves, and it becomes a case."""
+    return _settlement(
+        order, f"return_denied:{_second(now)}", now, None, "unknown", expect=(PayoutState.SUCCEEDED,),
+        reason="bank_says_of_no_return",
+    )  # fmt: skip
+
+
 def _settlement(
     order: PayoutOrder, key: str, now: datetime, state: PayoutState | None, outcome: str, **fields: object
 ) -> Settlement:

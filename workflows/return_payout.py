@@ -43,7 +43,8 @@ class ReturnPayout:
         workflow.set_current_details(f"{self._order.bank_code} announced a return of the payout; asking about it.")
         result = await self._bank_says()
         if result.outcome is not BankOutcome.RETURNED:
-            workflow.set_current_details("The bank says of no return; nothing has changed.")
+            workflow.set_current_details("The bank announced a return and says of none; a person has to look.")
+            await settle(settlements.return_denied(self._order, workflow.now()))
             return ProcessResult(state=self._order.state, reason="bank_says_of_no_return")
         settled = await self._book(result)
         if settled.refused:

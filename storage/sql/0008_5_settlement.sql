@@ -66,6 +66,10 @@ BEGIN
         SELECT (m.row_).merchant_id, (m.row_).id, (m.row_).event_sequence, s.event_type, s.at,
                app.payout_view(m.row_)
         FROM unnest(going) s JOIN moved m ON (m.row_).id = s.id WHERE s.event_type IS NOT NULL;
+    INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
+        SELECT 'case_' || split_part(o.id, '_', 2) || 'RETURN', 'return_not_confirmed', o.id, o.merchant_id, s.at
+        FROM unnest(going) s JOIN app.payout o ON s.kind = 'payout' AND o.id = s.id
+        WHERE s.reason = 'bank_says_of_no_return' ON CONFLICT DO NOTHING;
 END $$;
 
 CREATE OR REPLACE FUNCTION app.settle(items jsonb) RETURNS TABLE (item int, result jsonb)

@@ -58,6 +58,9 @@ async def test_a_return_that_the_bank_itself_does_not_know_of_changes_nothing(ho
     await announce(house, payout)
     ended = await house.end_of(Process.RETURN_PAYOUT, payout["id"])
     assert (ended.state, ended.reason) == ("succeeded", "bank_says_of_no_return")
+    # Banks do not announce twice what they were thanked for: somebody has to look.
+    [case] = await house.books.value("SELECT json_agg(kind) FROM app.case_record WHERE state = 'open'")
+    assert case == "return_not_confirmed"
     house.bank.script("query", NOT_FOUND)
     await announce(house, payout)
     assert (await house.end_of(Process.RETURN_PAYOUT, payout["id"])).state == "succeeded"
