@@ -145,6 +145,11 @@ BEGIN
             'case_' || split_part(m.id, '_', 2), at)
         ON CONFLICT DO NOTHING;
     UPDATE app.end_user SET state = 'suspended' WHERE id = whose AND state = 'active';
+    -- That it was stopped, and not why: the record is read by more people than the lists' hits are.
+    IF FOUND THEN
+        INSERT INTO app.operation (at, actor, action, outcome, subject_id, merchant_id)
+            VALUES (at, 'screening', 'suspend_user', 'done', whose, m.merchant_id);
+    END IF;
 END $$;
 
 -- Who has not been compared with the lists as they are now; the longest behind first.

@@ -245,6 +245,8 @@ async def test_the_listed_identity_number_ends_the_payout_and_stops_the_user_at_
     restriction = await house.row("restriction", "subject_id", house.books.user_id)
     match = await house.row("screening_match", "subject_id", house.books.user_id)
     assert (user["state"], restriction["kind"], match["comparison"]) == ("suspended", "suspension", "identity")
+    record = await house.row("operation", "action", "suspend_user")
+    assert (record["actor"], record["subject_id"], record["reason"]) == ("screening", house.books.user_id, None)
     assert restriction["placed_by"] == f"case_{match['id'].removeprefix('scm_')}"
     # That is no namesake.
     with pytest.raises(Exception, match="DECISION_NOT_APPLICABLE"):
