@@ -285,7 +285,7 @@ async def _measured(sleepers: Sleepers, users: Sequence[tuple[str, str]], number
         ("payouts", f"{number:,}"),
         ("until all sleep, s", f"{put_to_sleep:.0f}"),
         ("worker's memory before, MB", _megabytes(awake["worker"])),
-        *([(f"worker's memory once {CACHE:,} are started, MB", _megabytes(full))] if full is not None and number > CACHE else []),
+        *_of_full_cache(full, number),
         ("worker's memory with all asleep, MB", _megabytes(asleep["worker"])),
         ("Temporal server's memory before and with all asleep, MB", _of_both(awake, asleep, "server")),
         ("Temporal's database before and with all asleep, MB", _of_both(awake, asleep, "temporal")),
@@ -308,6 +308,12 @@ async def _measured(sleepers: Sleepers, users: Sequence[tuple[str, str]], number
         ("worker's memory in the end, MB", _megabytes(paid["worker"])),
         ("Temporal's database in the end, MB", _megabytes(paid["temporal"])),
     ]
+
+
+def _of_full_cache(resident: int | None, number: int) -> Rows:
+    if resident is None or number <= CACHE:
+        return []
+    return [(f"worker's memory once {CACHE:,} are started, MB", _megabytes(resident))]
 
 
 def show(rows: Rows) -> None:
