@@ -44,7 +44,9 @@ def list_(
     query = {"waiting_for": waiting_for, "state": state, "bank_code": bank, "limit": 100}
     found = ask(lambda ops: ops.get("/payouts", **query, provisional="true" if provisional else None))
     rows = found["items"] if choices.as_json else [_row(item) for item in found["items"]]
-    show(rows, "No payout is under way.", columns=_COLUMNS)
+    is_narrowed = waiting_for or state or bank or provisional
+    nothing = "No payout under way is like that." if is_narrowed else "No payout is under way."
+    show(rows, nothing, columns=_COLUMNS)
 
 
 @app.command()

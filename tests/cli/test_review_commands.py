@@ -95,7 +95,7 @@ async def test_every_other_command_of_the_day_with_payouts_runs(stage: Stage, op
     approved = (await run("--as", "ren", "decisions", "approve", asked.split()[0])).output
 
     assert all(payout_id in output for output in found)
-    assert set(empty) == {"No payout is under way.\n"}
+    assert set(empty) == {"No payout under way is like that.\n"}
     assert "in 3 h" in queue
     assert payout_id in matters
     assert "taken by nobody" in released
