@@ -90,7 +90,7 @@ def _in_utc(value: datetime) -> datetime:
 
 def _not_a_number(value: object) -> object:
     # Pydantic would take one for the seconds, or thousandths, since 1970.
-    if isinstance(value, datetime) or isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+    if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value)):
         return value
     raise ValueError("not an RFC 3339 instant")
 
