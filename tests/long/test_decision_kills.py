@@ -19,7 +19,7 @@ from tests.end_to_end.operator import temporal_client
 from tests.end_to_end.play import Merchant
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
-from tests.long.test_kills import _all_up
+from tests.long.test_kills import all_up
 from workflows import names
 from workflows.messages import DecisionMessage
 
@@ -71,7 +71,7 @@ async def test_a_withdrawal_survives_a_kill_between_its_commit_and_the_update(
         await withdraw(world, payment_id)
         for victim in victims:
             await asyncio.to_thread(stack.kill, victim)
-        await _all_up(stack, victims)
+        await all_up(stack, victims)
         await withdrawn(world, merchant, payment_id)
 
 
@@ -94,7 +94,7 @@ async def test_a_withdrawal_survives_kills_between_the_update_and_its_effect(sta
             )
             await asyncio.sleep(chance.uniform(0, 0.25))
             await asyncio.to_thread(stack.kill, "worker")
-            await _all_up(stack, ("worker",))
+            await all_up(stack, ("worker",))
             await withdrawn(world, merchant, payment_id)
             telling.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -111,5 +111,5 @@ async def test_a_code_typed_while_the_worker_is_dead_moves_nothing_that_was_with
         await asyncio.to_thread(stack.kill, "worker")
         await withdraw(world, payment["id"])
         assert (await payer.enter_code(payment["id"], code)).json()["code"] == "WITHDRAWN"
-        await _all_up(stack, ("worker",))
+        await all_up(stack, ("worker",))
         await withdrawn(world, merchant, payment["id"])

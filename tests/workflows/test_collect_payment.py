@@ -352,7 +352,7 @@ async def test_a_suspension_stops_the_second_sending_and_the_payment_ends_by_the
 
 
 def test_outcomes_known_to_the_process_are_all_outcomes() -> None:
-    assert {o.value for o in BankOutcome} == {"succeeded", "declined", "processing", "unknown", "not_found"}
+    assert {o.value for o in BankOutcome} == {"succeeded", "declined", "processing", "unknown", "not_found", "returned"}
     assert CodeVerdictMessage(attempt_id="a").verdict is None
     assert timedelta(seconds=60) > timedelta(0)
 

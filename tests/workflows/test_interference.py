@@ -393,7 +393,7 @@ async def test_a_message_whose_key_is_missing_is_left_to_be_told_again_and_stops
         namespace=NAMESPACE, data_converter=data_converter([NEW, OLD], NAMESPACE),
     )  # fmt: skip
     attempt = await house.type_code("payment", payment["id"], "confirmed", authorisation="AUTH-1")
-    told = House(house.books, house.bank, house.env, Processes(rotated))
+    told = House(house.books, house.bank, house.env, Processes(rotated), house.checks)
     with pytest.raises(AssertionError):
         await told.tell("payment", payment["id"], attempt, "confirmed")
     await house.tell("payment", payment["id"], attempt, "confirmed")
