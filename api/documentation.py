@@ -99,16 +99,19 @@ def documented(
     paged: bool = False,
     signed: bool = False,
     parameters: Sequence[dict[str, Any]] = (),
+    media_type: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of a route's decorator: what it answers, and every code with which it can refuse.
 
-    The query parameters stated here are all that the route takes; `signed` if it is never taken without a signature.
+    The query parameters stated here are all that the route takes; `signed` if it is never taken without a signature;
+    `media_type` if its answer is text of another kind than JSON.
     """
     codes = [*ANYWHERE, *(OF_A_CALL if scope else ()), *(OF_A_COMMAND if command else ())]
     codes += [*(OF_A_PAGE if paged else ()), *refusals]
     rates = {"headers": _RATE_HEADERS} if scope else {}
     responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": model, **rates} for status, model in answers.items()
+        status: {"model": model, **rates} if media_type is None else _text_response(model, media_type) | rates
+        for status, model in answers.items()
     }
     for status in sorted({status_of(code) for code in codes}):
         responses[status] = _problem_response([c for c in dict.fromkeys(codes) if status_of(c) == status])
@@ -128,7 +131,11 @@ def documented(
         "response_model": None,
         "responses": responses,
         "openapi_extra": extra,
-    }
+    } | ({} if media_type is None else {"response_class": Response})
+
+
+def _text_response(model: type[BaseModel], media_type: str) -> dict[str, Any]:
+    return {"description": model.__doc__ or "", "content": {media_type: {"schema": {"type": "string"}}}}
 
 
 def _signature_parameters(signed: bool, *, has_body: bool) -> list[dict[str, Any]]:

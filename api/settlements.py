@@ -180,7 +180,13 @@ async def report_as_json(request: Request, settlement_id: str) -> Response:
 
 @router.get(
     "/settlements/{settlement_id}/report.csv",
-    **documented("Download a settlement as CSV", REPORT.scope, {200: SettlementReport}, [C.SETTLEMENT_NOT_FOUND]),
+    **documented(
+        "Download a settlement as CSV",
+        REPORT.scope,
+        {200: SettlementReport},
+        [C.SETTLEMENT_NOT_FOUND],
+        media_type="text/csv",
+    ),
 )
 async def report_as_csv(request: Request, settlement_id: str) -> Response:
     """`text/csv` (RFC 4180, UTF-8), one line a payment or refund, with signed amounts in minor units, and a last one,
