@@ -1,4 +1,4 @@
-"""`liushui calendars …` and `liushui banks …`: the days, hours and closures by which payouts are planned (A6.4b)."""
+"""`liushui calendars …` and `liushui banks …`: the days, hours and closures by which money waits (A5.1a, A6.4b)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from domain.calendars import BankHours, CalendarFile
 app = typer.Typer(help="Working days: show what plans rest on, load a file.", no_args_is_help=True)
 banks = typer.Typer(help="Banks: close one for a while, open it again, set its hours.", no_args_is_help=True)
 
-Code = Annotated[str, typer.Argument(help="The bank's code, such as HBRB.")]
+Code = Annotated[str, typer.Argument(help="The code of a bank or an FX office: HBRB, FX-HBRB.")]
 _DAYS = {"mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6, "sun": 7}
 
 
@@ -94,7 +94,7 @@ def hours(
     ] = None,
     of_routes: Annotated[bool, typer.Option(help="Takes the bank's own hours back.")] = False,
 ) -> None:
-    """Sets the hours of a bank on its working days, in the place of those of its routes."""
+    """Sets the hours of a bank or an FX office on its working days, in the place of those of the files."""
     if of_routes == bool(at):
         end("Give --at, or --of-routes.", 2)
     try:

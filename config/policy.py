@@ -24,6 +24,7 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values["conditions"] = tomllib.loads((folder / "conditions.toml").read_text(encoding="utf-8"))
         values["decisions"] = tomllib.loads((folder / "decisions.toml").read_text(encoding="utf-8"))
         values["payout_routes"] = tomllib.loads((folder / "payout_routes.toml").read_text(encoding="utf-8"))
+        values["fx"] = tomllib.loads((folder / "fx.toml").read_text(encoding="utf-8"))
         values["risk"] = tomllib.loads((folder / "risk_rules.toml").read_text(encoding="utf-8"))
         values["screening"] = values["risk"].pop("screening")
         values["reviews"] = tomllib.loads((folder / "reviews.toml").read_text(encoding="utf-8"))

@@ -11,18 +11,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.decisions import Instant, NoPersonalData, Reason
-from domain.routes import BankCode, Hours, Region
+from domain.routes import BankCode, Hours
 
 FIRST_YEAR, LAST_YEAR = 2020, 2099
 LONGEST_CLOSURE = timedelta(days=60)
-# A general calendar, or a bank's own: what differs there from the general calendar of the mainland (Q4).
-CalendarCode = Region | BankCode
+# Regions of payouts, and the centres of currencies: where these are open a currency is delivered.
+GeneralCalendar = Literal["CN", "HK", "MO", "TW", "US", "JP"]
+# An office that converts foreign currency, or permits it (domain/fx_rules.py), with days and hours of its own.
+OfficeCode = Annotated[str, Field(pattern=r"^FX-[A-Z]{4}$")]
+# A general calendar, or a bank's or an office's own: what differs there from the general one (Q4).
+CalendarCode = GeneralCalendar | BankCode | OfficeCode
 DayName = Annotated[str, Field(min_length=1, max_length=60), NoPersonalData]
 
 
@@ -50,6 +54,11 @@ class Calendar:
         kept = {day: works for day, works in self.days.items() if day.year not in years}
         return Calendar(self.code, {**kept, **days}, self.published | years)
 
+    def without_make_up_days(self) -> Calendar:
+        """The same for whoever is shut on every weekend, whatever the general calendar says (Q4)."""
+        kept = {day: works for day, works in self.days.items() if not (works and day.isoweekday() > 5)}
+        return Calendar(self.code, kept, self.published)
+
 
 class CalendarDay(_Value):
     """One day that differs from Monday to Friday, or from what was loaded before."""
@@ -62,7 +71,7 @@ class CalendarDay(_Value):
 class CalendarYear(_Value):
     """A whole year as published: every day on which it differs from Monday to Friday."""
 
-    calendar: Region
+    calendar: GeneralCalendar
     year: int = Field(ge=FIRST_YEAR, le=LAST_YEAR)
     days: tuple[CalendarDay, ...] = Field(min_length=1, max_length=200)
 
@@ -142,9 +151,9 @@ class BankHours(_Value):
 
 
 class Closure(_Value):
-    """A bank takes nothing from `from_at` until `until_at`, whatever the day and the hour."""
+    """A bank, or an office, takes nothing from `from_at` until `until_at`, whatever the day and the hour."""
 
-    bank_code: BankCode
+    bank_code: BankCode | OfficeCode
     from_at: Instant
     until_at: Instant
 
@@ -168,7 +177,7 @@ class LoadedCalendars:
     closures: tuple[Closure, ...] = ()
 
     def closures_of(self, bank_code: str, after: datetime) -> tuple[Closure, ...]:
-        """Those of a bank that are not over."""
+        """Those of a bank or an office that are not over."""
         return tuple(each for each in self.closures if each.bank_code == bank_code and each.until_at > after)
 
 

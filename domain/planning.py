@@ -6,7 +6,7 @@ An interval begins with its first moment and ends before its last: a bank that c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -59,7 +59,7 @@ class ReleasePlan:
 
 @dataclass(frozen=True)
 class Opening:
-    """When a bank takes payouts: working days of all `calendars`, its `hours` on them, and never in a closure."""
+    """When a bank takes payouts, or an office works: on days of all `calendars`, in its `hours`, never in a closure."""
 
     calendars: Sequence[Calendar]
     hours: BankHours
@@ -88,13 +88,37 @@ def plan(route: Route, opening: Opening, speed: str, earliest: datetime) -> Rele
 
 
 @dataclass(frozen=True)
-class _Interval:
+class Interval:
+    """From `opens_at` on, until `closes_at`, which is the first moment that is too late."""
+
     opens_at: datetime
     closes_at: datetime
 
     @property
     def length(self) -> timedelta:
+        """How long it is open."""
         return self.closes_at - self.opens_at
+
+
+def days_from(earliest: datetime) -> Iterator[date]:
+    """Every business date from that of `earliest` on, within the horizon."""
+    first = business_date(earliest)
+    return (first + timedelta(days=n) for n in range(HORIZON.days))
+
+
+def open_on(opening: Opening, day: date, earliest: datetime) -> list[Interval]:
+    """What is open on a day from `earliest` on, earliest first; nothing on a day that some calendar does not work."""
+    if not all(calendar.is_working(day) for calendar in opening.calendars):
+        return []
+    stated = [Interval(_at(day, each.opens), _at(day, each.closes)) for each in opening.hours.on(day)]
+    return [piece for each in stated for piece in _open_pieces(each, opening.closures, earliest)]
+
+
+def unpublished(calendars: Iterable[Calendar], first: datetime, last: datetime) -> tuple[str, ...]:
+    """The years from that of `first` to that of `last` that are not published, as in `CN:2027`; each once."""
+    years = range(business_date(first).year, business_date(last).year + 1)
+    found = (f"{each.code}:{year}" for each in calendars for year in years if year not in each.published)
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -104,16 +128,12 @@ class _Days:
     opening: Opening
     earliest: datetime
 
-    def __iter__(self) -> Iterator[tuple[date, list[_Interval]]]:
-        first = business_date(self.earliest)
-        for day in (first + timedelta(days=n) for n in range(HORIZON.days)):
-            if all(calendar.is_working(day) for calendar in self.opening.calendars):
-                stated = [_Interval(_at(day, each.opens), _at(day, each.closes)) for each in self.opening.hours.on(day)]
-                left = [piece for each in stated for piece in _open_pieces(each, self.opening.closures, self.earliest)]
-                if left:
-                    yield day, left
+    def __iter__(self) -> Iterator[tuple[date, list[Interval]]]:
+        for day in days_from(self.earliest):
+            if left := open_on(self.opening, day, self.earliest):
+                yield day, left
 
-    def intervals(self) -> Iterator[_Interval]:
+    def intervals(self) -> Iterator[Interval]:
         return (each for _, left in self for each in left)
 
 
@@ -121,7 +141,7 @@ def _at(day: date, hour: time) -> datetime:
     return datetime.combine(day, hour, tzinfo=SHANGHAI).astimezone(UTC)
 
 
-def _open_pieces(interval: _Interval, closures: Sequence[Closure], earliest: datetime) -> list[_Interval]:
+def _open_pieces(interval: Interval, closures: Sequence[Closure], earliest: datetime) -> list[Interval]:
     """What is left of an interval without the closures and without what is before `earliest`."""
     pieces = [replace(interval, opens_at=max(interval.opens_at, earliest.astimezone(UTC)))]
     for closure in closures:
@@ -129,17 +149,17 @@ def _open_pieces(interval: _Interval, closures: Sequence[Closure], earliest: dat
             part
             for piece in pieces
             for part in (
-                _Interval(piece.opens_at, min(piece.closes_at, closure.from_at)),
-                _Interval(max(piece.opens_at, closure.until_at), piece.closes_at),
+                Interval(piece.opens_at, min(piece.closes_at, closure.from_at)),
+                Interval(max(piece.opens_at, closure.until_at), piece.closes_at),
             )
             if part.opens_at < part.closes_at
         ]
     return [piece for piece in pieces if piece.opens_at < piece.closes_at]
 
 
-def _around_the_clock(opening: Opening, earliest: datetime) -> Iterator[_Interval]:
+def _around_the_clock(opening: Opening, earliest: datetime) -> Iterator[Interval]:
     start = earliest.astimezone(UTC)
-    yield from _open_pieces(_Interval(start, start + HORIZON), opening.closures, earliest)
+    yield from _open_pieces(Interval(start, start + HORIZON), opening.closures, earliest)
 
 
 def _by_the_next_working_day(days: _Days, cut_off: time) -> Iterator[ReleaseWindow]:
@@ -155,7 +175,7 @@ def _by_the_next_working_day(days: _Days, cut_off: time) -> Iterator[ReleaseWind
         today = tomorrow
 
 
-def _within(opened: Iterator[_Interval], target: timedelta) -> Iterator[ReleaseWindow]:
+def _within(opened: Iterator[Interval], target: timedelta) -> Iterator[ReleaseWindow]:
     """Arrival after `target` of open time: what is left of it at the close goes on when the bank opens again."""
     ahead = list(islice(opened, 1))
     while ahead:
@@ -178,7 +198,4 @@ def _within(opened: Iterator[_Interval], target: timedelta) -> Iterator[ReleaseW
 
 
 def _with_years(window: ReleaseWindow, calendars: Sequence[Calendar], earliest: datetime) -> ReleaseWindow:
-    arrives = window.arrival(window.closes_at)
-    years = range(business_date(earliest).year, business_date(arrives).year + 1)
-    rests_on = tuple(f"{each.code}:{year}" for each in calendars for year in years if year not in each.published)
-    return replace(window, rests_on=rests_on)
+    return replace(window, rests_on=unpublished(calendars, earliest, window.arrival(window.closes_at)))

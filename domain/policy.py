@@ -10,6 +10,7 @@ from domain.codes import CodePolicy
 from domain.conditions import Conditions
 from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
+from domain.fx_rules import FxRules
 from domain.limits import LimitSet
 from domain.reviews import ReviewRules
 from domain.risk_rules import RuleSet
@@ -69,6 +70,7 @@ class Policy(BaseModel):
     fees: FeeSchedule
     conditions: Conditions
     decisions: DecisionRules
+    fx: FxRules
     reviews: ReviewRules
     risk: RuleSet
     screening: ScreeningRules

@@ -1,4 +1,4 @@
-"""Calendars, hours and closures of banks as operators send them, and as they are shown."""
+"""Calendars, hours and closures of banks and FX offices as operators send them, and as they are shown."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.schemas import Body, Instant
+from domain.calendars import GeneralCalendar
 from domain.decisions import Reason
 from ops.schemas import OpsResource
 
 Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-01"])]
 Clock = Annotated[str, Field(pattern=r"^[0-9]{2}:[0-9]{2}$", examples=["08:30"])]
-BankCode = Annotated[str, Field(pattern=r"^[A-Z]{4}$", examples=["HBRB"])]
+BankCode = Annotated[
+    str,
+    Field(pattern=r"^(FX-)?[A-Z]{4}$", examples=["HBRB"], description="A bank, or an FX office: FX-HBRB."),
+]
 Note = Annotated[Reason, Field(description="Why, for the record; without anybody's numbers.", examples=["国办发明电"])]
 
 
@@ -25,15 +29,15 @@ class DayBody(Body):
 
 
 class CorrectionBody(DayBody):
-    """A day of one calendar, which may be a bank's own."""
+    """A day of one calendar, which may be a bank's or an office's own."""
 
-    calendar: Annotated[str, Field(pattern=r"^(CN|HK|MO|TW|[A-Z]{4})$", examples=["CN"])]
+    calendar: Annotated[str, Field(pattern=r"^(CN|HK|MO|TW|US|JP|(FX-)?[A-Z]{4})$", examples=["CN"])]
 
 
 class YearBody(Body):
     """A whole year as it was published: what was thought of it before falls away."""
 
-    calendar: Literal["CN", "HK", "MO", "TW"]
+    calendar: GeneralCalendar
     year: int = Field(examples=[2027])
     days: Annotated[list[DayBody], Field(min_length=1, max_length=200)]
 
@@ -82,7 +86,7 @@ class CalendarsInForce(OpsResource):
     object: Literal["calendars"]
     version: int
     calendars: list[dict[str, Any]] = Field(description="The general ones, with the years that are published.")
-    bank_days: dict[str, dict[str, bool]] = Field(description="Days on which a bank differs from the mainland.")
+    bank_days: dict[str, dict[str, bool]] = Field(description="Days on which a bank or an office differs.")
     bank_hours: dict[str, list[dict[str, Any]]]
     closures: list[dict[str, Any]] = Field(description="Those that are not over.")
     history: list[dict[str, Any]] = Field(description="The latest versions, last first.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ from api.schemas import read_as
 from api.strict_json import field_name
 from calendars.book import calendar_in_force
 from domain.business_time import business_date
-from domain.calendars import BankHours, CalendarFile, Closure, LoadedCalendars
+from domain.calendars import BankHours, CalendarFile, Closure, GeneralCalendar, LoadedCalendars
 from domain.errors import ErrorCode, FieldError, ValidationRefusedError
 from ops.calendar_schemas import CalendarsInForce, LoadedVersion, NewBankClosure, NewBankHours, NewCalendar
 from ops.calls import Call, Operation, run_command, run_read
@@ -34,12 +34,12 @@ READ = Operation("read_calendars", "payments:read")
 LOAD = Operation("load_calendar", "calendars:write", 201)
 HOURS = Operation("load_hours", "calendars:write", 201)
 CLOSURE = Operation("load_closure", "calendars:write", 201)
-GENERAL = ("CN", "HK", "MO", "TW")
+GENERAL: tuple[str, ...] = get_args(GeneralCalendar)
 
 
 @router.get("/calendars", **documented("What plans rest on", READ, CalendarsInForce))
 async def read_calendars(request: Request) -> Response:
-    """Which years are published, what banks have of their own, and when they are closed."""
+    """Which years are published, what banks and offices have of their own, and when they are closed."""
 
     async def read(call: Call) -> Mapping[str, Any]:
         book = Calendars(call.services.engine)

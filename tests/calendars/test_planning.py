@@ -168,7 +168,7 @@ def test_who_is_accepted_later_does_not_arrive_earlier(earliest: object, offer: 
         ({"years": [{"calendar": "CN", "year": 2027, "days": [{"day": "2026-12-31", "working": False, "name": "x"}]}]},
          "2026-12-31 is not in 2027"),
         ({"corrections": [{"calendar": "CN", "day": "2026-12-31", "working": False, "name": "x"}] * 2}, "there twice"),
-        ({"corrections": [{"calendar": "US", "day": "2026-12-31", "working": False, "name": "x"}]}, "calendar"),
+        ({"corrections": [{"calendar": "XX", "day": "2026-12-31", "working": False, "name": "x"}]}, "calendar"),
         ({"corrections": [{"calendar": "CN", "day": "2026-02-30", "working": False, "name": "x"}]}, "day"),
         ({"years": [{"calendar": "CN", "year": 2027, "days": [{"day": "2027-01-02", "working": True, "name": "x"}]}]},
          "at least one holiday"),

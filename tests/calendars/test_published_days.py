@@ -31,6 +31,32 @@ _TAIWAN_OFF = (
     "2026-04-06", "2026-05-01", "2026-06-19", "2026-09-25", "2026-09-28", "2026-10-09", "2026-10-26", "2026-12-25",
 )  # fmt: skip
 
+# Days from Monday to Friday on which the Federal Reserve Banks are shut: a Sunday's holiday is kept on Monday, a
+# Saturday's (4 July 2026, 19 June and 25 December 2027) on no other day.
+_UNITED_STATES_OFF = {
+    2026: (
+        "2026-01-01", "2026-01-19", "2026-02-16", "2026-05-25", "2026-06-19", "2026-09-07", "2026-10-12", "2026-11-11",
+        "2026-11-26", "2026-12-25",
+    ),
+    2027: (
+        "2027-01-01", "2027-01-18", "2027-02-15", "2027-05-31", "2027-07-05", "2027-09-06", "2027-10-11", "2027-11-11",
+        "2027-11-25",
+    ),
+}  # fmt: skip
+# The Cabinet Office's national holidays and substitutes from Monday to Friday, and the days of banks around New Year.
+_JAPAN_OFF = {
+    2026: (
+        "2026-01-01", "2026-01-02", "2026-01-12", "2026-02-11", "2026-02-23", "2026-03-20", "2026-04-29", "2026-05-04",
+        "2026-05-05", "2026-05-06", "2026-07-20", "2026-08-11", "2026-09-21", "2026-09-22", "2026-09-23", "2026-10-12",
+        "2026-11-03", "2026-11-23", "2026-12-31",
+    ),
+    2027: (
+        "2027-01-01", "2027-01-11", "2027-02-11", "2027-02-23", "2027-03-22", "2027-04-29", "2027-05-03", "2027-05-04",
+        "2027-05-05", "2027-07-19", "2027-08-11", "2027-09-20", "2027-09-23", "2027-10-11", "2027-11-03", "2027-11-23",
+        "2027-12-31",
+    ),
+}  # fmt: skip
+
 
 def days_of_2026() -> list[date]:
     return [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
@@ -55,6 +81,19 @@ def test_the_others_are_closed_on_their_own_holidays_and_on_every_weekend(code: 
     closed = {day for day in days_of_2026() if day.isoweekday() <= 5 and not calendar.is_working(day)}
     assert closed == expected
     assert not any(calendar.is_working(day) for day in days_of_2026() if day.isoweekday() > 5)
+
+
+@pytest.mark.parametrize(("code", "off"), [("US", _UNITED_STATES_OFF), ("JP", _JAPAN_OFF)])
+@pytest.mark.parametrize("year", [2026, 2027])
+def test_a_centre_of_a_currency_is_closed_when_its_banks_do_not_settle(
+    code: str, off: dict[int, tuple[str, ...]], year: int
+) -> None:
+    calendar = library_calendar(code)
+    days = [date(year, 1, 1) + timedelta(days=n) for n in range(365)]
+    closed = {day.isoformat() for day in days if day.isoweekday() <= 5 and not calendar.is_working(day)}
+    assert closed == set(off[year])
+    assert not any(calendar.is_working(day) for day in days if day.isoweekday() > 5)
+    assert year in calendar.published
 
 
 def test_a_year_that_nobody_has_published_is_a_guess_with_the_statutory_days() -> None:
