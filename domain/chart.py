@@ -29,6 +29,7 @@ class AccountKind(StrEnum):
     USER = "user"
     FEE_INCOME = "fee_income"
     SUSPENSE = "suspense"  # received, owner not yet known
+    FX_POSITION = "fx_position"  # dealt with a desk and not delivered yet, by desk and currency; comes back to nought
     FROZEN = "frozen"  # against which an owner's money is held while it is frozen; nothing is posted to it
 
 
@@ -42,6 +43,7 @@ NORMAL_SIDE = {
     AccountKind.FEE_INCOME: Side.CREDIT,
     AccountKind.SUSPENSE: Side.CREDIT,
     AccountKind.FROZEN: Side.CREDIT,
+    AccountKind.FX_POSITION: Side.CREDIT,
 }
 _OWNERLESS = {AccountKind.FEE_INCOME, AccountKind.SUSPENSE, AccountKind.RECEIVABLE}
 
@@ -89,6 +91,11 @@ def receivable(currency: str) -> str:
 def frozen(owner_id: str, currency: str) -> str:
     """What a user's or merchant's frozen money is held against: `frozen:usr_…:CNY`."""
     return _code(AccountKind.FROZEN, owner_id, currency)
+
+
+def fx_position(bank_code: str, currency: str) -> str:
+    """What was dealt with a desk and has not been delivered yet: `fx_position:HBRB:USD`."""
+    return _code(AccountKind.FX_POSITION, bank_code, currency)
 
 
 def accounts_of_institution(bank_codes: list[str], currency: str) -> list[str]:

@@ -48,3 +48,17 @@ class ConfirmedPayout(_Confirmed):
     fee_minor: int
     fee_rule: str
     speed: str
+
+
+class ConfirmedFx(_Confirmed):
+    """Everything the user was shown before confirming a conversion; the rate is that of its time, and no part of it."""
+
+    merchant_id: str
+    user_id: str
+    order_number: str
+    amount_minor: int
+    currency: str
+    purpose_code: str
+    is_trade: bool
+    over_quota: str
+    fee_minor: int

@@ -6,7 +6,9 @@ those change after a reset, and a changed number pays twice.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 
@@ -41,8 +43,14 @@ class IdPrefix(StrEnum):
     RISK_DECISION = "rsk"
     SCREENING_MATCH = "scm"
     SETTLEMENT = "stl"
+    RECEIVING_ACCOUNT = "rca"
+    INBOUND = "inb"
+    INBOUND_RETURN = "inr"
+    FX_MANDATE = "fxm"
+    FX = "fx"
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ULID_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 
 
@@ -57,6 +65,24 @@ class BankStep(StrEnum):
     REFUND = "RF"
     LATE_REFUND = "LR"
     PAYOUT = "PO"
+    FX_CONVERSION = "FX"
+    FX_REVERSAL = "FR"
+    INBOUND_RETURN = "IR"
+    RECEIVING_ACCOUNT = "RA"
+
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def derived_ulid(at: datetime, *parts: str) -> str:
+    """A ULID of an instant, the same whenever it is made of the same parts: a second attempt makes no second."""
+    milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
+    digest = int.from_bytes(hashlib.sha256("\x00".join(parts).encode()).digest()[:10])
+    return _crockford(milliseconds, 10) + _crockford(digest, 16)
+
+
+def _crockford(number: int, length: int) -> str:
+    return "".join(_CROCKFORD[number >> 5 * place & 31] for place in reversed(range(length)))
 
 
 def identifier(prefix: IdPrefix, ulid: str) -> str:

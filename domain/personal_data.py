@@ -29,6 +29,7 @@ class Purpose(StrEnum):
 
     QUICK_PAY = "quick_pay"  # P1.1.1-1: the issuer verifies the four elements and opens quick pay
     EXECUTE_INSTRUCTION = "execute_instruction"  # A2.1d: debit, code and unsign by agreement number
+    FX_SETTLEMENT = "fx_settlement"  # A4.3, P2.1.3-1c: a desk registers whose quota it is, a bank receives for a user
     PAYOUT = "payout"  # A2.5a, P2.1.3-1a: the bank pays the account that the user names
     SUPPORT = "support"  # P1.1.2a
     FRAUD_PREVENTION = "fraud_prevention"  # P1.1.3
@@ -82,19 +83,39 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
         # A payee's name is a name as the user's is; both may have to be told to the bank that pays.
         PersonalField.NAME: PersonalFieldRule(
             data_class=DataClass.ORDINARY,
-            purposes=_ELEMENT_PURPOSES | {Purpose.PAYOUT},
-            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index", *_CLEARED}),
+            purposes=_ELEMENT_PURPOSES | {Purpose.PAYOUT, Purpose.FX_SETTLEMENT},
+            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index", "app.receiving_account.holder_index", *_CLEARED}),
         ),
         # Blind indexes are keyed digests: they link a person or a card and cannot be turned back.
-        PersonalField.ID_NUMBER: _element(
-            DataClass.SENSITIVE, "app.end_user.person_index", "app.binding.person_index", *_CLEARED
+        PersonalField.ID_NUMBER: PersonalFieldRule(
+            data_class=DataClass.SENSITIVE,
+            purposes=_ELEMENT_PURPOSES | {Purpose.FX_SETTLEMENT},
+            stored_in=frozenset(
+                {
+                    _CIPHERTEXT,
+                    "app.end_user.person_index",
+                    "app.binding.person_index",
+                    "app.fx_quota.person_index",
+                    "app.fx_quota_entry.person_index",
+                    *_CLEARED,
+                }
+            ),
         ),
         PersonalField.CARD_NUMBER: _element(DataClass.SENSITIVE, "app.binding.card_index", "app.binding.card_last4"),
         PersonalField.MOBILE: _element(DataClass.SENSITIVE),
         PersonalField.ACCOUNT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,
             purposes=frozenset({Purpose.PAYOUT, Purpose.SUPPORT, Purpose.FRAUD_PREVENTION, Purpose.USER_REQUEST}),
-            stored_in=frozenset({_CIPHERTEXT, "app.payee.account_index", "app.payee.account_last4", *_CLEARED}),
+            stored_in=frozenset(
+                {
+                    _CIPHERTEXT,
+                    "app.payee.account_index",
+                    "app.payee.account_last4",
+                    "app.receiving_account.account_index",
+                    "app.receiving_account.account_last4",
+                    *_CLEARED,
+                }
+            ),
         ),
         PersonalField.AGREEMENT_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,

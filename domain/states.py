@@ -62,6 +62,51 @@ class PayoutState(StrEnum):
     CLOSED = "closed"  # not confirmed in time
 
 
+class ReceivingAccountState(StrEnum):
+    """A number at a bank under which remittances reach one user."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    DECLINED = "declined"
+    CLOSED = "closed"
+
+
+class InboundState(StrEnum):
+    """Foreign currency that has arrived. `suspense`: nobody knows yet whose it is."""
+
+    CREDITED = "credited"
+    SUSPENSE = "suspense"
+    RETURNING = "returning"
+    RETURNED = "returned"
+
+
+class InboundReturnState(StrEnum):
+    """Foreign currency on its way back to where it came from."""
+
+    READY = "ready"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class FxState(StrEnum):
+    """A conversion into CNY, or its reversal (A5.1a-b, A5.2a-c). What is to be converted is held from the first on.
+
+    `refused`: it could not be converted, and its money is still held; the merchant says what becomes of it.
+    """
+
+    WAITING = "waiting"  # for windows, value date, its turn, a quote, or for what stops it to be decided
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    CONVERTED = "converted"  # dealt at a rate; the currencies have not been delivered yet
+    SETTLED = "settled"
+    REFUSED = "refused"  # by law, policy or quota, or by the desk (A5.2a)
+    RELEASED = "released"  # the money is free on the balance again
+    RETURNING = "returning"  # on its way back to where it came from
+    RETURNED = "returned"
+
+
 class WaitReason(StrEnum):
     """What a resource that is not final waits for."""
 
@@ -82,9 +127,17 @@ class WaitReason(StrEnum):
     BANK_WINDOW = "bank_window"  # its release slot, inside the bank's working hours
     FREEZE = "freeze"  # funds frozen or a function suspended: goes on or ends when that is decided
     PARTNER = "partner"  # the bank is switched off
+    FX_DESK_WINDOW = "fx_desk_window"  # the desk is closed
+    FX_AUTHORITY_WINDOW = "fx_authority_window"  # the FX authority is closed
+    VALUE_DATE = "value_date"  # the money is good only then
+    FX_QUEUE = "fx_queue"  # its turn, under the desk's rate
+    FX_QUOTE = "fx_quote"  # the desk gives no rate that can be dealt at
+    FX_DELIVERY = "fx_delivery"  # dealt; the desk has not delivered yet
+    AUTHORITY_RATE = "authority_rate"  # without the authority's rate of the month the quota cannot be counted
 
 
 B, P, R, W = BindingState, PaymentState, RefundState, PayoutState
+A, N, J, F = ReceivingAccountState, InboundState, InboundReturnState, FxState
 
 BINDING_STEPS: dict[BindingState, frozenset[BindingState]] = {
     # Expired where even the send claim failed until the deadline, so that nothing was sent.
@@ -138,10 +191,47 @@ PAYOUT_STEPS: dict[PayoutState, frozenset[PayoutState]] = {
     W.CLOSED: frozenset(),
 }
 
+RECEIVING_ACCOUNT_STEPS: dict[ReceivingAccountState, frozenset[ReceivingAccountState]] = {
+    A.OPENING: frozenset({A.OPEN, A.DECLINED}),
+    A.OPEN: frozenset({A.CLOSED}),
+    A.DECLINED: frozenset(),
+    A.CLOSED: frozenset(),
+}
+
+INBOUND_STEPS: dict[InboundState, frozenset[InboundState]] = {
+    N.SUSPENSE: frozenset({N.CREDITED, N.RETURNING}),
+    N.RETURNING: frozenset({N.RETURNED, N.SUSPENSE}),
+    N.CREDITED: frozenset(),
+    N.RETURNED: frozenset(),
+}
+
+INBOUND_RETURN_STEPS: dict[InboundReturnState, frozenset[InboundReturnState]] = {
+    J.READY: frozenset({J.SENDING, J.FAILED}),
+    J.SENDING: frozenset({J.UNKNOWN, J.SUCCEEDED, J.FAILED}),
+    J.UNKNOWN: frozenset({J.SUCCEEDED, J.FAILED}),
+    J.SUCCEEDED: frozenset(),
+    J.FAILED: frozenset(),
+}
+
+FX_STEPS: dict[FxState, frozenset[FxState]] = {
+    F.WAITING: frozenset({F.SENDING, F.REFUSED, F.RELEASED}),
+    # Back to waiting only on the desk's definite word that it has not dealt: it was closed, or its quote was over.
+    F.SENDING: frozenset({F.WAITING, F.UNKNOWN, F.CONVERTED, F.SETTLED, F.REFUSED}),
+    F.UNKNOWN: frozenset({F.WAITING, F.CONVERTED, F.SETTLED, F.REFUSED}),
+    F.CONVERTED: frozenset({F.SETTLED}),
+    F.REFUSED: frozenset({F.RELEASED, F.RETURNING}),
+    F.RETURNING: frozenset({F.RETURNED, F.REFUSED}),
+    F.SETTLED: frozenset(),
+    F.RELEASED: frozenset(),
+    F.RETURNED: frozenset(),
+}
+
 # A card may have one of these at a time for one user, also when two applications race.
 BINDING_LIVE_STATES = (B.ACCEPTED, B.APPLYING, B.AWAITING_CODE, B.OPEN, B.UNBINDING)
 PAYMENT_FINAL_STATES = frozenset({P.SUCCEEDED, P.FAILED, P.CLOSED, P.LATE_REFUNDED})
 REFUND_FINAL_STATES = frozenset({R.SUCCEEDED, R.FAILED})
 PAYOUT_UNSENT_STATES = frozenset({W.AWAITING_CONFIRMATION, W.CHECKING, W.UNDER_REVIEW, W.COOLING_OFF, W.SCHEDULED})
 PAYOUT_FINAL_STATES = frozenset({W.SUCCEEDED, W.RETURNED, W.FAILED, W.REFUSED, W.CLOSED})
+FX_FINAL_STATES = frozenset({F.SETTLED, F.RELEASED, F.RETURNED})
+INBOUND_RETURN_FINAL_STATES = frozenset({J.SUCCEEDED, J.FAILED})
 BINDING_FINAL_STATES = frozenset({B.DECLINED, B.EXPIRED, B.UNBOUND})

@@ -32,6 +32,10 @@ class TransferKind(StrEnum):
     LATE_REFUND = "late_refund"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+    INBOUND = "inbound"  # foreign currency that arrived
+    INBOUND_RETURN = "inbound_return"
+    FX_CONVERSION = "fx_conversion"
+    FX_REVERSAL = "fx_reversal"
     FREEZE = "freeze"  # held, and posted by an authority's order alone (A8.4)
 
 

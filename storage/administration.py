@@ -23,6 +23,7 @@ from domain.identifiers import IdPrefix, identifier
 from domain.policy import Policy
 from domain.roles import RoleBook
 from storage.decisions import register_decision_rules
+from storage.fx_rules import RateChangedError, accounts_of_fx, register_fx_rules
 from storage.operators import register_roles
 from storage.reviews import register_review_rules
 from storage.screening import register_screening_rules
@@ -47,6 +48,8 @@ SCOPES = (
     "payouts:write",
     "settlements:read",
     "settlements:write",
+    "fx:read",
+    "fx:write",
     "balances:read",
     "waiver:read",
     "waiver:write",
@@ -100,7 +103,7 @@ async def register_institution(
         for partner in listed:
             await _register_partner(connection, partner, now)
         codes = chart.accounts_of_institution([partner.code for partner in listed], CURRENCY)
-        await _open_accounts(connection, codes)
+        await _open_accounts(connection, codes + accounts_of_fx(policy.fx))
         await _publish_agreement(connection, policy, now)
         if await register_decision_rules(connection, policy.decisions):
             await _record(connection, Act(SETUP, now), "register_decision_rules", "decisions")
@@ -110,6 +113,11 @@ async def register_institution(
             raise AdministrationError(f"reviews.toml names roles that do not exist: {', '.join(sorted(unknown))}")
         if await register_screening_rules(connection, policy.screening):
             await _record(connection, Act(SETUP, now), "register_screening_rules", "screening")
+        try:
+            if await register_fx_rules(connection, policy.fx, now):
+                await _record(connection, Act(SETUP, now), "register_fx_rules", "fx")
+        except RateChangedError as changed:
+            raise AdministrationError(str(changed)) from None
         if roles is not None and await register_roles(connection, roles):
             await _record(connection, Act(SETUP, now), "register_roles", "roles")
 

@@ -21,12 +21,15 @@ MAX_PAYLOAD_DEPTH = 32
 
 
 class IndexKind(StrEnum):
-    """What a blind index links: a person across merchants by ID number, the cards of one user, payees of whomever."""
+    """What a blind index links: a person across merchants by ID number, the cards of one user, payees of whomever,
+    and to whom a remittance goes."""
 
     PERSON = "person"
     USER_CARD = "user_card"
     PAYEE_ACCOUNT = "payee_account"
     PAYEE_NAME = "payee_name"
+    RECEIVING_ACCOUNT = "receiving_account"
+    RECEIVER_NAME = "receiver_name"
 
 
 _FIELD_OF = {
@@ -34,6 +37,8 @@ _FIELD_OF = {
     IndexKind.USER_CARD: PersonalField.CARD_NUMBER,
     IndexKind.PAYEE_ACCOUNT: PersonalField.ACCOUNT_NUMBER,
     IndexKind.PAYEE_NAME: PersonalField.NAME,
+    IndexKind.RECEIVING_ACCOUNT: PersonalField.ACCOUNT_NUMBER,
+    IndexKind.RECEIVER_NAME: PersonalField.NAME,
 }
 
 
@@ -52,7 +57,7 @@ class KeyedDigests:
         if (kind is IndexKind.USER_CARD) != (user_id is not None):
             raise ValueError("a card index needs a user, and no other index may have one")
         canonical = normalise_field(_FIELD_OF[kind], value)
-        if kind is IndexKind.PAYEE_NAME:
+        if kind in (IndexKind.PAYEE_NAME, IndexKind.RECEIVER_NAME):
             canonical = canonical.casefold()
         return _digest(self._index_keys[kind], [user_id or "", canonical])
 
