@@ -18,9 +18,12 @@ from activities.assessing import Assessing
 from activities.bank_records import BankRecords
 from activities.bank_steps import BankSteps
 from activities.deciding import Deciding
+from activities.fx_planning import FxPlanning
+from activities.fx_steps import FxSteps
 from activities.looking import Looking
 from activities.planning import Planning
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
+from activities.receiving import Receiving
 from activities.reviewing import Reviewing
 from activities.settling import Settling
 from activities.settling_merchants import SettlingMerchants
@@ -30,6 +33,7 @@ from config.settings import WorkerSettings, load_or_exit
 from domain.business_time import SHANGHAI
 from domain.policy import Policy
 from domain.settlements import SettlementRules
+from fx_sweeper import FxLauncher, FxSweeper
 from runtime.clock import SystemClock
 from runtime.codec import Refusal, log_refusal
 from runtime.health import serve_health
@@ -43,31 +47,40 @@ from screening.lists import ListScreening
 from screening.rounds import ScreeningRounds
 from screening.screener import Screener
 from storage.calendars import Calendars, ReleaseSlots
+from storage.fx import FxBook, FxSlots
+from storage.fx_reading import FxReading
 from storage.instructions import Instructions
 from storage.refused_messages import RefusedMessages
 from storage.reviews import Reviews
 from storage.risk import RiskBook
 from storage.screening import ScreeningBook
 from storage.settlements import SettlementBook
-from sweeper import Sweeper
+from sweeper import OLDER_THAN, UNFINISHED_A_ROUND, Sweeper
 from vault.bank_steps import BankStepVault
-from wiring import open_adapters
+from vault.fx_steps import FxVault
+from wiring import Adapters, open_adapters
 from workflows import names
 from workflows.bind_card import BindCard
 from workflows.collect_payment import CollectPayment
 from workflows.correct_payment import CorrectPayment
+from workflows.learn_excess import LearnExcess
+from workflows.open_receiving_account import OpenReceivingAccount
 from workflows.read_bank_record import ReadBankRecord
+from workflows.receive_inbound import ReceiveInbound
 from workflows.refund_payment import RefundPayment
-from workflows.replan_payouts import ReplanPayouts
+from workflows.replan_payouts import ReplanFx, ReplanPayouts
+from workflows.return_inbound import ReturnInbound
 from workflows.return_payout import ReturnPayout
 from workflows.send_payout import SendPayout
+from workflows.settle_fx import SettleFx
 from workflows.settle_merchants import SettleMerchants
 from workflows.starting import Processes
 from workflows.unbind_card import UnbindCard
 
 WORKFLOWS: Sequence[type] = (
-    BindCard, CollectPayment, CorrectPayment, ReadBankRecord, RefundPayment, ReplanPayouts, ReturnPayout, SendPayout,
-    SettleMerchants, UnbindCard,
+    BindCard, CollectPayment, CorrectPayment, LearnExcess, OpenReceivingAccount, ReadBankRecord, ReceiveInbound,
+    RefundPayment, ReplanFx, ReplanPayouts, ReturnInbound, ReturnPayout, SendPayout, SettleFx, SettleMerchants,
+    UnbindCard,
 )  # fmt: skip
 # Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
 GRACE = timedelta(seconds=25)
@@ -133,6 +146,20 @@ def settling_merchants(
     return [settling.settlement_day, settling.report_settlements, settling.pay_settlements]
 
 
+def foreign_currency(
+    adapters: Adapters, calendars: CalendarBook, policy: Policy, processes: Processes
+) -> list[Callable[..., Any]]:
+    """The activities that receive and convert foreign currency."""
+    book, vault = FxBook(adapters.engine), FxVault(adapters.vault)
+    steps = FxSteps(book, vault, adapters.banks)
+    planning = FxPlanning(FxSlots(adapters.engine), calendars, policy.fx, processes)
+    receiving = Receiving(book, vault, adapters.banks, FxLauncher(FxReading(adapters.engine), processes))
+    return [
+        steps.convert, steps.return_inbound, steps.open_receiving_account, steps.ask_fx_bank, steps.settle_fx,
+        steps.look_at_fx, planning.plan_fx, planning.replan_fx_page, receiving.receive_inbound, receiving.learn_excess,
+    ]  # fmt: skip
+
+
 def merchants_schedule(rules: SettlementRules) -> DailyProcess:
     """When merchants are settled."""
     return DailyProcess(
@@ -161,22 +188,33 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
         client = await connect(settings.payload_keys, environment=settings.environment, on_refusal=on_refusal)
         book = Instructions(adapters.engine, adapters.batchers)
         deadline = timedelta(seconds=policy.codes.binding_deadline_seconds)
-        ids, lists = UlidSource(), ScreeningBook(adapters.engine)
+        ids, lists, processes = UlidSource(), ScreeningBook(adapters.engine), Processes(client)
         screener = Screener(ListScreening(lists, policy.screening, clock.now), adapters.vault, ids.ulid)
         sweeper = Sweeper(
             adapters.engine,
-            Processes(client),
+            processes,
             clock.now,
             deadline,
             unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
-            rounds=(ScreeningRounds(lists, screener, policy.screening.subjects_a_round, clock.now).one,),
+            rounds=(
+                ScreeningRounds(lists, screener, policy.screening.subjects_a_round, clock.now).one,
+                FxSweeper(
+                    adapters.engine,
+                    processes,
+                    clock.now,
+                    older_than=OLDER_THAN,
+                    unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
+                    unfinished_a_round=UNFINISHED_A_ROUND,
+                ).one,
+            ),
         )
         assessing = Assessing(RiskBook(adapters.engine), screener, policy.risk, ids.ulid)
         planner = CalendarBook(Calendars(adapters.engine))
-        planning = Planning(ReleaseSlots(adapters.engine), planner, policy.payout_routes, Processes(client))
+        planning = Planning(ReleaseSlots(adapters.engine), planner, policy.payout_routes, processes)
         others: tuple[Callable[..., Any], ...] = (
             Reviewing(Reviews(adapters.engine)).review_standing, assessing.assess_payout, planning.plan_payout,
             planning.replan_page, *settling_merchants(SettlementBook(adapters.engine), planner, ids, policy),
+            *foreign_currency(adapters, planner, policy, processes),
         )  # fmt: skip
         await keep_schedule(client, merchants_schedule(policy.settlements))
         async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks, others=others):

@@ -20,6 +20,7 @@ from activities.interfaces import AttemptQuestion, AttemptVerdicts, EffectQuery,
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
 from domain.banking import (
     BankAnswer,
+    BankCapabilities,
     BankConnector,
     BankOutcome,
     DebitRequest,
@@ -184,18 +185,18 @@ class BankSteps:
 
     async def _claim_and_send(self, request: EffectRequest, step: BankStep, send: Send) -> EffectResult:
         bank = self._banks.connector_for_sent(request.bank_code)
-        request = request.model_copy(update={"now": request.now + _waited_for_a_worker()})
+        request = request.model_copy(update={"now": request.now + waited_for_a_worker()})
         began = time.monotonic()
         try:
             claimed = await self._book.claim_effect(self._claim(request, step, bank))
         except EffectRefusedError as refused:
-            return _blocked(refused)
+            return blocked(refused)
         if claimed.already and not request.resend:
-            return _unsent(claimed)
+            return unsent(claimed.claimed_at)
         opened = await self._opened(step, claimed)
         if time.monotonic() - began > _LONGEST_WAIT_BEFORE_SENDING_SECONDS:
             # The process has given this attempt up, or is about to: what it sent now, nobody would expect.
-            return _unsent(claimed)
+            return unsent(claimed.claimed_at)
         answer = await send(bank, claimed, opened)
         return _result(answer, bank).model_copy(update={"claimed_at": claimed.claimed_at})
 
@@ -218,7 +219,7 @@ class BankSteps:
             request_number=request.request_number,
             attempt=request.attempt,
             resend=request.resend,
-            remembered_since=request.now - _surely_remembered(bank),
+            remembered_since=request.now - surely_remembered(bank.capabilities),
             disclosures=self._disclosures(request, step),
         )
 
@@ -263,7 +264,7 @@ def _is_other_amount(answer: BankAnswer, query: EffectQuery) -> bool:
     return None not in (answer.amount_minor, query.amount_minor) and answer.amount_minor != query.amount_minor
 
 
-def _waited_for_a_worker() -> timedelta:
+def waited_for_a_worker() -> timedelta:
     """By Temporal's clock: while no worker ran, the order may have expired, and then nothing is sent for it."""
     if not activity.in_activity():
         return timedelta(0)
@@ -271,9 +272,9 @@ def _waited_for_a_worker() -> timedelta:
     return max(info.started_time - info.current_attempt_scheduled_time, timedelta(0))
 
 
-def _surely_remembered(bank: BankConnector) -> timedelta:
+def surely_remembered(capabilities: BankCapabilities) -> timedelta:
     """How long after its claim a number is safely inside the bank's memory."""
-    memory = timedelta(seconds=bank.capabilities.remembers_request_numbers_seconds)
+    memory = timedelta(seconds=capabilities.remembers_request_numbers_seconds)
     return max(memory - RESEND_MARGIN, memory / 2)
 
 
@@ -281,11 +282,12 @@ def _about(request_number: str, result: EffectResult) -> EffectResult:
     return result.model_copy(update={"request_number": request_number})
 
 
-def _unsent(claimed: ClaimedEffect) -> EffectResult:
-    return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed.claimed_at)
+def unsent(claimed_at: datetime) -> EffectResult:
+    """It was claimed, and nothing was sent now: the bank is to be asked."""
+    return EffectResult(outcome=BankOutcome.UNKNOWN, claimed_at=claimed_at)
 
 
-def _blocked(refused: EffectRefusedError) -> EffectResult:
+def blocked(refused: EffectRefusedError) -> EffectResult:
     """Nothing was sent now. Whether something was sent before is still for the bank to say, unless it has ended."""
     if refused.sent_before and refused.error != "state_conflict":
         return EffectResult(outcome=BankOutcome.UNKNOWN, reason=refused.error)
@@ -317,7 +319,7 @@ def _result(answer: BankAnswer, bank: BankConnector) -> EffectResult:
         returned_at=answer.returned_at,
         code_expires_at=answer.code_expires_at,
         request_validity_seconds=bank.capabilities.request_validity_seconds,
-        remembered_seconds=int(_surely_remembered(bank).total_seconds()),
+        remembered_seconds=int(surely_remembered(bank.capabilities).total_seconds()),
     )
 
 

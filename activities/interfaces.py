@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.banking import BankOutcome
 from domain.decisions import DecisionKind
 
-SubjectKind = Literal["payment", "refund", "binding", "payout"]
+SubjectKind = Literal["payment", "refund", "binding", "payout", "fx", "inbound_return", "receiving_account"]
 
 
 class Message(BaseModel):
@@ -36,6 +36,22 @@ class EffectRequest(Message):
     resend: bool = False
     # Where a payout goes: beyond the mainland its payee's data crosses the border (P6b).
     region: str | None = None
+    # What a conversion is of: the desk is asked for its rate.
+    currency: str | None = None
+
+
+class Deal(Message):
+    """What an FX desk has dealt: exactly, and delivered once `delivered_at` is there (A5.1b).
+
+    `excess_minor`: how much of it, in foreign currency and in total, the desk has found to be above the quota since.
+    """
+
+    rate_e8: int
+    foreign_minor: int
+    cny_minor: int
+    delivered_at: datetime | None = None
+    delivery_reference: str | None = None
+    excess_minor: int = 0
 
 
 class EffectResult(Message):
@@ -63,6 +79,8 @@ class EffectResult(Message):
     blocked_state: str | None = None
     # People decided it, and no bank said it.
     decision_id: str | None = None
+    # Of a conversion, or its reversal.
+    deal: Deal | None = None
 
 
 class EffectQuery(Message):
@@ -71,6 +89,8 @@ class EffectQuery(Message):
     bank_code: str
     request_number: str
     amount_minor: int | None = None
+    # Whose answer is kept at once, where it holds personal data: a receiving account.
+    subject_id: str | None = None
 
 
 class AttemptQuestion(Message):
@@ -306,3 +326,65 @@ class BankRecord(Message):
     amount_minor: int | None = None
     lines: tuple[BankRecordLine, ...] = ()
     unread: tuple[date, ...] = ()
+
+
+class FxPlanRequest(Message):
+    """Find a conversion its release slot: the first moment at which every window is open, in its turn (A5.1a)."""
+
+    fx_id: str
+    now: datetime
+    why: str = "first"
+
+
+class FxPlanned(Message):
+    """The slot that was allocated, and committed. No slot: it waits for `obstacle`, or is in another state by now.
+
+    `amount_minor`: what is converted of it; what is beyond the quota was split off.
+    """
+
+    state: str
+    reason: str | None = None
+    obstacle: str | None = None
+    slot_at: datetime | None = None
+    waits_for: str | None = None
+    desk: str | None = None
+    amount_minor: int | None = None
+    attempt: int = 0
+    provisional: bool = False
+
+
+class FxQuestion(Message):
+    """Where does a conversion stand now, and does anything stand in the way of sending it?"""
+
+    fx_id: str
+    now: datetime
+
+
+class InboundQuestion(Message):
+    """A bank has announced a remittance: ask what it is, and book it."""
+
+    bank_code: str
+    reference: str
+    now: datetime
+
+
+class InboundReceived(Message):
+    """`inbound_id` None: the bank knows no such remittance. `fx_id`: the conversion that has begun with it."""
+
+    inbound_id: str | None = None
+    state: str | None = None
+    fx_id: str | None = None
+
+
+class ExcessQuestion(Message):
+    """A desk says that a part of what it dealt was above the quota: how much, in total?"""
+
+    fx_id: str
+    now: datetime
+
+
+class ExcessLearned(Message):
+    """`excess_minor` 0: the desk says of none. `reversal_id`: what takes it back, if anything of it is new."""
+
+    excess_minor: int
+    reversal_id: str | None = None

@@ -81,7 +81,7 @@ class Planning:
 
         One that goes later than its process sleeps needs no word: its send claim is refused as too early, and it asks.
         """
-        after = _after(page)
+        after = after_of(page)
         if activity.info().attempt > 1:
             # Whoever ran before may have died between a plan and the word of it.
             for payout_id in await self._slots.planned(page.version, after, page.most):
@@ -131,7 +131,8 @@ class Planning:
             raise PlanningFailedError(f"config/payout_routes.toml has no route {payout.route}") from None
 
 
-def _after(page: ReplanPage) -> tuple[datetime, str] | None:
+def after_of(page: ReplanPage) -> tuple[datetime, str] | None:
+    """After which one a page begins."""
     if page.after_at is None or page.after_id is None:
         return None
     return page.after_at, page.after_id

@@ -12,7 +12,7 @@ from domain.errors import SettlementRefusedError
 from domain.settlement import Settlement
 
 # The instruction is elsewhere than the process thought: another run was quicker. The process looks at what holds.
-_OVERTAKEN = frozenset({"state_conflict", "not_found", "code_attempt_open"})
+OVERTAKEN = frozenset({"state_conflict", "not_found", "code_attempt_open"})
 
 
 class Settling:
@@ -27,7 +27,7 @@ class Settling:
         try:
             return SettleResult(state=await self._book.settle(settlement))
         except SettlementRefusedError as refused:
-            if refused.error in _OVERTAKEN:
+            if refused.error in OVERTAKEN:
                 return SettleResult(state=refused.state, refused=refused.error)
             raise ApplicationError(
                 f"the books refused the settlement: {refused.error}", type="SETTLEMENT_REFUSED"

@@ -17,7 +17,9 @@ with workflow.unsafe.imports_passed_through():
 
 UNANSWERED = EffectResult(outcome=BankOutcome.UNKNOWN)
 # Sent twice, these move money twice, unless the bank knows the number from the first time.
-MOVES_MONEY = frozenset({names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS, names.PAY_OUT})
+MOVES_MONEY = frozenset(
+    {names.DEBIT, names.REFUND, names.REFUND_LATE_SUCCESS, names.PAY_OUT, names.CONVERT, names.RETURN_INBOUND}
+)
 # A request number begins with the kind of its step.
 _KIND = 2
 KNOWN = frozenset({BankOutcome.SUCCEEDED, BankOutcome.DECLINED, BankOutcome.RETURNED})
@@ -34,11 +36,20 @@ class BankStep:
     `notice` is called by the process when the bank has spoken up, so that the next question is not waited for.
     """
 
-    def __init__(self, activity: str, request: EffectRequest, summary: str, *, amount_minor: int | None = None) -> None:
+    def __init__(
+        self,
+        activity: str,
+        request: EffectRequest,
+        summary: str,
+        *,
+        amount_minor: int | None = None,
+        ask: str = names.ASK_BANK,
+    ) -> None:
         self._activity = activity
         self._request = request
         self._summary = summary
         self._amount_minor = amount_minor
+        self._ask_activity = ask
         self._noticed = False
         # Nothing of an earlier run is later than this run's first moment.
         self._sent_at = request.now
@@ -163,11 +174,12 @@ class BankStep:
 
     def _question(self, left: timedelta | None, retry_policy: RetryPolicy) -> workflow.ActivityHandle[EffectResult]:
         return workflow.start_activity(
-            names.ASK_BANK,
+            self._ask_activity,
             EffectQuery(
                 bank_code=self._request.bank_code,
                 request_number=self._request.request_number,
                 amount_minor=self._amount_minor,
+                subject_id=self._request.subject_id if self._request.kind == "receiving_account" else None,
             ),
             result_type=EffectResult,
             start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
@@ -226,3 +238,35 @@ class BankStep:
 
     def _can_no_longer_arrive(self) -> bool:
         return workflow.now() > self._sent_at + self._validity
+
+
+async def send_until_known(
+    step: BankStep,
+    *,
+    is_shown: bool,
+    answer_by: datetime | None,
+    answer_within: timedelta,
+    show_as_unknown: Callable[[EffectResult, datetime], Awaitable[None]],
+    park: Callable[[], Awaitable[None]],
+    renew: Callable[[], None],
+) -> EffectResult:
+    """Sends a step once and asks until it is known: for a moment as if nothing were the matter, then shown as unknown.
+
+    A person is asked once `answer_within` is over since it was sent (`answer_by`, where that was decided before); the
+    bank, for ever. `is_shown`: it was shown as unknown by an earlier run.
+    """
+    result = await step.send()
+    if is_known(result):
+        return result
+    if not is_shown:
+        result = await step.learn(until=workflow.now() + policies.PATIENCE_BEFORE_UNKNOWN, resend_until=None)
+        if is_known(result):
+            return result
+    due = answer_by or step.claimed_at + answer_within
+    await show_as_unknown(result, due)
+    if workflow.now() < due:
+        result = await step.learn(until=due, resend_until=None, renew=renew, park=park)
+        if is_known(result):
+            return result
+    await park()
+    return await step.learn(until=None, resend_until=None, renew=renew, park=park)

@@ -82,7 +82,7 @@ class PayoutOrder(Message):
 
 
 class ReplanOrder(Message):
-    """Starts `replan-payouts`; the rest is how far it has come, for a fresh history."""
+    """Starts `replan-payouts` and `replan-fx`; the rest is how far it has come, for a fresh history."""
 
     version: int
     after_at: datetime | None = None
@@ -90,6 +90,66 @@ class ReplanOrder(Message):
     planned: int = 0
     told: int = 0
     failed: int = 0
+
+
+class FxOrder(Message):
+    """Starts `settle-fx`, of a conversion or of a reversal. `desk`: the one that was planned last, if one was.
+
+    `state`: where it stood when this run was started, so that what is done is not asked for again.
+    """
+
+    fx_id: str
+    merchant_id: str
+    user_id: str
+    kind: Literal["conversion", "reversal"]
+    amount_minor: int
+    currency: str
+    state: str
+    order_number: str | None = None
+    desk: str | None = None
+    is_enterprise: bool = False
+    # How often the desk has turned it away: each attempt has a request number of its own.
+    attempt: int = 0
+    # By when the desk's answer is due, and its delivery; after it a person is asked.
+    answer_by: datetime | None = None
+    deliver_by: datetime | None = None
+    # What has stopped it: that was told already.
+    stopped_by: str | None = None
+    waits_for_quote: bool = False
+
+
+class InboundReturnOrder(Message):
+    """Starts `return-inbound`."""
+
+    return_id: str
+    bank_code: str
+    amount_minor: int
+    currency: str
+    state: str
+    merchant_id: str | None = None
+    answer_by: datetime | None = None
+
+
+class ReceivingOrder(Message):
+    """Starts `open-receiving-account`."""
+
+    account_id: str
+    merchant_id: str
+    user_id: str
+    bank_code: str
+
+
+class InboundOrder(Message):
+    """Starts `receive-inbound`: a bank has announced a remittance."""
+
+    bank_code: str
+    reference: str
+
+
+class ExcessOrder(Message):
+    """Starts `learn-excess`: a desk says that a part of what it dealt was above the quota."""
+
+    fx_id: str
 
 
 class SettledMerchants(Message):

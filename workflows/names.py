@@ -31,6 +31,12 @@ class Process(StrEnum):
     REPLAN_PAYOUTS = "replan-payouts"
     SETTLE_MERCHANTS = "settle-merchants"
     READ_BANK_RECORD = "read-bank-record"
+    SETTLE_FX = "settle-fx"
+    REPLAN_FX = "replan-fx"
+    RETURN_INBOUND = "return-inbound"
+    OPEN_RECEIVING_ACCOUNT = "open-receiving-account"
+    RECEIVE_INBOUND = "receive-inbound"
+    LEARN_EXCESS = "learn-excess"
 
 
 # Messages a running process takes. An update or a signal only says where to look: the database decides.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 
@@ -16,8 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.money import format_amount
     from domain.states import PayoutState, WaitReason
     from workflows import payout_settlements as settlements
-    from workflows import policies
-    from workflows.bank_step import BankStep, is_known
+    from workflows.bank_step import BankStep, send_until_known
     from workflows.messages import PayoutOrder
     from workflows.settling import settle
 
@@ -54,32 +53,23 @@ class PayoutAtBank:
         """What became of it. A person is asked once `answer_within` is over since it was sent; the bank, for ever."""
         order, step = self._order, self.step
         self._show(f"Paying {format_amount(order.amount_minor, order.currency)} out at {order.bank_code}.", None)
-        result = await step.send()
-        if is_known(result):
-            return result
-        if order.state != PayoutState.UNKNOWN:
-            result = await step.learn(until=workflow.now() + policies.PATIENCE_BEFORE_UNKNOWN, resend_until=None)
-            if is_known(result):
-                return result
-        answer_by = order.answer_by or step.claimed_at + answer_within
-        self._order = order.model_copy(update={"state": PayoutState.UNKNOWN, "answer_by": answer_by})
-        await self._show_as_unknown(result)
-        if workflow.now() < answer_by:
-            result = await step.learn(until=answer_by, resend_until=None, renew=self._renew, park=self._park)
-            if is_known(result):
-                return result
-        await self._park()
-        return await step.learn(until=None, resend_until=None, renew=self._renew, park=self._park)
+        return await send_until_known(
+            step,
+            is_shown=order.state == PayoutState.UNKNOWN,
+            answer_by=order.answer_by,
+            answer_within=answer_within,
+            show_as_unknown=self._show_as_unknown,
+            park=self._park,
+            renew=self._renew,
+        )
 
-    async def _show_as_unknown(self, result: EffectResult) -> None:
+    async def _show_as_unknown(self, result: EffectResult, answer_by: datetime) -> None:
+        self._order = self._order.model_copy(update={"state": PayoutState.UNKNOWN, "answer_by": answer_by})
         order = self._order
         processing = result.outcome is BankOutcome.PROCESSING
         reason = WaitReason.BANK_PROCESSING if processing else WaitReason.BANK_ANSWER
         self._show(f"{order.bank_code} has not said what became of the payout; asking until it does.", reason)
-        assert order.answer_by is not None  # noqa: S101 - set by the caller
-        await settle(
-            settlements.shown_as_unknown(order, self.step.request_number, workflow.now(), reason, order.answer_by)
-        )
+        await settle(settlements.shown_as_unknown(order, self.step.request_number, workflow.now(), reason, answer_by))
 
     async def _park(self) -> None:
         """No word of the bank's in time, or none that says anything any more: a person has to look."""

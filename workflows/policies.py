@@ -44,6 +44,23 @@ ANSWER_TO_PAYOUT_WITHIN = timedelta(hours=24)
 # A return that was announced may show in the bank's books a little later.
 PATIENCE_FOR_ANNOUNCED_RETURN = timedelta(hours=1)
 FIRST_PAUSE_BEFORE_RETURN_SHOWS = timedelta(minutes=1)
+# A desk that gives no rate is asked again, more and more slowly, for as long as its window is open.
+FIRST_PAUSE_WITHOUT_QUOTE = timedelta(seconds=5)
+LONGEST_PAUSE_WITHOUT_QUOTE = timedelta(minutes=1)
+# Without a desk, or without the authority's rate of the month, nothing is planned; whoever brings them tells it.
+PAUSE_WITHOUT_PLAN = timedelta(hours=1)
+# A desk that says that it is closed is not tried again sooner, whatever the calendar says of it.
+FIRST_PAUSE_BEFORE_CLOSED_DESK = timedelta(minutes=1)
+LONGEST_PAUSE_BEFORE_CLOSED_DESK = timedelta(hours=6)
+# A request number has two digits for the attempt.
+MOST_FX_ATTEMPTS = 100
+ANSWER_TO_DEAL_WITHIN = timedelta(hours=4)
+DELIVERY_WITHIN = timedelta(hours=72)
+FIRST_PAUSE_BEFORE_DELIVERY = timedelta(minutes=1)
+LONGEST_PAUSE_BEFORE_DELIVERY = timedelta(hours=1)
+# An excess that was announced may show in the desk's answer a little later.
+PATIENCE_FOR_ANNOUNCED_EXCESS = timedelta(hours=1)
+FIRST_PAUSE_BEFORE_EXCESS_SHOWS = timedelta(minutes=1)
 # What comes back at once to where it was takes its time.
 PAUSE_BETWEEN_ROUNDS = timedelta(seconds=1)
 # An answer this long after the order's expiry was under way when it expired, and still counts.

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.messages import DecisionMessage, DecisionTaken, PayoutOrder, ProcessResult
     from workflows.payout_at_bank import PayoutAtBank
     from workflows.settling import settle
+    from workflows.stages import through_stages
     from workflows.waking import Waker
 
 S = PayoutState
@@ -95,20 +96,12 @@ class SendPayout:
             self._at_bank.step.notice()
 
     async def _pay_out(self) -> ProcessResult:
-        pause = policies.PAUSE_BETWEEN_ROUNDS
-        while (stage := self._stages.get(self._order.state)) is not None:
-            began, before = workflow.now(), self._order.state
-            state = await stage()
-            # The stage may have changed the order itself, so it is looked up only now.
-            self._order = self._order.model_copy(update={"state": state})
-            if self._order.state != before or workflow.now() - began > pause:
-                pause = policies.PAUSE_BETWEEN_ROUNDS
-            else:
-                await workflow.sleep(pause, summary="What comes back at once to where it was takes its time")
-                pause = min(pause * 2, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
-            await self._renew_if_long()
+        await through_stages(self._stages, lambda: self._order.state, self._move, self._renew_if_long)
         self._show(f"Ended as {self._order.state}{f' because of {self._reason}' if self._reason else ''}.", None)
         return ProcessResult(state=self._order.state, reason=self._reason)
+
+    def _move(self, state: str) -> None:
+        self._order = self._order.model_copy(update={"state": state})
 
     # What comes before the bank
 

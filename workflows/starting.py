@@ -38,6 +38,7 @@ from workflows.messages import (
     ReplanOrder,
 )
 from workflows.payout_settlements import STOPS
+from workflows.starting_fx import FxProcesses
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ _STOPPED_BY = {reason.value: obstacle for obstacle, reason in STOPS.items()}
 Resource = Mapping[str, Any]
 
 
-class Processes:
+class Processes(FxProcesses):
     """The running processes as the rest of the house reaches them."""
 
     def __init__(self, client: Client, *, patience_seconds: float = 5.0) -> None:
@@ -297,29 +298,28 @@ class Processes:
 
 
 def _search_attributes(order: BaseModel | None, order_number: str | None) -> TypedSearchAttributes:
-    values = order.model_dump(include={"merchant_id", "user_id", "bank_code"}) if order is not None else {}
-    if "merchant_id" not in values:
-        return TypedSearchAttributes([])
-    pairs = [
-        SearchAttributePair(names.MERCHANT, values["merchant_id"]),
-        SearchAttributePair(names.BANK, values["bank_code"]),
-    ]
-    # None is the settlement of a merchant.
-    if values.get("user_id") is not None:
-        pairs.append(SearchAttributePair(names.USER, values["user_id"]))
-    if order_number is not None:
-        pairs.append(SearchAttributePair(names.ORDER, order_number))
-    return TypedSearchAttributes(pairs)
+    values = order.model_dump() if order is not None else {}
+    named = {
+        names.MERCHANT: values.get("merchant_id"), names.USER: values.get("user_id"), names.ORDER: order_number,
+        names.BANK: values.get("bank_code") or values.get("desk"),
+    }  # fmt: skip
+    return TypedSearchAttributes([SearchAttributePair(key, value) for key, value in named.items() if value is not None])
 
 
 def _code_process(kind: Literal["payment", "binding"]) -> names.Process:
     return names.Process.COLLECT_PAYMENT if kind == "payment" else names.Process.BIND_CARD
 
 
+_PROCESS_OF = {
+    "refund": names.Process.REFUND_PAYMENT, "payout": names.Process.SEND_PAYOUT, "fx": names.Process.SETTLE_FX,
+    "inbound_return": names.Process.RETURN_INBOUND,
+}  # fmt: skip
+
+
 def process_of(resource: Resource) -> names.Process:
-    """Which process a payment, refund or payout (its resource) goes on in."""
-    if resource["object"] in ("refund", "payout"):
-        return names.Process.REFUND_PAYMENT if resource["object"] == "refund" else names.Process.SEND_PAYOUT
+    """Which process a payment, refund, payout, conversion or return (its resource) goes on in."""
+    if (process := _PROCESS_OF.get(resource["object"])) is not None:
+        return process
     return names.Process.CORRECT_PAYMENT if resource["corrected_at"] else names.Process.COLLECT_PAYMENT
 
 

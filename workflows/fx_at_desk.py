@@ -1,0 +1,107 @@
+"""A conversion at its desk: sent once under one number, asked about until it is known, and until it is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names as activity_names
+    from activities.interfaces import EffectQuery, EffectRequest, EffectResult
+    from domain.banking import BankOutcome
+    from domain.identifiers import BankStep as Step
+    from domain.identifiers import request_number
+    from domain.money import format_amount
+    from domain.states import FxState, WaitReason
+    from workflows import fx_settlements as settlements
+    from workflows import policies
+    from workflows.bank_step import BankStep, send_until_known
+    from workflows.messages import FxOrder
+    from workflows.settling_fx import settle_fx
+
+Show = Callable[[str, WaitReason | None], None]
+
+
+def number_of(order: FxOrder) -> str:
+    """Under which the desk knows the present attempt."""
+    step = Step.FX_CONVERSION if order.kind == "conversion" else Step.FX_REVERSAL
+    return request_number(step, order.fx_id, order.attempt)
+
+
+def desk_step(order: FxOrder) -> BankStep:
+    """The present attempt, under its own number."""
+    request = EffectRequest(
+        kind="fx", subject_id=order.fx_id, bank_code=order.desk or "", request_number=number_of(order),
+        now=workflow.now(), attempt=order.attempt, user_id=None if order.is_enterprise else order.user_id,
+        currency=order.currency,
+    )  # fmt: skip
+    what = "Convert" if order.kind == "conversion" else "Take back"
+    summary = f"{what} {format_amount(order.amount_minor, order.currency)} at {order.desk}"
+    return BankStep(
+        activity_names.CONVERT, request, summary, amount_minor=order.amount_minor, ask=activity_names.ASK_FX_BANK
+    )
+
+
+class FxAtDesk:
+    """One attempt. `renew` continues the process in a fresh history; it is handed the order as it is then."""
+
+    def __init__(self, order: FxOrder, show: Show, renew: Callable[[FxOrder], None]) -> None:
+        self._order = order
+        self._show = show
+        self._renew_process = renew
+        self.step = desk_step(order)
+
+    def conclude(self, result: EffectResult) -> None:
+        """People have decided; what they say of another attempt, whose number is another, tells nothing here."""
+        if result.request_number in (None, self.step.request_number):
+            self.step.conclude(result)
+
+    async def outcome(self) -> EffectResult:
+        """What became of it."""
+        order = self._order
+        self._show(f"Dealing {format_amount(order.amount_minor, order.currency)} at {order.desk}.", None)
+        return await send_until_known(
+            self.step,
+            is_shown=order.state == FxState.UNKNOWN,
+            answer_by=order.answer_by,
+            answer_within=policies.ANSWER_TO_DEAL_WITHIN,
+            show_as_unknown=self._show_as_unknown,
+            park=self._park,
+            renew=lambda: self._renew_process(self._order),
+        )
+
+    async def _show_as_unknown(self, result: EffectResult, answer_by: datetime) -> None:
+        self._order = self._order.model_copy(update={"state": FxState.UNKNOWN, "answer_by": answer_by})
+        processing = result.outcome is BankOutcome.PROCESSING
+        reason = WaitReason.BANK_PROCESSING if processing else WaitReason.BANK_ANSWER
+        self._show(f"{self._order.desk} has not said what became of it; asking until it does.", reason)
+        await settle_fx(
+            settlements.shown_as_unknown(self._order, self.step.request_number, workflow.now(), reason, answer_by)
+        )
+
+    async def _park(self) -> None:
+        """No word of the desk's in time, or none that says anything any more: a person has to look."""
+        self._show(f"{self._order.desk} does not say what became of it.", WaitReason.OPERATOR)
+        now, number = workflow.now(), self.step.request_number
+        await settle_fx(settlements.waits_for_operator(self._order, number, now, FxState.UNKNOWN))
+
+
+async def ask_desk(order: FxOrder) -> EffectResult:
+    """What the desk knows of the deal now, for as long as it takes to say so."""
+    query = EffectQuery(bank_code=order.desk or "", request_number=number_of(order), amount_minor=order.amount_minor)
+    answer: EffectResult = await workflow.execute_activity(
+        activity_names.ASK_FX_BANK,
+        query,
+        result_type=EffectResult,
+        start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
+        retry_policy=policies.PATIENTLY,
+        summary=f"Ask whether {order.desk} has delivered",
+    )
+    return answer
+
+
+def next_pause(pause: timedelta, longest: timedelta) -> timedelta:
+    """Twice as long, up to the longest."""
+    return min(pause * 2, longest)

@@ -1,0 +1,67 @@
+"""Learn of an excess: a desk says that a part of what it dealt was above the quota; just that is taken back (A5.2c)."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import names as activity_names
+    from activities.interfaces import ExcessLearned, ExcessQuestion
+    from domain.fx import FxEntry
+    from workflows import names, policies
+    from workflows.fx_at_desk import next_pause
+    from workflows.messages import ExcessOrder, ProcessResult
+    from workflows.settling_fx import settle_fx
+    from workflows.waking import Waker
+
+
+@workflow.defn(name=names.Process.LEARN_EXCESS.value)
+class LearnExcess:
+    """Asks the desk until it says how much; the reversal is a process of its own."""
+
+    @workflow.init
+    def __init__(self, order: ExcessOrder) -> None:
+        self._order = order
+        self._waker = Waker()
+
+    @workflow.run
+    async def run(self, order: ExcessOrder) -> ProcessResult:
+        pause = policies.FIRST_PAUSE_BEFORE_EXCESS_SHOWS
+        until = workflow.now() + policies.PATIENCE_FOR_ANNOUNCED_EXCESS
+        while True:
+            learned = await self._ask()
+            if learned.excess_minor > 0 and not self._waker.is_woken:
+                return ProcessResult(state="reversing" if learned.reversal_id else "nothing_new")
+            if learned.excess_minor == 0 and workflow.now() >= until:
+                return await self._deny()
+            # The desk's answer may lag behind what it announced.
+            await self._waker.woken_by(workflow.now() + pause, "Until the excess shows in the desk's answer")
+            pause = next_pause(pause, policies.PATIENCE_FOR_ANNOUNCED_EXCESS)
+
+    @workflow.signal(name=names.LOOK_AGAIN_SIGNAL)
+    def look_again(self) -> None:
+        """The desk has spoken up once more."""
+        self._waker.wake()
+
+    async def _ask(self) -> ExcessLearned:
+        learned: ExcessLearned = await workflow.execute_activity(
+            activity_names.LEARN_EXCESS,
+            ExcessQuestion(fx_id=self._order.fx_id, now=workflow.now()),
+            result_type=ExcessLearned,
+            start_to_close_timeout=policies.SETTLE_TIMEOUT,
+            retry_policy=policies.PATIENTLY,
+            summary="Ask how much was above the quota, and have it taken back",
+        )
+        return learned
+
+    async def _deny(self) -> ProcessResult:
+        """Announced, and then the desk says of none: it is on record, and nothing is taken back."""
+        now = workflow.now()
+        await settle_fx(
+            FxEntry(
+                key=f"{self._order.fx_id}:excess_denied:{int(now.timestamp())}", kind="fx", id=self._order.fx_id,
+                expect=("settled",), state=None, at=now, action="learn_excess", outcome="unknown",
+                reason="desk_says_of_no_excess",
+            )
+        )  # fmt: skip
+        return ProcessResult(state="nothing_new", reason="desk_says_of_no_excess")
