@@ -161,7 +161,7 @@ def suspend(
     subject: Subject,
     ground: Ground,
     reason: Reason,
-    function: Annotated[str | None, typer.Option(help="bind, collect, refund or payout; all, if left out.")] = None,
+    function: Annotated[str | None, typer.Option(help="bind, collect, refund, payout or fx; all, if left out.")] = None,
 ) -> None:
     """Asks to suspend a user or merchant: new instructions are refused, what was accepted is finished."""
     decide(f"{_whose(subject)}.suspend", subject, ground, reason, {"function": function} if function else {})

@@ -13,6 +13,8 @@ from cli import (
     approvals,
     calendars,
     decisions,
+    fx,
+    inbounds,
     keys,
     ledger,
     matters,
@@ -75,6 +77,8 @@ app.command(name="redeem")(sessions.redeem)
 app.add_typer(payments.app, name="payments")
 app.add_typer(payouts.app, name="payouts")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(fx.app, name="fx")
+app.add_typer(inbounds.app, name="inbounds")
 app.add_typer(matters.app, name="matters")
 app.add_typer(matters.cases, name="cases")
 app.command(name="records")(records)

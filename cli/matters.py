@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import typer
 
 from cli.operators_api import ask
-from cli.terminal import say, show
+from cli.terminal import choices, say, show
 
 app = typer.Typer(help="What waits for a person: cases, parked instructions, applications.", no_args_is_help=True)
 cases = typer.Typer(help="Cases: list, open.", no_args_is_help=True)
@@ -21,8 +22,9 @@ def group() -> None:
 @app.command(name="list")
 def list_() -> None:
     """Shows each with why, about what, and since when; the oldest first."""
-    columns = ("matter_id", "kind", "why", "subject_id", "merchant_id", "since", "age_seconds")
-    show(ask(lambda ops: ops.get("/matters"))["items"], "Nothing waits for a person.", columns=columns)
+    columns = ("matter_id", "kind", "why", "subject_id", "merchant_id", "since", "age_seconds", "says")
+    found = ask(lambda ops: ops.get("/matters"))["items"]
+    show(found if choices.as_json else _in_words(found), "Nothing waits for a person.", columns=columns)
 
 
 @cases.command(name="list")
@@ -31,9 +33,8 @@ def list_cases(
 ) -> None:
     """Shows cases, the newest first."""
     found = ask(lambda ops: ops.get("/cases", state=state, limit=100))
-    show(
-        found["items"], "There are no cases.", columns=("id", "kind", "subject_id", "merchant_id", "opened_at", "state")
-    )
+    columns = ("id", "kind", "subject_id", "merchant_id", "opened_at", "state", "says")
+    show(found["items"] if choices.as_json else _in_words(found["items"]), "There are no cases.", columns=columns)
 
 
 @cases.command(name="open")
@@ -44,3 +45,11 @@ def open_case(
     """Puts something on the list of what waits for a person."""
     made = ask(lambda ops: ops.post("/cases", {"subject_id": subject_id, "reason_text": reason}))
     say(made["id"], **made)
+
+
+def _in_words(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`says` in one language; what is no merchant's affair has a dash for its merchant."""
+    return [
+        dict(item) | {"says": (item["says"] or {}).get("en"), "merchant_id": item["merchant_id"] or None}
+        for item in items
+    ]

@@ -12,7 +12,7 @@ from cli.queries import ui_origin
 from cli.terminal import choices, end, say, show, show_one
 
 app = typer.Typer(help="Payments, refunds and bindings: find, show, ask-bank.", no_args_is_help=True)
-InstructionId = Annotated[str, typer.Argument(metavar="ID", help="pay_…, rfd_…, bnd_… or po_…")]
+InstructionId = Annotated[str, typer.Argument(metavar="ID", help="pay_…, rfd_…, bnd_…, po_…, fx_…, inr_… or rca_…")]
 
 TABLES = {
     "effects": (

@@ -43,6 +43,8 @@ class DecisionKind(StrEnum):
     REVIEW_REJECT = "review.reject"
     SCREENING_CLEAR = "screening.clear"  # a false hit on a list: cleared once, it stays cleared
     SETTLEMENT_ACCOUNT = "settlement.account"  # the bank account that a merchant is paid to
+    INBOUND_ASSIGN = "inbound.assign"  # money in suspense is this user's
+    INBOUND_RETURN = "inbound.return"  # money in suspense goes back to where it came from
 
 
 class DecisionState(StrEnum):
@@ -55,7 +57,7 @@ class DecisionState(StrEnum):
     REFUSED = "refused"
 
 
-Function = Literal["bind", "collect", "refund", "payout"]
+Function = Literal["bind", "collect", "refund", "payout", "fx"]
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){10}")
 
 
@@ -79,6 +81,7 @@ NoIdNumber = AfterValidator(_without_id_number)
 Reason = Annotated[str, Field(min_length=1, max_length=200), NoPersonalData]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoIdNumber]
 RestrictionId = Annotated[str, Field(pattern=r"^rst_[0-9A-HJKMNP-TV-Z]{26}$")]
+UserId = Annotated[str, Field(pattern=r"^usr_[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -214,6 +217,12 @@ class ConclusionDetail(_Value):
         return self
 
 
+class AssignmentDetail(_Value):
+    """Whose money in suspense is."""
+
+    user_id: UserId
+
+
 K = DecisionKind
 DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.WAIVER_APPROVE: NoDetail,
@@ -234,8 +243,11 @@ DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.REVIEW_REJECT: NoDetail,
     K.SCREENING_CLEAR: NoDetail,
     K.SETTLEMENT_ACCOUNT: NoDetail,
+    K.INBOUND_ASSIGN: AssignmentDetail,
+    K.INBOUND_RETURN: NoDetail,
 }
-# These are carried out by the instruction's process, which is told; the others when they are committed.
+# These are carried out by the instruction's process, which is told; the others when they are committed. What money out
+# of suspense begins, a conversion or a return, is started by the sweeper.
 TOLD_TO_PROCESSES = frozenset({K.INSTRUCTION_WITHDRAW, K.INSTRUCTION_CONCLUDE})
 
 

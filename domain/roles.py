@@ -31,6 +31,9 @@ PLAIN_PERMISSIONS = frozenset(
         "calendars:write",  # load corrections, unpublished years, hours of a bank
         "settlements:read",
         "settlements:write",  # settle a day once more, pay one anew whose payout failed
+        "fx:read",  # conversions, remittances with masked names, positions, desks, the authority's rates
+        "fx_quota:read",  # what a person has settled in a year, across merchants
+        "exports:read",  # what personal data has gone beyond the border, and under which contract (P6b)
     }
 )
 # What is decided by people: each kind has a permission to request it and one to approve it (A8.1a).

@@ -39,6 +39,7 @@ def create_app() -> FastAPI:
 async def _wire(settings: OpsSettings, stack: AsyncExitStack) -> OpsServices:
     stores = await stack.enter_async_context(open_stores(settings))
     client = await temporal.connect(settings.payload_keys, environment=settings.environment)
+    policy = Policy.model_validate(read_policy())
     return OpsServices(
         clock=SystemClock(),
         ids=UlidSource(),
@@ -50,7 +51,8 @@ async def _wire(settings: OpsSettings, stack: AsyncExitStack) -> OpsServices:
         processes=Processes(client),
         passwords=Passwords(),
         second_factors=SecondFactors(settings.operator_key.get_secret_value()),
-        rate_limits=RateLimits(Policy.model_validate(read_policy()).rate_limits),
+        rate_limits=RateLimits(policy.rate_limits),
+        fx_rules=policy.fx,
         temporal_namespace=client.namespace,
         ready={"database": stores.database_answers, "temporal": client.service_client.check_health},
     )

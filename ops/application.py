@@ -20,6 +20,8 @@ from ops import (
     decisions,
     decodes,
     documentation,
+    fx,
+    inbounds,
     instructions,
     matters,
     merchants,
@@ -40,8 +42,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, payouts, reviews, screening, settlements, decisions, matters, users, records, merchants,
-    operators, calendars, decodes, shared_documentation, health,
+    sessions, instructions, payouts, reviews, screening, settlements, fx, inbounds, decisions, matters, users, records,
+    merchants, operators, calendars, decodes, shared_documentation, health,
 )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """Calendars, hours and closures of banks (A6.4b): what is in force, and loading what has changed.
 
-Whatever is loaded makes a new version; every payout that waits by an older one is planned anew.
+Whatever is loaded makes a new version; every payout and conversion that waits by an older one is planned anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from typing import Any, TypeVar, get_args
@@ -133,7 +134,9 @@ async def _loaded(call: Call, load: Callable[[Calendars], Awaitable[Mapping[str,
     """Loads, and has all that waits planned anew; if Temporal is away, the sweeper does that."""
     found = await load(Calendars(call.services.engine))
     call.is_recorded = True
-    await call.services.processes.replan_payouts(found["version"])
+    await asyncio.gather(
+        call.services.processes.replan_payouts(found["version"]), call.services.processes.replan_fx(found["version"])
+    )
     return Done({"object": "calendar_version", **found})
 
 

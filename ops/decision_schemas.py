@@ -20,12 +20,13 @@ class NewDecision(Body):
     subject_id: Annotated[
         str,
         Field(
-            pattern=r"^((pay|rfd|po|rev|scm|pye|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$", max_length=80
+            pattern=r"^((pay|rfd|po|fx|inb|inr|rev|scm|pye|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$",
+            max_length=80,
         ),
     ] = Field(
         description=(
-            "An instruction, review, screening match, settlement account, user, merchant, application or case, or a"
-            " bank's code."
+            "An instruction, remittance or its return, review, screening match, settlement account, user, merchant,"
+            " application or case, or a bank's code."
         ),
         examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],
     )
@@ -36,14 +37,15 @@ class NewDecision(Body):
     detail: Annotated[dict[str, Any], Field(max_length=10)] = Field(
         default={},
         description=(
-            "Suspensions: `function` (bind, collect, refund, payout; all if left out), `review_at`. Resuming, "
+            "Suspensions: `function` (bind, collect, refund, payout, fx; all if left out), `review_at`. Resuming, "
             "releasing: `restriction_id` (all if left out); releasing also `scope` (relation, all) and "
             "`stopped_payouts` (resume, end). Freezes: `review_at`, `ends_at` or both; `amount_minor` with `currency`, "
             "and `prolongs` (the freeze whose place it takes), or `function` (payout, refund) or `scope` (relation, "
             "all). Authority orders: `issuer`, `number`, `demands` (hold, query, release, freeze, temporary_freeze), "
             "`function`, `expires_at` (not for temporary_freeze: 48 hours), and what freezes and releases say. "
             "Conclusions: `outcome` (succeeded, "
-            "failed), `bank_reference`, `evidence_ref`. Cases: `resolution` (confirmed, unfounded, settled, "
+            "failed; of a conversion only failed), `bank_reference`, `evidence_ref`. Money in suspense that is "
+            "assigned: `user_id`. Cases: `resolution` (confirmed, unfounded, settled, "
             "duplicate), `evidence_ref`."
         ),
     )

@@ -35,7 +35,9 @@ from ops.matters import sees_reviews
 from ops.pages import cursor_of
 from ops.queries import limit_of, text_of
 from ops.schemas import Listed
+from storage.calendars import Calendars
 from storage.decisions import Decisions
+from storage.ops_fx import OpsFx
 from storage.ops_payouts import OpsPayouts
 
 router = APIRouter(prefix="/ops/v1", tags=["decisions"])
@@ -55,7 +57,7 @@ _CANNOT = (
 )  # fmt: skip
 _OF_SUBJECT = query_parameter("subject_id", "Only about this.")
 _OF_REVIEWS = frozenset({DecisionKind.REVIEW_APPROVE, DecisionKind.REVIEW_REJECT})
-# What can set payouts free that wait for it.
+# What can set payouts and conversions free that wait for it.
 _LETS_GO_ON = frozenset(
     {
         DecisionKind.FUNDS_RELEASE,
@@ -65,6 +67,7 @@ _LETS_GO_ON = frozenset(
         DecisionKind.AUTHORITY_ORDER_REGISTER,
     }
 )
+_MOVES_CONVERSIONS = frozenset({DecisionKind.PARTNER_DISABLE, DecisionKind.PARTNER_ENABLE})
 _FAULTS = {"missing": "missing", "extra_forbidden": "unknown_field", "literal_error": "not_one_of_the_values"}
 
 
@@ -301,10 +304,18 @@ async def _done(call: Call, decision: dict[str, Any]) -> Done:
         return Done(decision | {"process_told": told})
     if kind in _LETS_GO_ON:
         await _wake_stopped(call, decision["subject_id"])
+    if kind in _MOVES_CONVERSIONS:
+        # The desk of another bank takes over, or this one again.
+        await call.services.processes.replan_fx(await Calendars(call.services.engine).current_version())
     return Done(decision)
 
 
 async def _wake_stopped(call: Call, subject_id: str) -> None:
-    """Payouts that this may have stopped look again now; those that do not hear of it do so by themselves, later."""
+    """What this may have stopped looks again now; what does not hear of it does so by itself, later."""
     stopped = await OpsPayouts(call.services.engine).stopped(subject_id)
-    await asyncio.gather(*(call.services.processes.tell_payout(payout_id) for payout_id in stopped))
+    conversions = await OpsFx(call.services.engine).stopped(subject_id)
+    processes = call.services.processes
+    await asyncio.gather(
+        *(processes.tell_payout(payout_id) for payout_id in stopped),
+        *(processes.tell_fx(fx_id) for fx_id in conversions),
+    )

@@ -1,4 +1,6 @@
-"""Payments, refunds, bindings and payouts of all merchants: find one, see why it waits, ask the bank again."""
+"""Payments, refunds, bindings, payouts and foreign currency of all merchants: find one, see why it waits, ask the bank
+again.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ _SUMMARY = (
 @router.get(
     "",
     **documented(
-        "Find a payment, refund, binding or payout",
+        "Find a payment, refund, binding, payout, conversion or remittance",
         FIND,
         Listed,
         [C.REQUEST_INVALID],

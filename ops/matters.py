@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.calls import Done, page_of
 from api.documentation import query_parameter
 from api.schemas import read_as
+from domain.case_texts import explain_case
 from domain.errors import ErrorCode, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix
 from domain.risk_rules import CONFIDENTIAL_CASES
@@ -35,11 +36,14 @@ PARTNERS = Operation("list_partners", "payments:read")
 
 @router.get("/matters", **documented("What waits for a person", MATTERS, Listed))
 async def list_matters(request: Request) -> Response:
-    """The oldest first, with its age in seconds; what lists and rules found only for who has `reviews:read`."""
+    """The oldest first, with its age in seconds; of a case with what it is about in words (`says`).
+
+    What lists and rules found only for who has `reviews:read`.
+    """
 
     async def read(call: Call) -> Mapping[str, Any]:
         found = await call.services.reading.matters(await hidden_cases(call))
-        return listed([item | {"age_seconds": _age(item["since"], call.now)} for item in found])
+        return listed([_told(item) | {"age_seconds": _age(item["since"], call.now)} for item in found])
 
     return await run_read(request, MATTERS, read)
 
@@ -55,11 +59,13 @@ async def list_matters(request: Request) -> Response:
     ),
 )
 async def list_cases(request: Request) -> Response:
+    """The newest first, with what it is about in words; `merchant_id` is empty where it is no merchant's affair."""
+
     async def read(call: Call) -> Mapping[str, Any]:
         state, limit = text_of(call, "state", "open|resolved"), limit_of(call)
         before = cursor_of(call, r"case_[0-9A-Z]{1,40}")
         found = await call.services.reading.cases(state, before, limit, await hidden_cases(call))
-        return page_of(found, limit, lambda item: item["id"])
+        return page_of([item | {"says": explain_case(item["kind"])} for item in found], limit, lambda item: item["id"])
 
     return await run_read(request, CASES, read)
 
@@ -123,6 +129,10 @@ def check_reason(text: str) -> None:
         raise RefusedError(C.REASON_HOLDS_PERSONAL_DATA, field="reason_text")
     if not text.strip():
         raise ValidationRefusedError(C.REQUEST_INVALID, field="reason_text")
+
+
+def _told(matter: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(matter) | {"says": explain_case(matter["why"]) if matter["kind"] == "case" else None}
 
 
 def _age(since: str, now: datetime) -> int:

@@ -201,8 +201,8 @@ class Listed(OpsResource):
 
 class Instruction(OpsResource):
     id: str
-    object: Literal["payment", "refund", "binding", "payout"]
-    merchant_id: str
+    object: Literal["payment", "refund", "binding", "payout", "fx", "inbound", "inbound_return", "receiving_account"]
+    merchant_id: str | None = Field(description="Null of a remittance that nobody knows the owner of, and its return.")
     state: str
     reason: str | None
     waiting_for: dict[str, Any] | None

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from api.rate_limits import RateLimits
 from api.services import Clock, IdSource, UninterruptedWork
+from domain.fx_rules import FxRules
 from domain.identifiers import IdPrefix, identifier
 from ops.credentials import Passwords, SecondFactors
 from storage.operators import ActRecords, Operators
@@ -66,6 +67,7 @@ class OpsServices:
     passwords: Passwords
     second_factors: SecondFactors
     rate_limits: RateLimits
+    fx_rules: FxRules
     temporal_namespace: str
     ready: Mapping[str, Callable[[], Awaitable[bool]]]
     rules: SessionRules = SessionRules()

@@ -50,6 +50,8 @@ _INSTRUCTION = sa.text(
     "SELECT app.payment_view(p) FROM app.payment p WHERE p.id = :id"
     " UNION ALL SELECT app.refund_view(r) FROM app.refund r WHERE r.id = :id"
     " UNION ALL SELECT app.payout_view(o) FROM app.payout o WHERE o.id = :id"
+    " UNION ALL SELECT app.fx_view(f) FROM app.fx f WHERE f.id = :id"
+    " UNION ALL SELECT app.inbound_return_view(n) FROM app.inbound_return n WHERE n.id = :id"
 )
 _MANY = sa.text(
     f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d"  # noqa: S608 - no values
@@ -121,7 +123,7 @@ class Decisions:
         return found
 
     async def instruction(self, subject_id: str) -> Resource | None:
-        """The payment, refund or payout that a decision is about, as its merchant sees it."""
+        """The payment, refund, payout, conversion or return that a decision is about, as its merchant sees it."""
         async with self._engine.connect() as connection:
             found: Resource | None = await connection.scalar(_INSTRUCTION, {"id": subject_id})
         return found

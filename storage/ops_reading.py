@@ -18,7 +18,10 @@ from storage.decisions import DECISION_WITH_LOGINS
 Resource = dict[str, Any]
 
 # By the first three characters of an id.
-_TABLES = {"pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding", "po_": "app.payout"}
+_TABLES = {
+    "pay": "app.payment", "rfd": "app.refund", "bnd": "app.binding", "po_": "app.payout", "fx_": "app.fx",
+    "inb": "app.inbound", "inr": "app.inbound_return", "rca": "app.receiving_account",
+}  # fmt: skip
 # Of the row itself, beside what its merchant sees.
 _BEHIND = {
     "pay": "merchant_id, mandate_reference, raw_code, claimed_at, process_started_at, code_sends, code_attempts,"
@@ -27,6 +30,12 @@ _BEHIND = {
     "bnd": "merchant_id, raw_code, process_started_at, code_sends, code_attempts",
     "po_": "merchant_id, raw_code, claimed_at, process_started_at, earliest_at, slot_at, plan_version, hold_number,"
     " stopped_by, withdrawn_by, concluded_by, source_account",
+    "fx_": "merchant_id, raw_code, claimed_at, process_started_at, earliest_at, slot_at, release_until, plan_version,"
+    " hold_number, held_minor, excess_minor, share_minor, withdrawn_by, concluded_by",
+    # While nobody knows whose it is it belongs to no merchant, and it waits for no bank.
+    "inb": "merchant_id, decided_by, NULL AS raw_code, NULL AS waiting_for",
+    "inr": "nullif(merchant_id, '') AS merchant_id, raw_code, claimed_at, process_started_at, decided_by, concluded_by",
+    "rca": "merchant_id, raw_code, claimed_at, process_started_at, cross_border, data_export_version",
 }
 _EFFECTS = (
     "SELECT request_number, step, bank_code, claimed_at, outcome, reason, raw_code, bank_reference, resolved_at"
@@ -53,6 +62,11 @@ _SUMMARIES = {
     "rfd": "SELECT app.refund_view(x) AS view, x.merchant_id FROM app.refund x WHERE x.id = :id",
     "bnd": "SELECT app.binding_view(x) AS view, x.merchant_id FROM app.binding x WHERE x.id = :id",
     "po_": "SELECT app.payout_view(x) AS view, x.merchant_id FROM app.payout x WHERE x.id = :id",
+    "fx_": "SELECT app.fx_view(x) AS view, x.merchant_id FROM app.fx x WHERE x.id = :id",
+    "inb": "SELECT app.inbound_view(x) AS view, x.merchant_id FROM app.inbound x WHERE x.id = :id",
+    "inr": "SELECT app.inbound_return_view(x) AS view, nullif(x.merchant_id, '') AS merchant_id"
+    " FROM app.inbound_return x WHERE x.id = :id",
+    "rca": "SELECT app.receiving_account_view(x) AS view, x.merchant_id FROM app.receiving_account x WHERE x.id = :id",
 }
 _OF_NUMBER = "SELECT subject_id AS id FROM app.effect WHERE request_number = :number"
 _PARTS = {
@@ -63,7 +77,9 @@ _PARTS = {
     "records": _TIMELINE,
 }
 _REFERENCED = (
-    "SELECT DISTINCT e.subject_id AS id FROM app.effect e WHERE e.bank_reference = :reference ORDER BY 1 LIMIT 20"
+    "SELECT e.subject_id AS id FROM app.effect e WHERE e.bank_reference = :reference"
+    " UNION SELECT b.id FROM app.partner t JOIN app.inbound b ON b.bank_code = t.code AND b.reference = :reference"
+    " ORDER BY 1 LIMIT 20"
 )
 _CASES = (
     "SELECT id, kind, subject_id, merchant_id, opened_at, state, payments FROM app.case_record"
@@ -82,6 +98,17 @@ _MATTERS = (
     " FROM app.binding b WHERE b.wait_reason = 'operator'"
     " UNION ALL SELECT p.id, 'parked', coalesce(p.reason, p.state), p.id, p.merchant_id, p.state_since"
     " FROM app.payout p WHERE p.wait_reason = 'operator'"
+    " UNION ALL SELECT f.id, 'parked', coalesce(f.reason, f.state), f.id, f.merchant_id, f.state_since"
+    " FROM app.fx f WHERE f.wait_reason = 'operator'"
+    " UNION ALL SELECT i.id, 'parked', coalesce(i.reason, i.state), i.id, i.merchant_id, i.state_since"
+    " FROM app.inbound_return i WHERE i.wait_reason = 'operator'"
+    " UNION ALL SELECT a.id, 'parked', coalesce(a.reason, a.state), a.id, a.merchant_id, a.state_since"
+    " FROM app.receiving_account a WHERE a.wait_reason = 'operator'"
+    " UNION ALL SELECT f.id, 'stopped', f.wait_reason, f.id, f.merchant_id, f.state_since"
+    " FROM app.fx f WHERE f.state = 'waiting' AND f.wait_reason IN ('freeze', 'authority_order')"
+    # One for each currency, however many wait for its rate.
+    " UNION ALL SELECT 'authority_rate:' || f.currency, 'stopped', 'authority_rate', f.currency, '', min(f.state_since)"
+    " FROM app.fx f WHERE f.state = 'waiting' AND f.wait_reason = 'authority_rate' GROUP BY f.currency"
     " UNION ALL SELECT r.id, 'review', r.state, r.payout_id, r.merchant_id, r.opened_at"
     " FROM app.review r WHERE r.state IN ('open', 'evidence')"
     " UNION ALL SELECT p.id, 'stopped', p.wait_reason, p.id, p.merchant_id, p.state_since"
@@ -133,7 +160,9 @@ class OpsReading:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def instruction(self, instruction_id: str) -> Resource | None:
-        """A payment, refund, binding or payout with everything that happened to it; None if there is none."""
+        """A payment, refund, binding, payout, conversion, remittance, return or receiving account with everything that
+        happened to it; None if there is none.
+        """
         kind, found = instruction_id[:3], await self.instructions([instruction_id])
         if not found:
             return None
@@ -157,11 +186,13 @@ class OpsReading:
         return found
 
     async def of_order(self, merchant_id: str | None, order_number: str, limit: int) -> list[str]:
-        """Payments and payouts of an order, newest first; numbers are the merchants' own: there may be several."""
+        """Payments, payouts and conversions of an order, newest first; numbers are the merchants' own: there may be
+        several.
+        """
         whose = " AND merchant_id = :merchant" if merchant_id else ""
         statement = " UNION ALL ".join(
             f"(SELECT id, accepted_at FROM {table} WHERE order_number = :order{whose} ORDER BY id DESC LIMIT :limit)"  # noqa: S608
-            for table in ("app.payment", "app.payout")
+            for table in ("app.payment", "app.payout", "app.fx")
         )
         given = {"merchant": merchant_id} if merchant_id else {}
         statement += " ORDER BY accepted_at DESC, id DESC LIMIT :limit"

@@ -1,4 +1,4 @@
-"""The commands in the operators' guide are those that there are, and its pictures are there and small."""
+"""The commands in the operators' guides are those that there are, and the pictures are there and small."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from cli.main import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+OF_CURRENCY = (PAGE.parent / "operators" / "fx.md").read_text(encoding="utf-8")
 # In blocks and in tables; an answer's "bin/liushui …" after a colon is a command as well.
-COMMANDS = sorted(set(re.findall(r"bin/liushui ((?:--as su )?[a-z][^`#\n|]*)", TEXT)))
+COMMANDS = sorted(set(re.findall(r"bin/liushui ((?:--as su )?[a-z][^`#\n|\\]*)", TEXT + OF_CURRENCY)))
 
 
 def test_the_page_shows_commands() -> None:
@@ -30,7 +31,7 @@ def test_each_command_on_the_page_is_one(line: str) -> None:
         assert words[0] in command.commands, f"bin/liushui {line}"
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= known | {"--help"}, f"bin/liushui {line}"
+    assert {word for word in words if word.startswith("--")} <= known | {"--help", "--as"}, f"bin/liushui {line}"
 
 
 def test_each_picture_is_there_and_small() -> None:

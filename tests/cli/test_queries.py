@@ -29,12 +29,28 @@ from workflows.names import Process
 
 MERCHANT, USER = "mch_01JD0000000000000000000001", "usr_01JD0000000000000000000002"
 VALUES = {"order": "M-1001", "merchant": MERCHANT, "user": USER, "bank": "HBRB"}
+# Foreign currency: what each waits for, at which bank.
+FX_WAITS = {
+    "fx hours": ("HBRB", "fx_authority_window"),
+    "fx turn": ("HBRB", "fx_queue"),
+    "fx delivery": ("HBRB", "fx_delivery"),
+    "fx quote": ("WLWB", "fx_quote"),
+    "fx frozen": ("WLWB", "freeze"),
+}
+FX_OTHERS = {
+    "excess": Process.LEARN_EXCESS,
+    "replan": Process.REPLAN_FX,
+    "inbound": Process.RECEIVE_INBOUND,
+    "back": Process.RETURN_INBOUND,
+    "opening": Process.OPEN_RECEIVING_ACCOUNT,
+}
+FX_PLAYED = {*FX_WAITS, *FX_OTHERS}
 # By the query's name: what it finds among what `played` starts. One a query: a new one has to be added here.
 FOUND = {
     "by-order": {"paid"},
     "by-merchant": {"paid", "silent"},
     "by-user": {"paid"},
-    "by-bank": {"paid", "processing", "refund", "queued"},
+    "by-bank": {"paid", "processing", "refund", "queued", "fx hours", "fx turn", "fx delivery"},
     "waits-for-operator": {"parked"},
     "waits-for-bank": {"silent", "processing"},
     "waits-for-one-bank": {"processing"},
@@ -54,6 +70,7 @@ FOUND = {
         "cooling",
         "listless",
         "returned",
+        *FX_PLAYED,
     },
     "refunds-running": {"refund"},
     "corrections": {"correction"},
@@ -64,6 +81,17 @@ FOUND = {
     "payouts-cooling-off": {"cooling"},
     "payouts-without-lists": {"listless"},
     "returns": {"returned"},
+    "fx-running": {*FX_WAITS},
+    "fx-waits-for-hours": {"fx hours", "fx turn"},
+    "fx-at-desk": {"fx hours", "fx turn", "fx delivery"},
+    "fx-without-rate": {"fx quote"},
+    "fx-stopped": {"fx frozen"},
+    "fx-not-delivered": {"fx delivery"},
+    "fx-excesses": {"excess"},
+    "fx-replans": {"replan"},
+    "inbounds": {"inbound"},
+    "inbound-returns": {"back"},
+    "receiving-accounts": {"opening"},
     "stuck-in-code": {"stuck"},
     "ended-by-hand": {"ended"},
     "failed": {"failed"},
@@ -98,6 +126,11 @@ PLAYED = (
         )
     ),
     Started("returned", Process.RETURN_PAYOUT),
+    *(
+        Started(name, Process.SETTLE_FX, {names.BANK: bank, names.WAITING_FOR: reason})
+        for name, (bank, reason) in FX_WAITS.items()
+    ),
+    *(Started(name, process) for name, process in FX_OTHERS.items()),
     Started("ended"),
     Started("failed"),
 )

@@ -39,6 +39,7 @@ OPERATOR_KEY = b"o" * 32
 # As strong as a test needs it; the parameters stand in every hash.
 CHEAP = PasswordCost(iterations=1, memory_kib=64)
 ROLES = RoleBook.model_validate(read_roles())
+POLICY = Policy.model_validate(read_policy())
 # A test asks more often in a second than people do in a minute.
 PLENTY = {"unauthenticated": 100_000}
 _numbers = count(1)
@@ -144,7 +145,7 @@ async def open_ops_stage(
     clock, processes, ids = clock or FakeClock(), processes or FakeProcesses(), UlidSource()
     await register_institution(
         database.owner_engine,
-        Policy.model_validate(read_policy()),
+        POLICY,
         read_bank_register().banks,
         clock.now(),
         ROLES,
@@ -166,7 +167,8 @@ async def open_ops_stage(
             processes=processes,  # type: ignore[arg-type]
             passwords=Passwords(CHEAP),
             second_factors=SecondFactors(OPERATOR_KEY),
-            rate_limits=RateLimits(Policy.model_validate(read_policy()).rate_limits.model_copy(update=PLENTY)),
+            rate_limits=RateLimits(POLICY.rate_limits.model_copy(update=PLENTY)),
+            fx_rules=POLICY.fx,
             temporal_namespace="liushui",
             ready={},
             rules=SessionRules(),

@@ -22,6 +22,8 @@ PATHS = {
     "{decision_id}": f"dec_{ID}",
     "{review_id}": f"rev_{ID}",
     "{settlement_id}": f"stl_{ID}",
+    "{fx_id}": f"fx_{ID}",
+    "{inbound_id}": f"inb_{ID}",
 }
 # Open to who has no session yet.
 OPEN = {("post", "/ops/v1/login"), ("post", "/ops/v1/enrolment")}
@@ -56,6 +58,13 @@ MAY: Mapping[str, set[str]] = {
     "calendars:write": {TREASURY},
     "settlements:read": {TREASURY, COMPLIANCE},
     "settlements:write": {TREASURY},
+    "fx:read": {*DESK, COMPLIANCE},
+    "fx_quota:read": {TREASURY, COMPLIANCE},
+    "exports:read": {COMPLIANCE},
+    "inbound.assign:request": {TREASURY},
+    "inbound.assign:approve": {TREASURY, COMPLIANCE},
+    "inbound.return:request": {TREASURY},
+    "inbound.return:approve": {TREASURY, COMPLIANCE},
     "review.approve:request": {RISK},
     "review.approve:approve": {RISK, COMPLIANCE},
     "review.reject:request": {RISK, COMPLIANCE},

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, time, timedelta
 from typing import Any
 
 import pytest
 
+from calendars.book import CalendarBook
+from config.policy import read_policy
+from domain.business_time import SHANGHAI
+from domain.fx_rules import FxRules
+from storage.calendars import Calendars
 from tests.ops.conftest import OpsStage
 
+_FX = FxRules.model_validate(read_policy()["fx"])
 YEAR: dict[str, Any] = {
     "note": "国务院办公厅关于2027年部分节假日安排的通知",
     "years": [
@@ -25,7 +31,7 @@ async def test_a_year_is_loaded_once_and_what_waits_is_planned_anew(ops: OpsStag
     answer = await treasurer.post("/calendars", YEAR)
     assert answer.status_code == 201, answer.text
     assert answer.json() == {"object": "calendar_version", "version": 1, "already": False}
-    assert ops.processes.started == [("replan_payouts", 1)]
+    assert ops.processes.started == [("replan_payouts", 1), ("replan_fx", 1)]
     again = await treasurer.post("/calendars", YEAR)
     assert again.json() == {"object": "calendar_version", "version": 1, "already": True}
     shown = (await treasurer.get("/calendars")).json()
@@ -66,7 +72,7 @@ async def test_a_bank_is_closed_and_opened_again(ops: OpsStage) -> None:
     assert opened.json()["version"] == 2
     [shorter] = (await treasurer.get("/calendars")).json()["closures"] or [None]
     assert shorter is None
-    assert [version for _, version in ops.processes.started] == [1, 2]
+    assert [version for name, version in ops.processes.started if name == "replan_payouts"] == [1, 2]
 
 
 async def test_a_bank_has_hours_of_its_own_until_they_are_taken_back(ops: OpsStage) -> None:
@@ -78,6 +84,46 @@ async def test_a_bank_has_hours_of_its_own_until_they_are_taken_back(ops: OpsSta
     assert shown["HBRB"][0]["closes"] == "16:00"
     assert (await treasurer.post("/bank_hours", body | {"ranges": None})).status_code == 201
     assert (await treasurer.get("/calendars")).json()["bank_hours"] == {}
+
+
+async def _register_office(ops: OpsStage) -> None:
+    """The desk of HBRB, whether or not the institution's file has been registered already."""
+    await ops.rows(
+        "INSERT INTO app.fx_office (code, kind, bank_code) VALUES ('FX-HBRB', 'desk', 'HBRB') ON CONFLICT DO NOTHING"
+    )
+
+
+async def test_a_desk_is_closed_and_has_hours_and_days_of_its_own_beside_its_bank(ops: OpsStage) -> None:
+    await _register_office(ops)
+    treasurer = await ops.operator("treasury")
+    from_at, until_at = ops.clock.now(), ops.clock.now() + timedelta(hours=3)
+    closure = {"bank_code": "FX-HBRB", "until_at": until_at.isoformat(), "note": "系统维护"}
+    assert (await treasurer.post("/bank_closures", closure)).status_code == 201
+    ranges = [{"weekdays": [1, 2, 3, 4, 5], "opens": "10:00", "closes": "15:00"}]
+    hours = {"bank_code": "FX-HBRB", "ranges": ranges, "note": "冬令时间"}
+    assert (await treasurer.post("/bank_hours", hours)).status_code == 201
+    day = {"calendar": "FX-HBRB", "day": "2026-10-10", "working": True, "name": "调休"}
+    abroad = {"calendar": "US", "day": "2026-12-24", "working": False, "name": "平安夜"}
+    answer = await treasurer.post("/calendars", {"note": "更正", "corrections": [day, abroad]})
+    assert (answer.status_code, answer.json()["version"]) == (201, 3), answer.text
+    # In force: the desk's, and not its bank's.
+    loaded = await Calendars(ops.services.engine).loaded()
+    assert loaded.days == {"FX-HBRB": {date(2026, 10, 10): True}, "US": {date(2026, 12, 24): False}}
+    [closed] = loaded.closures_of("FX-HBRB", from_at)
+    assert (closed.from_at, closed.until_at) == (from_at, until_at)
+    assert loaded.closures_of("HBRB", from_at) == ()
+    shown = (await treasurer.get("/calendars")).json()
+    assert shown["bank_days"] == {"FX-HBRB": {"2026-10-10": True}}
+    assert list(shown["bank_hours"]) == ["FX-HBRB"]
+    [america] = [each for each in shown["calendars"] if each["calendar"] == "US"]
+    assert america["corrections"] == {"2026-12-24": False}
+    first = (await CalendarBook(Calendars(ops.services.engine)).plan_fx(_FX, "HBRB", "USD", None, from_at))[1].first
+    assert first.opens_at >= until_at
+    assert first.opens_at.astimezone(SHANGHAI).time() >= time(10)
+    ops.clock.advance(seconds=60)
+    opened = {"bank_code": "FX-HBRB", "open_again": True, "note": "提前恢复"}
+    assert (await treasurer.post("/bank_closures", opened)).status_code == 201
+    assert (await treasurer.get("/calendars")).json()["closures"] == []
 
 
 _CLOSING = {"bank_code": "HBRB", "note": "维护"}
@@ -117,10 +163,11 @@ async def test_what_cannot_be_right_is_refused_whole_and_says_where(
 
 async def test_a_bank_that_is_not_registered_is_named_as_such(ops: OpsStage) -> None:
     treasurer = await ops.operator("treasury")
-    answer = await treasurer.post("/bank_closures", _CLOSING | {"bank_code": "NOPE", "open_again": True})
-    assert (answer.status_code, answer.json()["code"]) == (404, "BANK_NOT_FOUND")
+    for code in ("NOPE", "FX-NOPE"):
+        answer = await treasurer.post("/bank_closures", _CLOSING | {"bank_code": code, "open_again": True})
+        assert (answer.status_code, answer.json()["code"]) == (404, "BANK_NOT_FOUND")
     refused = await ops.records(action="load_closure", outcome="refused")
-    assert [each["reason"] for each in refused] == ["bank_not_found"]
+    assert [each["reason"] for each in refused] == ["bank_not_found", "bank_not_found"]
 
 
 async def test_others_may_look_and_not_load(ops: OpsStage) -> None:

@@ -1,0 +1,58 @@
+"""What each kind of case is about, in a sentence for the person who opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# In Chinese, and in English.
+CASE_TEXTS: Mapping[str, tuple[str, str]] = {
+    "operator_needed": (
+        "需要人员查看：自动流程无法继续，或银行前后说法不一",
+        "A person has to look: the process cannot go on, or a bank contradicts itself",
+    ),
+    "waiver_objection": ("用户对免验证支付提出异议", "The user objects to a payment without a code"),
+    "bank_correction": ("银行更正了先前的答复", "A bank corrects what it said before"),
+    "restriction_review": ("冻结或限制到期，须重新审视", "A freeze or suspension has to be looked at again"),
+    "webhook_endpoint_disabled": (
+        "商户的通知地址已停用",
+        "The merchant's address for events was switched off",
+    ),
+    "return_not_confirmed": (
+        "银行通知退回出款，查询却无退回",
+        "A bank announced the return of a payout and, asked for it, knows of none",
+    ),
+    "settlement_unpaid": ("商户结算款支付失败或被退回", "A settlement's payout failed or came back"),
+    "review_overdue": ("出款审核超过时限", "A review was not decided in time"),
+    "payout_overdue": ("出款超过目标时间", "A payout takes longer than it should"),
+    "payout_unanswered": ("出款银行逾期未答复", "A payout's bank has not answered in its time"),
+    "inbound_unmatched": (
+        "外币汇款无法确认收款人，暂记挂账：认领给用户，或退回汇款行",
+        "Foreign currency has arrived and nobody knows whose it is: assign it to a user, or return it",
+    ),
+    "inbound_differs": (
+        "银行以同一汇款编号报出不同金额或币种：以首次入账为准，须向银行核实",
+        "A bank says another amount or currency under a reference that is booked: what was booked stands; ask the bank",
+    ),
+    "inbound_return_failed": (
+        "汇款退回失败，资金仍在挂账：查明原因后重新决定",
+        "A remittance could not be returned; it is in suspense again: find out why, and decide anew",
+    ),
+    "user_receivable": (
+        "结汇被冲回时用户余额不足，差额为应收用户款",
+        "The CNY of a reversed conversion had been taken out already: the user owes what is missing",
+    ),
+    "reversal_refused": (
+        "结汇超额部分的冲回被银行拒绝：须与银行商定处理",
+        "A desk refused to reverse what was above the quota: settle with the bank what becomes of it",
+    ),
+    "excess_of_exempt": (
+        "银行称一笔不占额度的结汇超额：未作冲回，须核对贸易凭证",
+        "A bank calls a conversion above the quota that is exempt: nothing was reversed; check its evidence",
+    ),
+}
+
+
+def explain_case(kind: str) -> dict[str, str] | None:
+    """The sentence in both languages; None for a kind that says it all, or is none of a person's concern."""
+    found = CASE_TEXTS.get(kind)
+    return None if found is None else {"zh": found[0], "en": found[1]}
