@@ -182,10 +182,17 @@ BEGIN
             f.merchant_id := whose; f.origin := 'user_relayed';
             FOR bank IN SELECT b.code FROM jsonb_array_elements_text(i->'banks') WITH ORDINALITY AS b (code, at) ORDER BY b.at LOOP
                 f.held_at := bank;
-                SELECT * INTO failed FROM ledger.apply(jsonb_build_array(jsonb_build_object('item', 0, 'transfers',
-                    app.fx_hold(f, instant))));
-                error := failed.error;
-                EXIT WHEN error IS NULL OR failed.detail->>'account' LIKE 'user:%';
+                -- One bank that lacks it is left with all its locks, before the next is tried.
+                BEGIN
+                    SELECT * INTO failed FROM ledger.apply(jsonb_build_array(jsonb_build_object('item', 0, 'transfers',
+                        app.fx_hold(f, instant))));
+                    IF failed.error IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'LS003', MESSAGE = failed.error; END IF;
+                    error := NULL;
+                    EXIT;
+                EXCEPTION WHEN SQLSTATE 'LS003' THEN
+                    error := SQLERRM;
+                END;
+                EXIT WHEN failed.detail->>'account' LIKE 'user:%';
             END LOOP;
             IF error IS NULL THEN
                 INSERT INTO app.fx AS n SELECT (f).* RETURNING n.* INTO f;

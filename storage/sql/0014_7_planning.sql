@@ -5,7 +5,7 @@
 CREATE FUNCTION app.fx_planning_facts(wanted text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT jsonb_build_object('fx_id', f.id, 'kind', f.kind, 'state', f.state, 'currency', f.currency, 'desk', f.desk,
-        'value_date', f.value_date, 'accepted_at', app.instant(f.accepted_at), 'earliest_at', app.instant(f.earliest_at),
+        'amount_minor', f.amount_minor, 'value_date', f.value_date, 'accepted_at', app.instant(f.accepted_at), 'earliest_at', app.instant(f.earliest_at),
         'desks', (SELECT coalesce(jsonb_agg(o.bank_code ORDER BY o.bank_code), '[]') FROM app.fx_office o
             JOIN app.partner t ON t.code = o.bank_code AND t.enabled WHERE f.currency = ANY (o.currencies)))
     FROM app.fx f WHERE f.id = wanted;
@@ -191,7 +191,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT v.version FROM app.calendar_version v
     WHERE v.version = app.current_plan_version() AND v.at < instant - older_than
-      AND EXISTS (SELECT 1 FROM app.fx f WHERE f.state = 'waiting' AND f.plan_version < v.version AND f.process_started_at IS NOT NULL);
+      AND EXISTS (SELECT 1 FROM app.fx f WHERE f.state = 'waiting' AND f.plan_version < v.version AND f.process_started_at IS NOT NULL
+          -- What has no plan at all (-1) cannot be planned yet, or is about to be: its process is told, or asks by itself.
+          AND f.plan_version >= 0);
 END;
 
 -- For the send claim: whether this is the slot of a plan that holds. One that was missed by far is lost.

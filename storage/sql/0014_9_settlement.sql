@@ -64,6 +64,10 @@ BEGIN
     IF f.kind = 'conversion' THEN
         f := app.use_quota(f, f.dealt_at, instant);
     ELSE
+        -- What the reversal changes of the conversion and of its quota is locked before any balance, as by everybody.
+        PERFORM 1 FROM app.fx c WHERE c.id = f.reversal_of FOR NO KEY UPDATE;
+        PERFORM app.lock_quota(app.person_of(c.user_id), c.quota_year) FROM app.fx c
+            WHERE c.id = f.reversal_of AND c.quota_year IS NOT NULL;
         PERFORM app.lock_reversal(f);
         gives := least(app.user_can_give(f), f.cny_minor);
         f.shortfall_minor := f.cny_minor - gives;

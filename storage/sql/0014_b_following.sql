@@ -266,8 +266,11 @@ CREATE FUNCTION app.unattended_fx(at timestamptz, older_than interval, most int)
         (SELECT 'tell_fx', f.id, NULL FROM app.fx f WHERE f.state = 'waiting'
             AND f.wait_reason IN ('freeze', 'authority_order', 'partner', 'authority_rate') AND f.process_started_at IS NOT NULL
             AND (f.wait_reason <> 'authority_rate' OR (app.authority_rate_at(f.currency, at)).usd_e8 IS NOT NULL)
-            AND (f.wait_reason <> 'partner' OR f.desk IS NOT NULL)
-            AND app.fx_obstacle(f, at) IS NULL ORDER BY f.accepted_at LIMIT most);
+            AND CASE f.wait_reason WHEN 'partner' THEN EXISTS (
+                    -- Any desk will do, but for what takes back a deal: that takes the desk that made it.
+                    SELECT 1 FROM app.fx_office o JOIN app.partner t ON t.code = o.bank_code AND t.enabled
+                    WHERE f.currency = ANY (o.currencies) AND (f.kind = 'conversion' OR o.bank_code = f.desk))
+                ELSE app.fx_obstacle(f, at) IS NULL END ORDER BY f.accepted_at LIMIT most);
     END;
 
 -- What has not ended and has not moved for long, by id; what sleeps until an instant is overdue only after it.
