@@ -5,7 +5,7 @@ called (A0.4).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -14,9 +14,15 @@ from banks.agreement_pay.config import BankConnection
 from domain.banking import BankCapabilities, BankConnector, Frozen
 from domain.disclosure import PartnerRole
 from domain.errors import ErrorCode, RefusedError
-from domain.money import AmountMinor, Currency
+from domain.fx_banking import FxConnector
+from domain.money import MINOR_DIGITS, AmountMinor, Currency
 
-ConnectorBuilder = Callable[[BankCapabilities, BankConnection], BankConnector]
+
+class PartnerConnector(BankConnector, FxConnector, Protocol):
+    """Both ports to one bank: payments, and foreign currency."""
+
+
+ConnectorBuilder = Callable[[BankCapabilities, BankConnection], PartnerConnector]
 
 # One line a connector folder.
 CONNECTORS: Mapping[str, ConnectorBuilder] = {"agreement_pay": AgreementPayConnector}
@@ -57,7 +63,26 @@ class BankRecord(Frozen):
     pays_out: Mapping[Region, tuple[Currency, ...]] = Field(default_factory=dict)
     remembers_request_numbers_seconds: int = Field(gt=0)
     request_validity_seconds: int = Field(gt=0)
-    limits: IssuerLimits
+    # None: it issues no cards.
+    limits: IssuerLimits | None = None
+    # Foreign currencies in which the institution has a reserve there; those that its FX desk converts into CNY.
+    holds: tuple[Currency, ...] = ()
+    desk: tuple[Currency, ...] = ()
+    # Whether it opens account numbers under which remittances reach one user.
+    opens_receiving_accounts: bool = False
+    # Whether it answers what is left of a person's quota (A5.2a).
+    offers_official_quota: bool = False
+
+    @model_validator(mode="after")
+    def _currencies_of_fx_are_foreign(self) -> Self:
+        for name, currencies in (("holds", self.holds), ("desk", self.desk)):
+            if "CNY" in currencies or len(set(currencies)) < len(currencies):
+                raise ValueError(f"{name}: foreign currencies, each once")
+            if unknown := set(currencies) - MINOR_DIGITS.keys():
+                raise ValueError(f"{name}: no amounts are kept in {', '.join(sorted(unknown))}")
+        if self.desk and self.role is not PartnerRole.DOMESTIC_BANK:
+            raise ValueError("desk: only a domestic bank converts into CNY")
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -121,7 +146,7 @@ class BankRegister(Frozen):
 class BankDirectory:
     """The connectors of this process. Build one a process and `close` it at the end."""
 
-    def __init__(self, records: Mapping[str, BankRecord], connectors: Mapping[str, BankConnector]) -> None:
+    def __init__(self, records: Mapping[str, BankRecord], connectors: Mapping[str, PartnerConnector]) -> None:
         self._records = dict(records)
         self._connectors = dict(connectors)
 
@@ -153,6 +178,20 @@ class BankDirectory:
         if bank_code not in self._connectors:
             raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
         return self._connectors[bank_code]
+
+    def fx_connector_for_sent(self, bank_code: str) -> FxConnector:
+        """The same connector as an FX desk, and as where foreign currency arrives. Whether something new may go there
+        is asked of `record` first.
+
+        Raises `RefusedError(PARTNER_NOT_AVAILABLE)` only for a bank that is not registered.
+        """
+        if bank_code not in self._connectors:
+            raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
+        return self._connectors[bank_code]
+
+    def role(self, bank_code: str) -> PartnerRole:
+        """What a partner is to us, also one that is switched off. Raises KeyError for one that is not registered."""
+        return self._records[bank_code].role
 
     def longest_timeout_seconds(self) -> float:
         """Every activity that calls a bank needs a start-to-close time-out above this."""

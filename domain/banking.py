@@ -58,6 +58,14 @@ class DeclineReason(StrEnum):
     PAYMENT_NOT_FOUND = "payment_not_found"
     REQUEST_NUMBER_REUSED = "request_number_reused"  # same number, other content
     REJECTED_BY_RISK = "rejected_by_risk"
+    DESK_CLOSED = "desk_closed"  # the FX desk is outside its hours: nothing was dealt (A5.1a)
+    QUOTE_EXPIRED = "quote_expired"
+    FX_QUOTA_EXCEEDED = "fx_quota_exceeded"  # A5.2a, L9
+    FX_REFUSED_BY_POLICY = "fx_refused_by_policy"  # law or policy stands in the way (A5.2a)
+    FX_DEAL_NOT_FOUND = "fx_deal_not_found"
+    REVERSAL_EXCEEDS_DEAL = "reversal_exceeds_deal"
+    REMITTANCE_NOT_FOUND = "remittance_not_found"
+    RETURN_EXCEEDS_REMITTANCE = "return_exceeds_remittance"
     OTHER = "other"
 
 
@@ -186,6 +194,10 @@ class BankNotice(Frozen):
     request_number: str
     # What it announces: a hint whether asking is worth while, never an answer. None if it does not say.
     announces: BankOutcome | None = None
+    # It tells of a remittance that has arrived under this reference, which is its `request_number`, too.
+    inbound_reference: str | None = None
+    # It tells that a part of this deal has been found to be above the quota (A5.2c).
+    is_excess: bool = False
 
 
 class StatementLine(Frozen):

@@ -37,6 +37,12 @@ class PartnerOperation(StrEnum):
     PAYOUT = "payout"
     QUERY = "query"
     STATEMENT = "statement"
+    FX_QUOTE = "fx_quote"
+    FX_CONVERSION = "fx_conversion"
+    RECEIVING_ACCOUNT = "receiving_account"
+    INBOUND = "inbound"
+    INBOUND_RETURN = "inbound_return"
+    OFFICIAL_QUOTA = "official_quota"
 
 
 class DisclosureRefusedError(Exception):
@@ -55,6 +61,9 @@ FOUR_ELEMENTS = frozenset(
     {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
 )
 PAYEE = frozenset({PersonalField.NAME, PersonalField.ACCOUNT_NUMBER})
+# Of an individual only (A4.3): an enterprise converts without a field of anybody's.
+QUOTA_HOLDER = frozenset({PersonalField.NAME, PersonalField.ID_NUMBER})
+ACCOUNT_HOLDER = frozenset({PersonalField.NAME})
 _AGREEMENT = frozenset({PersonalField.AGREEMENT_NUMBER})
 _NONE: frozenset[PersonalField] = frozenset()
 
@@ -73,6 +82,15 @@ ALLOWED_FIELDS: Mapping[tuple[PartnerRole, PartnerOperation], frozenset[Personal
         (PartnerRole.OVERSEAS_BANK, PartnerOperation.STATEMENT): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.QUERY): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.STATEMENT): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.FX_QUOTE): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.FX_CONVERSION): QUOTA_HOLDER,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.OFFICIAL_QUOTA): QUOTA_HOLDER,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.RECEIVING_ACCOUNT): ACCOUNT_HOLDER,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.RECEIVING_ACCOUNT): ACCOUNT_HOLDER,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.INBOUND): _NONE,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.INBOUND): _NONE,
+        (PartnerRole.DOMESTIC_BANK, PartnerOperation.INBOUND_RETURN): _NONE,
+        (PartnerRole.OVERSEAS_BANK, PartnerOperation.INBOUND_RETURN): _NONE,
     }
 )
 

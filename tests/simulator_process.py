@@ -169,6 +169,19 @@ class SimulatorProcess:
         """Money of its own comes onto the institution's reserve."""
         await self._post("funds", {"bank_code": bank_code, "amount_minor": amount_minor, "currency": currency})
 
+    async def control(self, path: str, **content: Any) -> dict[str, Any]:
+        """Any other order to `/control`; answers what it answers."""
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            answer = await client.post(f"/control/{path}", json=content)
+            answer.raise_for_status()
+            read: dict[str, Any] = answer.json()
+            return read
+
+    async def first_rates(self) -> None:
+        """All FX desks deal at their first rates again."""
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            (await client.delete("/control/fx-rates")).raise_for_status()
+
     async def clear_faults(self) -> None:
         """Takes ordered faults back."""
         async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from urllib.parse import quote
 
@@ -22,6 +21,8 @@ from banks.agreement_pay.config import (
     STATEMENT_TIMEOUT_SECONDS,
     BankConnection,
 )
+from banks.agreement_pay.exchange import NoAnswerError, VerifiedReply
+from banks.agreement_pay.fx_client import FxOperations
 from banks.signatures import (
     NONCE_HEADER,
     SignatureRefusedError,
@@ -49,27 +50,13 @@ from domain.banking import (
 log = logging.getLogger(__name__)
 
 
-class _NoAnswerError(Exception):
-    """No answer that can be trusted; `why` is a stable word of ours."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-@dataclass(frozen=True)
-class _Reply:
-    status: int
-    body: bytes
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class AgreementPayConnector:
-    """One bank that speaks the agreement-payment protocol. Holds a connection pool: build one a process,
-    `close` it.
+class AgreementPayConnector(FxOperations):
+    """One bank that speaks the agreement-payment protocol, its foreign currency included (`fx_client.py`). Holds a
+    connection pool: build one a process, `close` it.
     """
 
     def __init__(
@@ -140,7 +127,7 @@ class AgreementPayConnector:
         """What became of a request number."""
         try:
             reply = await self._exchange("GET", f"{self._root}/requests/{quote(request_number, safe='')}", b"")
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             return translate.unknown(error.why)
         return translate.read_query_answer(reply.status, reply.body, request_number)
 
@@ -154,7 +141,7 @@ class AgreementPayConnector:
         try:
             reply = await self._exchange("GET", path, b"", STATEMENT_TIMEOUT_SECONDS, MAX_STATEMENT_BYTES)
             lines = translate.read_statement(reply.body) if reply.status == 200 else None
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             raise StatementUnavailableError(error.why) from None
         except ValueError:
             raise StatementUnavailableError("STATEMENT_UNREADABLE") from None
@@ -199,7 +186,7 @@ class AgreementPayConnector:
         body = json.dumps(instruction.body, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             reply = await self._exchange("POST", f"{self._root}/{instruction.resource.value}", body)
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             return translate.unknown(error.why)
         return translate.read_answer(reply.status, reply.body, instruction)
 
@@ -210,30 +197,30 @@ class AgreementPayConnector:
         body: bytes,
         timeout_seconds: float | None = None,
         limit: int = MAX_ANSWER_BYTES,
-    ) -> _Reply:
+    ) -> VerifiedReply:
         """One signed request and its verified answer, the whole inside one time limit. Raises
-        `_NoAnswerError`, and says so in the log: what is asked for again is worth a line each time.
+        `NoAnswerError`, and says so in the log: what is asked for again is worth a line each time.
         """
         try:
             return await self._within(timeout_seconds or self._capabilities.timeout_seconds, method, path, body, limit)
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             # The last part of the path is a resource, or a request number, which is no secret.
             asked = {"bank_code": self._capabilities.bank_code, "asked": f"{method} {path.rpartition('/')[2]}"}
             log.warning("a bank gave no answer that can be trusted", extra={**asked, "reason": error.why})
             raise
 
-    async def _within(self, seconds: float, method: str, path: str, body: bytes, limit: int) -> _Reply:
+    async def _within(self, seconds: float, method: str, path: str, body: bytes, limit: int) -> VerifiedReply:
         try:
             async with asyncio.timeout(seconds):
                 return await self._send(method, path, body, limit)
         except TimeoutError:
-            raise _NoAnswerError("TIME_OUT") from None
+            raise NoAnswerError("TIME_OUT") from None
         except (httpx.HTTPError, httpx.StreamError, OSError):
-            raise _NoAnswerError("LINE_BROKEN") from None
+            raise NoAnswerError("LINE_BROKEN") from None
         except SignatureRefusedError:
-            raise _NoAnswerError("ANSWER_UNSIGNED") from None
+            raise NoAnswerError("ANSWER_UNSIGNED") from None
 
-    async def _send(self, method: str, path: str, body: bytes, limit: int) -> _Reply:
+    async def _send(self, method: str, path: str, body: bytes, limit: int) -> VerifiedReply:
         request = self._client.build_request(method, path, content=body)
         target = request.url.raw_path.decode("ascii")
         request.headers.update(sign_request(self._connection.signing_key, method, target, body, self._clock()))
@@ -245,10 +232,10 @@ class AgreementPayConnector:
         finally:
             await response.aclose()
         if response.status_code >= 500:
-            raise _NoAnswerError(f"HTTP_{response.status_code}")
+            raise NoAnswerError(f"HTTP_{response.status_code}")
         nonce = request.headers[NONCE_HEADER]
         verify_response(self._connection.bank_key, response.status_code, nonce, response.headers, content)
-        return _Reply(response.status_code, content)
+        return VerifiedReply(response.status_code, content)
 
 
 async def _read_limited(response: httpx.Response, limit: int) -> bytes:
@@ -256,5 +243,5 @@ async def _read_limited(response: httpx.Response, limit: int) -> bytes:
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > limit:
-            raise _NoAnswerError("ANSWER_TOO_LARGE")
+            raise NoAnswerError("ANSWER_TOO_LARGE")
     return bytes(content)

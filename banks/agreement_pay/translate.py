@@ -45,6 +45,10 @@ class Resource(StrEnum):
     DEBITS = "debits"
     REFUNDS = "refunds"
     PAYOUTS = "payouts"
+    FX_DEALS = "fx-deals"
+    RECEIVING_ACCOUNTS = "receiving-accounts"
+    INBOUND_RETURNS = "inbound-returns"
+    OFFICIAL_QUOTAS = "official-quotas"
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def payout(request: PayoutRequest) -> Instruction:
     )
 
 
-class _Reply(BaseModel):
+class Reply(BaseModel):
     """The bank's answer; new fields of the bank's are ignored, wrong types are not."""
 
     model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
@@ -188,7 +192,7 @@ def read_answer(http_status: int, body: bytes, instruction: Instruction) -> Bank
     if reply is None:
         return unknown("ANSWER_UNREADABLE")
     if http_status != 200:
-        return _read_refusal(http_status, reply)
+        return read_refusal(http_status, reply)
     if (reply.request_number, reply.operation) != (instruction.request_number, instruction.resource.value):
         return unknown("ANSWER_MISMATCH")
     answer = _read_outcome(reply)
@@ -201,7 +205,7 @@ def read_answer(http_status: int, body: bytes, instruction: Instruction) -> Bank
 _BOOKED = (BankOutcome.SUCCEEDED, BankOutcome.RETURNED)
 
 
-def _fits(reply: _Reply, instruction: Instruction) -> bool:
+def _fits(reply: Reply, instruction: Instruction) -> bool:
     if any(getattr(reply, name) is None for name in instruction.expected):
         return False
     if instruction.amount_minor is None:
@@ -227,11 +231,11 @@ def read_query_answer(http_status: int, body: bytes, request_number: str) -> Ban
     if reply is None:
         return unknown("ANSWER_UNREADABLE")
     if reply.request_number != request_number:
-        return unknown("ANSWER_MISMATCH" if http_status in (200, 404) else _shown(reply.code))
+        return unknown("ANSWER_MISMATCH" if http_status in (200, 404) else shown_code(reply.code))
     if http_status == 404 and reply.code == "REQUEST_NOT_FOUND":
         return BankAnswer(outcome=BankOutcome.NOT_FOUND, raw_code=reply.code)
     if http_status != 200:
-        return unknown(_shown(reply.code))
+        return unknown(shown_code(reply.code))
     answer = _read_outcome(reply)
     expected = _EXPECTED_BY_RESOURCE.get(reply.operation or "")
     complete = expected is not None and all(getattr(reply, name) is not None for name in expected)
@@ -240,19 +244,21 @@ def read_query_answer(http_status: int, body: bytes, request_number: str) -> Ban
     return answer
 
 
-def _parse(body: bytes) -> _Reply | None:
+def _parse(body: bytes) -> Reply | None:
     try:
-        return _Reply.model_validate_json(body)
+        return Reply.model_validate_json(body)
     except ValidationError:
         return None
 
 
-def _shown(code: str) -> str:
+def shown_code(code: str) -> str:
+    """A bank's code, or a word of ours for one that is none: it never holds free text."""
     return code if _RAW_CODE.fullmatch(code) else "CODE_UNREADABLE"
 
 
-def _read_refusal(http_status: int, reply: _Reply) -> BankAnswer:
-    code = _shown(reply.code)
+def read_refusal(http_status: int, reply: Reply) -> BankAnswer:
+    """An answer other than 200. Only what says for certain that nothing was taken in is a no."""
+    code = shown_code(reply.code)
     if reply.status != "REFUSED" or (http_status, code) not in DEFINITE_REFUSALS:
         return unknown(code)
     reason = DECLINE_REASONS.get(code, DeclineReason.OTHER)
@@ -262,8 +268,8 @@ def _read_refusal(http_status: int, reply: _Reply) -> BankAnswer:
     return BankAnswer(outcome=BankOutcome.DECLINED, reason=reason, raw_code=code)
 
 
-def _read_outcome(reply: _Reply) -> BankAnswer:
-    code = _shown(reply.code)
+def _read_outcome(reply: Reply) -> BankAnswer:
+    code = shown_code(reply.code)
     if reply.status == "PROCESSING":
         return BankAnswer(outcome=BankOutcome.PROCESSING, raw_code=code)
     if reply.operation == Resource.PAYOUTS.value and _is_new_word(reply.status, code):
@@ -293,7 +299,7 @@ def _is_new_word(status: str, code: str) -> bool:
     return (status == "FAILED" and code not in DECLINE_REASONS) or (status == "SUCCESS" and code != "OK")
 
 
-def _read_return(reply: _Reply, code: str) -> BankAnswer:
+def _read_return(reply: Reply, code: str) -> BankAnswer:
     """A payout that has come back. Less than was paid, or no proof of it, is nothing that can be booked unseen."""
     is_proven = reply.return_reference is not None and reply.returned_at is not None
     if reply.operation != Resource.PAYOUTS.value or not is_proven or reply.returned_minor != reply.amount_minor:
@@ -317,8 +323,11 @@ class _Notice(BaseModel):
     bank_code: str
     request_number: str = Field(pattern=r"^[A-Za-z0-9]{8,40}$")
     status: str | None = None
+    operation: str | None = None
 
 
+_INBOUND = "inbound-remittances"
+_REFERENCE = re.compile(r"[A-Z0-9]{8,40}")
 _ANNOUNCED = {
     "SUCCESS": BankOutcome.SUCCEEDED,
     "FAILED": BankOutcome.DECLINED,
@@ -335,8 +344,17 @@ def read_notice(body: bytes, bank_code: str) -> BankNotice | None:
         return None
     if notice.bank_code != bank_code:
         return None
-    announces = _ANNOUNCED.get(notice.status or "")
-    return BankNotice(notice_id=notice.notice_id, request_number=notice.request_number, announces=announces)
+    is_inbound = notice.operation == _INBOUND
+    if is_inbound and not _REFERENCE.fullmatch(notice.request_number):
+        return None
+    is_excess = (notice.operation, notice.status) == (Resource.FX_DEALS.value, "EXCESS")
+    return BankNotice(
+        notice_id=notice.notice_id,
+        request_number=notice.request_number,
+        announces=BankOutcome.SUCCEEDED if is_excess else _ANNOUNCED.get(notice.status or ""),
+        inbound_reference=notice.request_number if is_inbound else None,
+        is_excess=is_excess,
+    )
 
 
 _STATEMENT_HEADER = ["bank_reference", "request_number", "operation", "booked_at", "amount_minor", "currency"]

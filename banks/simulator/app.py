@@ -15,16 +15,20 @@ import httpx
 from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 
 from banks.signatures import milliseconds, read_private_key, read_public_key
-from banks.simulator import page
+from banks.simulator import fx_control, page
 from banks.simulator.books import open_house_accounts
 from banks.simulator.cards import BANK_NAMES
 from banks.simulator.control import Bank, get_gateway
 from banks.simulator.control import router as control_router
+from banks.simulator.fx_desk import finish_due_deals
+from banks.simulator.fx_routes import add_fx_readings
 from banks.simulator.gateway import Gateway, seconds_until
+from banks.simulator.inbound import finish_due_returns
 from banks.simulator.notices import NoticeSender
+from banks.simulator.operations import BODIES
 from banks.simulator.payments import finish_due
 from banks.simulator.payouts import finish_due_payouts
-from banks.simulator.protocol import BODIES, Answer, Declarations, Operation
+from banks.simulator.protocol import Answer, Declarations, Operation
 from banks.simulator.requests import forget_nonces
 from banks.simulator.settings import SimulatorSettings
 from banks.simulator.tables import open_books
@@ -78,6 +82,7 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], datetime] = lamb
     )
     app.include_router(_protocol_router())
     app.include_router(control_router)
+    app.include_router(fx_control.router)
     app.include_router(page.router)
     return app
 
@@ -106,7 +111,7 @@ async def _finish_on_time(gateway: Gateway) -> None:
         gateway.due.clear()
         now = gateway.clock()
         with gateway.connection.begin():
-            finish = (finish_due, finish_due_payouts)
+            finish = (finish_due, finish_due_payouts, finish_due_deals, finish_due_returns)
             ends = [end(gateway.connection, gateway.behaviour, milliseconds(now)) for end in finish]
             due_at = min((at for at in ends if at is not None), default=None)
             # A timestamp may lie in the future by the whole window, so its nonce is kept for two windows.
@@ -134,6 +139,8 @@ def _protocol_router() -> APIRouter:
         know it.
         """
         return await bank.query(request, bank_code, request_number)
+
+    add_fx_readings(router)
 
     @router.get("/statements/{day}", responses={200: {"content": {"text/csv": {}}}, 404: {"model": Answer}})
     async def statement(request: Request, bank: Bank, bank_code: BankCodePath, day: date) -> Response:

@@ -1,4 +1,4 @@
-"""Accounts and movements of the two banks: money goes from one account to another, and the sum over a bank
+"""Accounts and movements of the banks: money goes from one account to another, and the sum over a bank
 stays zero.
 """
 
@@ -98,6 +98,13 @@ def house_account(connection: Connection, bank_code: str, kind: str, currency: s
     if found is None:
         raise LookupError(f"bank {bank_code} has no {kind} account in {currency}")
     return found
+
+
+def reserve_minor(connection: Connection, bank_code: str, currency: str) -> int:
+    """What the bank holds for the institution in a currency."""
+    reserve = house_account(connection, bank_code, "reserve", currency)
+    balance = select(accounts.c.balance_minor).where(accounts.c.account_id == reserve)
+    return int(connection.execute(balance).scalar_one())
 
 
 def _find_house_account(connection: Connection, bank_code: str, kind: str, currency: str) -> int | None:

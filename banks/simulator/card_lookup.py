@@ -12,7 +12,7 @@ from banks.simulator.tables import accounts, applications, instructions, payment
 
 
 def card_behind_request(connection: Connection, bank_code: str, body: Body) -> str | None:
-    """The card a request is about, or the account it pays, for faults by its number."""
+    """The card a request is about, or the account it pays, for faults by its number; None if it is about neither."""
     if isinstance(body, SignApplicationBody):
         return body.card_number
     if isinstance(body, PayoutBody):
@@ -25,10 +25,14 @@ def card_behind_request(connection: Connection, bank_code: str, body: Body) -> s
         return _card_behind(connection, applications, bank_code, named["application_request_number"])
     if "debit_request_number" in named:
         return _card_behind(connection, instructions, bank_code, named["debit_request_number"])
+    return _card_behind_code(connection, bank_code, named.get("code_request_number", ""))
+
+
+def _card_behind_code(connection: Connection, bank_code: str, request_number: str) -> str | None:
     agreement_number = connection.execute(
         select(payment_codes.c.agreement_number).where(
             payment_codes.c.bank_code == bank_code,
-            payment_codes.c.request_number == named["code_request_number"],
+            payment_codes.c.request_number == request_number,
         )
     ).scalar()
     row = agreement_with_account(connection, bank_code, agreement_number or "")

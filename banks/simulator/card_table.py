@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from banks.simulator.cards import BANK_NAMES, FAULT_ACCOUNTS, FAULT_CARDS, example_card
+from banks.simulator.cards import BANK_NAMES, FAULT_ACCOUNTS, FAULT_CARDS, ISSUERS, example_card
 from banks.simulator.payee_accounts import example_account
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "merchants" / "test_cards.md"
@@ -16,16 +16,19 @@ _REGIONS = ("CN", "HK", "MO", "TW")
 def card_tables() -> str:
     """Good cards, and one of each bank for each fault; accounts that are no cards, for each fault of a payout."""
     lines = ["| Bank | | Debit cards that work | Credit cards that work |", "| --- | --- | --- | --- |"]
-    for bank_code, names in BANK_NAMES.items():
+    for bank_code in ISSUERS:
         kinds = [
             " ".join(f"`{example_card(bank_code, serial=serial, card_type=kind)}`" for serial in _GOOD)
             for kind in ("debit", "credit")
         ]
-        lines.append(f"| `{bank_code}` | {' '.join(names)} | {kinds[0]} | {kinds[1]} |")
-    banks = list(BANK_NAMES)
-    lines += ["", f"| nn | What happens | 现象 | {' | '.join(banks)} |", f"| --- | --- | --- |{' --- |' * len(banks)}"]
+        lines.append(f"| `{bank_code}` | {' '.join(BANK_NAMES[bank_code])} | {kinds[0]} | {kinds[1]} |")
+    lines += [
+        "",
+        f"| nn | What happens | 现象 | {' | '.join(ISSUERS)} |",
+        f"| --- | --- | --- |{' --- |' * len(ISSUERS)}",
+    ]
     for row in FAULT_CARDS.values():
-        cards = " | ".join(f"`{example_card(bank_code, row.number)}`" for bank_code in banks)
+        cards = " | ".join(f"`{example_card(bank_code, row.number)}`" for bank_code in ISSUERS)
         lines.append(f"| {row.number:02d} | {row.text_en} | {row.text_zh} | {cards} |")
     lines += ["", f"| Accounts to pay to | {' | '.join(_REGIONS)} |", f"| --- |{' --- |' * len(_REGIONS)}"]
     for number, title in [(None, "one that is paid"), *((row.number, row.text_en) for row in FAULT_ACCOUNTS.values())]:

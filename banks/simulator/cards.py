@@ -28,7 +28,11 @@ class CardProduct:
     card_type: str
 
 
-BANK_NAMES = {"HBRB": ("港湾银行", "Harbour Bank"), "WLWB": ("柳岸银行", "Willow Bank")}
+BANK_NAMES = {
+    "HBRB": ("港湾银行", "Harbour Bank"),
+    "WLWB": ("柳岸银行", "Willow Bank"),
+    "OSPB": ("远洋银行", "Ocean Span Bank"),
+}
 
 CARD_PRODUCTS = (
     CardProduct("990101", 19, "HBRB", "debit"),
@@ -36,6 +40,9 @@ CARD_PRODUCTS = (
     CardProduct("990201", 19, "WLWB", "debit"),
     CardProduct("990202", 16, "WLWB", "credit"),
 )
+
+# Banks that issue cards.
+ISSUERS = tuple(dict.fromkeys(product.bank_code for product in CARD_PRODUCTS))
 
 _FAULT_GROUP = re.compile(r"9900(\d\d)\d$")
 

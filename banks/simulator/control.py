@@ -58,7 +58,7 @@ Bank = Annotated[Gateway, Depends(get_gateway)]
 router = APIRouter(prefix="/control", tags=["control"], dependencies=[Depends(only_loopback)])
 
 
-SimulatedBank = Literal["HBRB", "WLWB"]
+SimulatedBank = Literal["HBRB", "WLWB", "OSPB"]
 
 
 class DownOrder(BaseModel):

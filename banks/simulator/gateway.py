@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -25,15 +25,17 @@ from banks.signatures import (
     sign_response,
     verify_request,
 )
-from banks.simulator import agreements, payments, payouts
 from banks.simulator.books import SHANGHAI
 from banks.simulator.card_lookup import card_behind_request
-from banks.simulator.cards import BANK_NAMES, card_fault
+from banks.simulator.cards import BANK_NAMES, ISSUERS, card_fault
 from banks.simulator.doors import Doors
 from banks.simulator.faults import Fault, FaultKind, FaultRegistry
+from banks.simulator.fx_offers import DESKS, HOLDS
+from banks.simulator.fx_protocol import Quote, Remittance
+from banks.simulator.fx_quotes import Desk, DeskRates
+from banks.simulator.operations import BODIES, HANDLERS
 from banks.simulator.payee_accounts import PAYS_OUT
 from banks.simulator.protocol import (
-    BODIES,
     MAX_BODY_BYTES,
     Answer,
     BankCode,
@@ -57,17 +59,8 @@ from banks.simulator.statement import statement_csv, statement_rows
 
 logger = logging.getLogger("banks.simulator")
 T = TypeVar("T")
-
-_HANDLERS: Mapping[Operation, Callable[[Call, Any], Answer]] = {
-    Operation.SIGN_APPLICATION: agreements.apply_to_sign,
-    Operation.SIGN_CONFIRMATION: agreements.confirm_sign,
-    Operation.UNSIGN: agreements.unsign,
-    Operation.PAYMENT_CODE: payments.send_payment_code,
-    Operation.PAYMENT_CODE_VERIFICATION: payments.verify_payment_code,
-    Operation.DEBIT: payments.debit,
-    Operation.REFUND: payments.refund,
-    Operation.PAYOUT: payouts.pay_out,
-}
+# What is read at a bank, be it the state of a request.
+Told = Answer | Quote | Remittance
 
 
 @dataclass
@@ -86,6 +79,7 @@ class Gateway:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     faults: FaultRegistry = field(default_factory=FaultRegistry)
     doors: Doors = field(default_factory=Doors)
+    rates: DeskRates = field(default_factory=DeskRates)
 
     def __post_init__(self) -> None:
         with self.connection.begin():
@@ -116,18 +110,37 @@ class Gateway:
 
     async def query(self, request: Request, bank_code: str, request_number: str) -> Response:
         """What became of a request number. Signed 404: the bank does not know it."""
+        return await self.read(
+            request, bank_code, Operation.QUERY, request_number, lambda _: self._look_up(bank_code, request_number)
+        )
+
+    async def read(
+        self,
+        request: Request,
+        bank_code: str,
+        operation: Operation,
+        named: str,
+        look: Callable[[Fault | None], Told],
+    ) -> Response:
+        """One GET of what is `named`; a signed 404 for what the bank does not know."""
         incoming = await self._receive(request, bank_code)
         if isinstance(incoming, Response):
             return incoming
-        fault = self.faults.take(bank_code, Operation.QUERY, request_number, None)
+        fault = self.faults.take(bank_code, operation, named, None)
         early = await self._before(fault)
         if early is not None:
             return early
         try:
-            answer = self._transact(incoming, lambda: self._look_up(bank_code, request_number))
+            answer = self._transact(incoming, lambda: look(fault))
         except RequestRefusedError as refused:
             return self._refuse(incoming, refused)
         return await self._after(incoming, answer, fault)
+
+    def desk(self, bank_code: str) -> Desk:
+        """A bank's FX desk as it is now."""
+        now = self.clock()
+        is_open = self.doors.is_desk_open(bank_code, now)
+        return Desk(self.connection, self.behaviour, self.rates, bank_code, is_open, milliseconds(now))
 
     async def statement(self, request: Request, bank_code: str, day: datetime) -> Response:
         """The day's movements on the reserve account as CSV, with a closing line of count and sum."""
@@ -157,8 +170,14 @@ class Gateway:
             return self._refuse(incoming, refused)
         shared = set(Declarations.model_fields) & set(Behaviour.model_fields)
         pays_out = {region: list(currencies) for region, currencies in PAYS_OUT[bank_code].items()}
+        holds = HOLDS[bank_code]
         declared = Declarations(
-            bank_code=bank_code, currencies=["CNY"], pays_out=pays_out, **self.behaviour.model_dump(include=shared)
+            bank_code=bank_code,
+            currencies=["CNY"] if bank_code in ISSUERS else list(holds),
+            holds=list(holds),
+            desk=list(DESKS[bank_code]),
+            pays_out=pays_out,
+            **self.behaviour.model_dump(include=shared),
         )
         return signed_json(self.signing_key, 200, incoming.nonce, declared, self.clock())
 
@@ -224,8 +243,9 @@ class Gateway:
                 fault,
                 now,
                 self.doors.is_open(bank_code, self.clock()),
+                self.doors.is_desk_open(bank_code, self.clock()),
             )
-            answer = _HANDLERS[operation](call, body)
+            answer = HANDLERS[operation](call, body)
             remember(call, body, answer)
             return answer
 
@@ -270,7 +290,7 @@ class Gateway:
             await self._pause(self.behaviour.arrives_late_seconds)
         return None
 
-    async def _after(self, incoming: _Incoming, answer: Answer, fault: Fault | None) -> Response:
+    async def _after(self, incoming: _Incoming, answer: Told, fault: Fault | None) -> Response:
         kind = fault.kind if fault is not None else None
         if kind in (FaultKind.TIME_OUT_AFTER, FaultKind.LATE_SUCCESS):
             await self._pause(self.behaviour.hang_seconds)
@@ -281,8 +301,8 @@ class Gateway:
             await self._pause(self.behaviour.slow_seconds)
         return self._answer(incoming, answer, kind)
 
-    def _answer(self, incoming: _Incoming, answer: Answer, kind: FaultKind | None) -> Response:
-        status = 404 if answer.code is BankCode.REQUEST_NOT_FOUND else 200
+    def _answer(self, incoming: _Incoming, answer: Told, kind: FaultKind | None) -> Response:
+        status = 404 if answer.status is Status.REFUSED else 200
         if kind is FaultKind.LINE_BROKEN:
             return UnfinishedResponse()
         if kind is FaultKind.ANSWER_FORGED:
@@ -332,7 +352,7 @@ def _parse(model: type[Body], raw: bytes) -> Body:
         raise RequestRefusedError(400, BankCode.REQUEST_INVALID, fields[:20]) from None
 
 
-def _as_success(answer: Answer) -> Answer:
+def _as_success(answer: Told) -> Told:
     return answer.model_copy(update={"status": Status.SUCCESS, "code": BankCode.OK})
 
 

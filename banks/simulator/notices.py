@@ -5,8 +5,9 @@ intervals.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,7 +61,7 @@ class ReturnCallbacks(StrEnum):
 
 
 def enqueue_final_notices(queue: NoticeQueue, answer: Answer, money: Money, fault: Fault | None) -> None:
-    """Queues the callback of a final debit, refund or payout, or several of it if the fault says so."""
+    """Queues the callback of a final debit, refund, payout, deal or return, or several of it if the fault says so."""
     notice = _notice(queue.bank_code, answer, money, answer.status, answer.code)
     kind = fault.kind if fault is not None else None
     if kind is FaultKind.CALLBACKS_OUT_OF_ORDER:
@@ -83,6 +84,22 @@ def enqueue_return_notices(queue: NoticeQueue, answer: Answer, money: Money, cal
         queue.put(notice, queue.soon + repeat)
     if callbacks is ReturnCallbacks.BEFORE_PAYMENT:
         queue.put(_notice(queue.bank_code, answer, money, Status.SUCCESS, BankCode.OK), queue.soon + 1)
+
+
+def enqueue_excess_notice(queue: NoticeQueue, answer: Answer, money: Money) -> None:
+    """Queues what tells that so much of a deal has been found to be above the quota."""
+    notice = _notice(queue.bank_code, answer, money, Status.EXCESS, BankCode.FX_QUOTA_EXCEEDED)
+    queue.put(notice, queue.soon)
+
+
+def enqueue_remittance_notices(
+    queue: NoticeQueue, reference: str, money: Money, *, times: int = 1, forged: bool = False
+) -> None:
+    """Queues what tells, so many times, that a remittance has arrived, or what somebody makes up about one."""
+    told = Answer(request_number=reference, operation=Operation.INBOUND, status=Status.SUCCESS, code=BankCode.OK)
+    notice = _notice(queue.bank_code, told, money, Status.SUCCESS, BankCode.OK)
+    for repeat in range(times):
+        queue.put(notice, queue.soon + repeat, forged=forged)
 
 
 def enqueue_forged_notice(queue: NoticeQueue, answer: Answer, money: Money) -> None:
@@ -132,19 +149,22 @@ class NoticeSender:
                 continue
 
     async def send_due(self) -> float:
-        """Sends what is due, at most 32 at once, and answers the seconds until the next is."""
+        """Sends what is due, at most 32 at once, those about one request in order; answers the seconds to the next."""
         now = milliseconds(self.clock())
         due = select(notices).where(notices.c.next_at <= now).order_by(notices.c.next_at).limit(_AT_ONCE)
         with self.connection.begin():
             rows = self.connection.execute(due).all()
-        accepted = await asyncio.gather(*(self._send(row) for row in rows))
+        accepted = await asyncio.gather(*(self._send_in_order(some) for some in _by_request(rows)))
         with self.connection.begin():
-            for row, taken in zip(rows, accepted, strict=True):
+            for row, taken in (each for some in accepted for each in some):
                 self._mark(row, taken)
             next_at = self.connection.execute(select(func.min(notices.c.next_at))).scalar_one()
         if next_at is None:
             return _LONGEST_WAIT_SECONDS
         return max(0.0, (int(next_at) - milliseconds(self.clock())) / 1000)
+
+    async def _send_in_order(self, rows: list[Any]) -> list[tuple[Any, bool]]:
+        return [(row, await self._send(row)) for row in rows]
 
     async def _send(self, row: Any) -> bool:
         if not self.notify_url:
@@ -171,3 +191,11 @@ class NoticeSender:
             pause = min(self.behaviour.notice_retry_seconds * 2 ** (attempts - 1), _LONGEST_WAIT_SECONDS)
             values |= {"next_at": milliseconds(self.clock()) + int(pause * 1000), "ended": None}
         self.connection.execute(update(notices).where(notices.c.delivery_id == row.delivery_id).values(**values))
+
+
+def _by_request(rows: Iterable[Any]) -> list[list[Any]]:
+    """Those about one request together: they go out one after the other, as they were queued."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        found.setdefault((row.bank_code, json.loads(row.body)["request_number"]), []).append(row)
+    return list(found.values())

@@ -8,7 +8,16 @@ from sqlalchemy import Connection, func, select
 
 from banks.simulator.books import CURRENCY, unbalanced_accounts
 from banks.simulator.cards import BANK_NAMES
-from banks.simulator.tables import accounts, instructions, movements, notices, payouts, requests
+from banks.simulator.tables import (
+    accounts,
+    fx_deals,
+    inbound_returns,
+    instructions,
+    movements,
+    notices,
+    payouts,
+    requests,
+)
 
 
 def overview(connection: Connection) -> dict[str, object]:
@@ -32,9 +41,10 @@ def _count(connection: Connection, table: Any, condition: Any) -> int:
 
 def _bank_overview(connection: Connection, bank_code: str) -> dict[str, object]:
     reserves = _reserves(connection, bank_code)
-    under_way = [_count(connection, table, _is_processing(table, bank_code)) for table in (instructions, payouts)]
+    tables = (instructions, payouts, fx_deals, inbound_returns)
+    under_way = [_count(connection, table, _is_processing(table, bank_code)) for table in tables]
     return {
-        "reserve_balance_minor": reserves[CURRENCY],
+        "reserve_balance_minor": reserves.get(CURRENCY, 0),
         "reserves": reserves,
         "debited_minor": _booked_sums(connection, bank_code, "debits").get(CURRENCY, 0),
         "refunded_minor": _booked_sums(connection, bank_code, "refunds").get(CURRENCY, 0),
@@ -45,6 +55,12 @@ def _bank_overview(connection: Connection, bank_code: str) -> dict[str, object]:
         "refunds_per_request_number": _booked_counts(connection, bank_code, "refunds"),
         "payouts_per_request_number": _booked_counts(connection, bank_code, "payouts"),
         "returns_per_request_number": _booked_counts(connection, bank_code, "payout-returns"),
+        "arrived": _booked_sums(connection, bank_code, "inbound-remittances"),
+        "sent_back": _booked_sums(connection, bank_code, "inbound-returns"),
+        "deals_per_request_number": _booked_counts(connection, bank_code, "fx-deals"),
+        "deliveries_per_request_number": _booked_counts(connection, bank_code, "fx-deliveries"),
+        "remittances_per_reference": _booked_counts(connection, bank_code, "inbound-remittances"),
+        "inbound_returns_per_request_number": _booked_counts(connection, bank_code, "inbound-returns"),
         "processing": sum(under_way),
     }
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from sqlalchemy import select
 
 from banks.simulator.books import shown_instant
-from banks.simulator.cards import BANK_NAMES, FAULT_CARDS, example_card
+from banks.simulator.cards import BANK_NAMES, FAULT_CARDS, ISSUERS, example_card
 from banks.simulator.control import (
     Bank,
     HoursOrder,
@@ -23,15 +23,21 @@ from banks.simulator.control import (
     return_payout,
     set_hours,
 )
+from banks.simulator.fx_control import set_desk_hours
+from banks.simulator.fx_offers import DESKS
 from banks.simulator.overview import overview
 from banks.simulator.payee_accounts import example_account
 from banks.simulator.protocol import RequestNumber
-from banks.simulator.tables import accounts, messages, movements, payouts
+from banks.simulator.tables import accounts, fx_deals, inbound_remittances, messages, movements, payouts
+from domain.money import format_amount
+from domain.rates import format_rate
 
 router = APIRouter(include_in_schema=False)
 _templates = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _templates.filters["instant"] = lambda value: shown_instant(value)[:19].replace("T", " ")
 _templates.filters["yuan"] = lambda value: f"{'-' if value < 0 else ''}{abs(value) // 100:,}.{abs(value) % 100:02d}"
+_templates.filters["amount"] = format_amount
+_templates.filters["rate"] = format_rate
 _REGIONS = ("CN", "HK", "MO", "TW")
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
@@ -60,17 +66,23 @@ async def show(bank: Bank) -> HTMLResponse:
                 select(accounts).order_by(accounts.c.account_id.desc()).limit(30)
             ).all(),
             "payouts": bank.connection.execute(select(payouts).order_by(payouts.c.payout_id.desc()).limit(20)).all(),
+            "deals": bank.connection.execute(select(fx_deals).order_by(fx_deals.c.deal_id.desc()).limit(20)).all(),
+            "remittances": bank.connection.execute(
+                select(inbound_remittances).order_by(inbound_remittances.c.booked_at.desc()).limit(20)
+            ).all(),
             "movements": bank.connection.execute(
                 select(movements).order_by(movements.c.movement_id.desc()).limit(30)
             ).all(),
         }
         books = overview(bank.connection)
-    cards = [(row, [example_card(code, row.number) for code in BANK_NAMES]) for row in FAULT_CARDS.values()]
-    good = [(BANK_NAMES[code], [example_card(code, None, serial) for serial in (1, 2, 3)]) for code in BANK_NAMES]
+    cards = [(row, [example_card(code, row.number) for code in ISSUERS]) for row in FAULT_CARDS.values()]
+    good = [(BANK_NAMES[code], [example_card(code, None, serial) for serial in (1, 2, 3)]) for code in ISSUERS]
     payees = [(region, example_account(region), [example_account(region, n) for n in (81, 82)]) for region in _REGIONS]
     html = _templates.get_template("index.html").render(
         books=books,
         banks=BANK_NAMES,
+        issuers=[BANK_NAMES[code] for code in ISSUERS],
+        desks=[code for code, currencies in DESKS.items() if currencies],
         doors=bank.doors.shown(bank.clock()),
         cards=cards,
         good=good,
@@ -85,6 +97,13 @@ async def show(bank: Bank) -> HTMLResponse:
 async def turn(bank: Bank, bank_code: SimulatedBank, state: Literal["open", "closed"]) -> RedirectResponse:
     """Opens a bank, or closes it until it is opened."""
     await set_hours(HoursOrder(bank_code=bank_code, open=state == "open"), bank)
+    return RedirectResponse("/", 303)
+
+
+@router.post("/banks/{bank_code}/desk/{state}", dependencies=[Depends(only_loopback)])
+async def turn_desk(bank: Bank, bank_code: SimulatedBank, state: Literal["open", "closed"]) -> RedirectResponse:
+    """Opens an FX desk, or closes it until it is opened."""
+    await set_desk_hours(HoursOrder(bank_code=bank_code, open=state == "open"), bank)
     return RedirectResponse("/", 303)
 
 

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from stdnum import bic
 from stdnum.iso7064 import mod_11_10
 
+from banks.simulator.fx_offers import HOLDS
 from banks.simulator.protocol import BankCode, PayoutBody
 
 PAYS_OUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "HBRB": {"CN": ("CNY",), "HK": ("CNY", "HKD"), "MO": ("CNY", "MOP"), "TW": ("CNY", "TWD")},
     "WLWB": {"CN": ("CNY",)},
+    "OSPB": {},
 }
 
 _ACCOUNT_FORMATS = {"CN": r"[0-9]{8,30}", "HK": r"[0-9]{6,20}", "MO": r"[0-9]{6,20}", "TW": r"[0-9]{6,20}"}
@@ -33,7 +35,8 @@ _SERIAL_DIGITS = {"CN": 12, "HK": 5, "MO": 9, "TW": 7}
 
 def currencies_of(bank_code: str) -> list[str]:
     """In which currencies a bank holds a reserve for the institution."""
-    return sorted({currency for currencies in PAYS_OUT[bank_code].values() for currency in currencies})
+    paid = {currency for currencies in PAYS_OUT[bank_code].values() for currency in currencies}
+    return sorted(paid | set(HOLDS[bank_code]))
 
 
 def payee_fault(bank_code: str, body: PayoutBody) -> BankCode | None:

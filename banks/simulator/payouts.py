@@ -19,7 +19,7 @@ from banks.simulator.notices import (
 from banks.simulator.payee_accounts import payee_fault
 from banks.simulator.payments import delayed_end
 from banks.simulator.protocol import Answer, BankCode, Operation, PayoutBody, Status
-from banks.simulator.requests import Call, remember_end, remember_return
+from banks.simulator.requests import Call, remember_anew, remember_end
 from banks.simulator.settings import Behaviour
 from banks.simulator.tables import payouts
 from domain.money import Money
@@ -193,6 +193,6 @@ def send_back(
     this = payouts.c.payout_id == row["payout_id"]
     connection.execute(update(payouts).where(this).values(return_due_at=None, **returned))
     answer = _answer_of({**row, **returned})
-    remember_return(connection, row["request_id"], answer, now)
+    remember_anew(connection, row["request_id"], answer, now)
     enqueue_return_notices(queue, answer, money, callbacks)
     return answer

@@ -15,6 +15,7 @@ RequestNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{8,40}$", examples=["
 AgreementNumber = Annotated[str, Field(pattern=r"^[A-Z0-9]{10,40}$", examples=["HBRBAG4F2A9C1D7E3B5A60"])]
 Amount = Annotated[int, Field(strict=True, gt=0, le=10**13, examples=[12_345])]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
+DealKind = Literal["conversion", "reversal"]
 Payee = Annotated[str, Field(min_length=1, max_length=100, examples=["晨光书店"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6}$", examples=["042917"])]
 
@@ -31,6 +32,12 @@ class Operation(StrEnum):
     REFUND = "refunds"
     PAYOUT = "payouts"
     QUERY = "requests"
+    FX_QUOTE = "fx-quotes"
+    FX_DEAL = "fx-deals"
+    RECEIVING_ACCOUNT = "receiving-accounts"
+    INBOUND = "inbound-remittances"
+    INBOUND_RETURN = "inbound-returns"
+    OFFICIAL_QUOTA = "official-quotas"
     STATEMENT = "statements"
     DECLARATIONS = "declarations"
 
@@ -42,6 +49,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
     PROCESSING = "PROCESSING"
     RETURNED = "RETURNED"  # a payout that was booked, and whose payee's bank has sent the money back
+    EXCESS = "EXCESS"  # only in a callback: a part of a deal has been found to be above the quota
     REFUSED = "REFUSED"  # not taken in at all: nothing is recorded under the number
 
 
@@ -79,6 +87,15 @@ class BankCode(StrEnum):
     REGION_NOT_SUPPORTED = "REGION_NOT_SUPPORTED"
     BANK_CLOSED = "BANK_CLOSED"
     SYSTEM_DECLINED = "SYSTEM_DECLINED"
+    DESK_CLOSED = "DESK_CLOSED"
+    QUOTE_EXPIRED = "QUOTE_EXPIRED"
+    FX_QUOTA_EXCEEDED = "FX_QUOTA_EXCEEDED"
+    FX_POLICY_REFUSED = "FX_POLICY_REFUSED"
+    DEAL_NOT_FOUND = "DEAL_NOT_FOUND"
+    REVERSAL_OVER_DEAL = "REVERSAL_OVER_DEAL"
+    REMITTANCE_NOT_FOUND = "REMITTANCE_NOT_FOUND"
+    RETURN_OVER_REMITTANCE = "RETURN_OVER_REMITTANCE"
+    NOT_OFFERED = "NOT_OFFERED"
     # Not taken in; nothing is recorded.
     REQUEST_INVALID = "REQUEST_INVALID"
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
@@ -197,6 +214,22 @@ class Answer(BaseModel):
     authorisation: str | None = Field(default=None, repr=False)
     code_expires_at: str | None = None
     attempts_left: int | None = None
+    kind: DealKind | None = Field(default=None, description="of a deal, as are those up to `excess_minor`")
+    quote_id: str | None = None
+    rate: str | None = Field(default=None, description="CNY for one unit of the currency", examples=["7.1234"])
+    foreign_minor: int | None = None
+    foreign_currency: str | None = None
+    foreign_at: str | None = None
+    reverses: str | None = None
+    cny_minor: int | None = Field(default=None, description="`foreign_minor` at `rate`, half a fen counts as one")
+    delivered_at: str | None = Field(default=None, description="when both currencies moved; absent until then")
+    delivery_reference: str | None = None
+    excess_minor: int | None = Field(default=None, description="found above the quota so far, of `foreign_minor`")
+    inbound_reference: str | None = None
+    account_number: str | None = Field(default=None, repr=False)
+    year: int | None = None
+    remaining_usd_minor: int | None = None
+    is_exceeded: bool | None = None
     invalid_fields: list[str] | None = Field(
         default=None, description="names of wrong or unknown fields; never their values"
     )
@@ -213,6 +246,8 @@ class Declarations(BaseModel):
     per_transaction_limit_minor: int
     payout_limit_minor: int
     currencies: list[str]
+    holds: list[str] = Field(description="foreign currencies that arrive here")
+    desk: list[str] = Field(description="currencies that its FX desk converts into CNY")
     pays_out: dict[str, list[str]] = Field(description="currencies by region")
 
 
@@ -233,15 +268,3 @@ class Notice(BaseModel):
     booked_at: str | None = None
     return_reference: str | None = None
     returned_at: str | None = None
-
-
-BODIES: dict[Operation, type[Body]] = {
-    Operation.SIGN_APPLICATION: SignApplicationBody,
-    Operation.SIGN_CONFIRMATION: SignConfirmationBody,
-    Operation.UNSIGN: UnsignBody,
-    Operation.PAYMENT_CODE: PaymentCodeBody,
-    Operation.PAYMENT_CODE_VERIFICATION: PaymentCodeVerificationBody,
-    Operation.DEBIT: DebitBody,
-    Operation.REFUND: RefundBody,
-    Operation.PAYOUT: PayoutBody,
-}

@@ -40,6 +40,7 @@ class Call:
     fault: Fault | None
     now: int
     is_bank_open: bool = True
+    is_desk_open: bool = True
 
     def answered(self, status: Status, code: BankCode, **fields: Any) -> Answer:
         """The answer to this request."""
@@ -123,9 +124,10 @@ def remember_end(connection: Connection, request_id: int, answer: Answer) -> Non
     )
 
 
-def remember_return(connection: Connection, request_id: int, answer: Answer, now: int) -> None:
-    """Replaces the answer of a payout that came back, and remembers its number anew from now on, so that it can be
-    asked about however late that is; unless the number, forgotten, was used again meanwhile.
+def remember_anew(connection: Connection, request_id: int, answer: Answer, now: int) -> None:
+    """Replaces the answer of what has changed after it was final (a payout that came back, a deal that was delivered or
+    is above the quota), and remembers its number anew from now on, so that it can be asked about however late that is;
+    unless the number, forgotten, was used again meanwhile.
     """
     this = requests.c.request_id == request_id
     remember_end(connection, request_id, answer)

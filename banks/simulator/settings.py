@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from banks.signatures import read_private_key, read_public_key
+from domain.rates import WrittenRate
 
 
 class Behaviour(BaseSettings):
@@ -35,6 +36,13 @@ class Behaviour(BaseSettings):
     notice_delay_seconds: float = Field(default=0.2, ge=0)
     notice_retry_seconds: float = Field(default=0.5, gt=0)
     notice_attempts: int = Field(default=14, ge=1, le=50)
+    # The FX desk: how long a quote is good for, how long after the deal both currencies move (0: at once), what it lets
+    # an individual settle in a year, and how many USD it takes one unit of a currency for when it counts that.
+    fx_quote_valid_seconds: float = Field(default=60, ge=0)
+    fx_delivery_seconds: float = Field(default=0, ge=0)
+    fx_quota_usd_minor: int = Field(default=5_000_000, ge=0, le=10**13)
+    fx_usd_per_hkd: WrittenRate = 12_821_000
+    fx_usd_per_jpy: WrittenRate = 663_000
     opening_balance_minor: int = Field(default=1_000_000, ge=0, le=10**13)
     per_transaction_limit_minor: int = Field(default=5_000_000, gt=0, le=10**13)
     payout_limit_minor: int = Field(default=500_000_000, gt=0, le=10**13)

@@ -8,18 +8,19 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from banks.simulator.books import CURRENCY, business_day_bounds, shown_instant
-from banks.simulator.protocol import Operation
-from banks.simulator.tables import movements
-
-_GOES_OUT = frozenset({Operation.REFUND.value, Operation.PAYOUT.value})
+from banks.simulator.tables import accounts, movements
 
 
 def statement_rows(connection: Connection, bank_code: str, day: datetime) -> list[Any]:
-    """What was booked on the institution's reserves on one Shanghai date, oldest first; columns as in the file."""
+    """What was booked on the institution's reserves, in whatever currency, on one Shanghai date, oldest first; columns
+    as in the file, and `goes_out`.
+    """
     start, end = business_day_bounds(day)
+    source, target = accounts.alias(), accounts.alias()
+    goes_out = source.c.kind == "reserve"
     columns = (
         movements.c.bank_reference,
         movements.c.request_number,
@@ -27,13 +28,16 @@ def statement_rows(connection: Connection, bank_code: str, day: datetime) -> lis
         movements.c.booked_at,
         movements.c.amount_minor,
         movements.c.currency,
+        goes_out.label("goes_out"),
     )
     return list(
         connection.execute(
             select(*columns)
+            .join(source, source.c.account_id == movements.c.from_account)
+            .join(target, target.c.account_id == movements.c.to_account)
             .where(
                 movements.c.bank_code == bank_code,
-                movements.c.kind != "opening",
+                or_(goes_out, target.c.kind == "reserve"),
                 movements.c.booked_at >= start,
                 movements.c.booked_at < end,
             )
@@ -51,7 +55,7 @@ def statement_csv(rows: list[Any]) -> str:
     writer.writerow(("bank_reference", "request_number", "operation", "booked_at", "amount_minor", "currency"))
     totals, counts = Counter({CURRENCY: 0}), Counter({CURRENCY: 0})
     for row in rows:
-        signed = -row.amount_minor if row.kind in _GOES_OUT else row.amount_minor
+        signed = -row.amount_minor if row.goes_out else row.amount_minor
         totals[row.currency] += signed
         counts[row.currency] += 1
         writer.writerow(

@@ -50,7 +50,7 @@ movements = Table(
     Column("movement_id", Integer, primary_key=True),
     Column("bank_code", String, nullable=False),
     Column("bank_reference", String, nullable=False, unique=True),
-    Column("kind", String, nullable=False),  # opening, funding, debits, refunds, payouts, payout-returns
+    Column("kind", String, nullable=False),  # opening, funding, or an operation (payout-returns, fx-deliveries)
     Column("request_number", String),
     Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
     Column("currency", String, nullable=False),
@@ -169,6 +169,126 @@ payouts = Table(
     CheckConstraint("(status IN ('SUCCESS', 'RETURNED')) = (bank_reference IS NOT NULL)", name="booked_with_reference"),
     Index("payouts_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
     Index("payouts_to_return", "return_due_at", sqlite_where=text("return_due_at IS NOT NULL")),
+)
+
+# What the desks have quoted; a deal names one of these.
+fx_quotes = Table(
+    "fx_quotes",
+    metadata,
+    Column("quote_id", String, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("side", String, nullable=False),  # buys, sells
+    Column("rate_e8", Integer, nullable=False),
+    Column("publisher", String, nullable=False),
+    Column("published_at", Integer, nullable=False),
+    Column("valid_until", Integer, nullable=False),
+)
+
+# One row a deal, also a declined one; status as in the protocol.
+fx_deals = Table(
+    "fx_deals",
+    metadata,
+    Column("deal_id", Integer, primary_key=True),
+    Column(
+        "request_id",
+        Integer,
+        ForeignKey("requests.request_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("kind", String, nullable=False),  # conversion, reversal
+    Column("quote_id", String, nullable=False),
+    Column("rate_e8", Integer, nullable=False),
+    Column("foreign_minor", Integer, CheckConstraint("foreign_minor > 0"), nullable=False),
+    Column("foreign_currency", String, nullable=False),
+    Column("foreign_at", String, nullable=False),
+    Column("cny_minor", Integer, nullable=False),
+    Column("purpose_code", String, nullable=False),
+    Column("is_trade", Integer, nullable=False),
+    Column("residency", String, nullable=False),
+    Column("name", String),
+    Column("id_number", String),
+    Column("reverses", String),
+    Column("status", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("received_at", Integer, nullable=False),
+    Column("due_at", Integer),  # while PROCESSING: when it becomes final
+    Column("due_code", String),  # and with which code it then ends
+    Column("bank_reference", String, unique=True),
+    Column("dealt_at", Integer),
+    Column("delivery_due_at", Integer),  # when both currencies move
+    Column("delivered_at", Integer),
+    Column("delivery_reference", String, unique=True),
+    Column("excess_minor", Integer, nullable=False, server_default="0"),
+    CheckConstraint("(status = 'SUCCESS') = (bank_reference IS NOT NULL)", name="dealt_with_reference"),
+    CheckConstraint("excess_minor BETWEEN 0 AND foreign_minor", name="excess_within_deal"),
+    Index("fx_deals_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+    Index("fx_deals_to_deliver", "delivery_due_at", sqlite_where=text("delivery_due_at IS NOT NULL")),
+)
+
+# What the desks know of a person's settlement in a calendar year. mode: strict, or late (an excess is dealt, and found
+# afterwards).
+fx_quotas = Table(
+    "fx_quotas",
+    metadata,
+    Column("id_number", String, primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("used_usd_minor", Integer, CheckConstraint("used_usd_minor >= 0"), nullable=False, server_default="0"),
+    Column("mode", String, nullable=False, server_default="strict"),
+)
+
+receiving_accounts = Table(
+    "receiving_accounts",
+    metadata,
+    Column("account_number", String, primary_key=True),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("opened_at", Integer, nullable=False),
+)
+
+inbound_remittances = Table(
+    "inbound_remittances",
+    metadata,
+    Column("bank_code", String, primary_key=True),
+    Column("reference", String, primary_key=True),
+    Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
+    Column("currency", String, nullable=False),
+    Column("value_date", String, nullable=False),
+    Column("booked_at", Integer, nullable=False),
+    Column("bank_reference", String, nullable=False, unique=True),
+    Column("account_number", String, nullable=False),
+    Column("receiver_name", String, nullable=False),
+    Column("remitter_name", String, nullable=False),
+    Column("remitter_country", String, nullable=False),
+    Column("purpose_code", String, nullable=False),
+)
+
+# One row a return of a remittance, also a declined one.
+inbound_returns = Table(
+    "inbound_returns",
+    metadata,
+    Column("return_id", Integer, primary_key=True),
+    Column(
+        "request_id",
+        Integer,
+        ForeignKey("requests.request_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("inbound_reference", String, nullable=False, index=True),
+    Column("amount_minor", Integer, CheckConstraint("amount_minor > 0"), nullable=False),
+    Column("currency", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("due_at", Integer),
+    Column("due_code", String),
+    Index("inbound_returns_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
 )
 
 requests = Table(

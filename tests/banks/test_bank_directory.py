@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from banks.agreement_pay.config import BankConnection
 from banks.directory import BankDirectory, BankRegister, build_directory
+from banks.simulator.fx_offers import ANSWERS_QUOTA, DESKS, HOLDS, OPENS_RECEIVING_ACCOUNTS
 from banks.simulator.payee_accounts import PAYS_OUT
 from banks.simulator.settings import SimulatorSettings
 from domain.disclosure import PartnerRole
@@ -37,15 +38,40 @@ def directory(data: dict[str, Any]) -> BankDirectory:
     return build_directory(register, {record.code: connection() for record in register.banks})
 
 
-async def test_the_shipped_file_registers_both_banks_with_role_and_limits(data: dict[str, Any]) -> None:
+async def test_the_shipped_file_registers_every_bank_with_role_and_limits(data: dict[str, Any]) -> None:
     built = directory(data)
     record = built.record("HBRB")
     assert (record.name_zh, record.name_en) == ("港湾银行", "Harbour Bank")
     assert record.role is PartnerRole.DOMESTIC_BANK
+    assert record.limits is not None
     assert record.limits.per_transaction_minor == 5_000_000
     assert built.connector("WLWB").capabilities.bank_code == "WLWB"
     assert built.longest_timeout_seconds() == 5.0
+    abroad = built.record("OSPB")
+    assert (abroad.name_zh, abroad.role, abroad.limits) == ("远洋银行", PartnerRole.OVERSEAS_BANK, None)
+    assert not abroad.pays_out
     await built.close()
+
+
+def test_the_shipped_file_says_where_foreign_currency_is_held_and_converted(data: dict[str, Any]) -> None:
+    records = {record.code: record for record in BankRegister.from_toml(data).banks}
+    assert {code: record.holds for code, record in records.items()} == {
+        "HBRB": ("USD", "HKD"),
+        "WLWB": (),
+        "OSPB": ("USD", "HKD", "JPY"),
+    }
+    assert {code: record.desk for code, record in records.items()} == {
+        "HBRB": ("USD", "HKD", "JPY"),
+        "WLWB": ("USD",),
+        "OSPB": (),
+    }
+    assert [code for code, record in records.items() if record.opens_receiving_accounts] == ["OSPB"]
+    assert [code for code, record in records.items() if record.offers_official_quota] == ["HBRB"]
+    for code, record in records.items():
+        assert set(record.holds) <= set(HOLDS[code])
+        assert set(record.desk) <= set(DESKS[code])
+        assert record.opens_receiving_accounts <= (code in OPENS_RECEIVING_ACCOUNTS)
+        assert record.offers_official_quota <= (code in ANSWERS_QUOTA)
 
 
 async def test_the_shipped_file_promises_no_more_than_the_simulated_banks_declare(data: dict[str, Any]) -> None:
@@ -53,7 +79,8 @@ async def test_the_shipped_file_promises_no_more_than_the_simulated_banks_declar
     for record in BankRegister.from_toml(data).banks:
         for name in ("remembers_request_numbers_seconds", "request_validity_seconds"):
             assert getattr(record, name) == declared[name].default
-        assert record.limits.per_transaction_minor <= declared["per_transaction_limit_minor"].default
+        limits = record.limits
+        assert limits is None or limits.per_transaction_minor <= declared["per_transaction_limit_minor"].default
         assert record.pays_out.keys() <= PAYS_OUT[record.code].keys()
         for region, currencies in record.pays_out.items():
             assert set(currencies) <= set(PAYS_OUT[record.code][region])
@@ -63,7 +90,7 @@ async def test_the_shipped_file_promises_no_more_than_the_simulated_banks_declar
 
 async def test_a_bank_that_is_not_registered_is_refused(data: dict[str, Any]) -> None:
     built = directory(data)
-    for ask in (built.record, built.connector, built.connector_for_sent):
+    for ask in (built.record, built.connector, built.connector_for_sent, built.fx_connector_for_sent):
         with pytest.raises(RefusedError) as refused:
             ask("XXXX")
         assert refused.value.code is ErrorCode.PARTNER_NOT_AVAILABLE
@@ -76,6 +103,7 @@ async def test_a_disabled_bank_gets_nothing_new_but_is_still_asked_about_what_wa
     with pytest.raises(RefusedError):
         built.connector("HBRB")
     assert built.connector_for_sent("HBRB").capabilities.bank_code == "HBRB"
+    assert built.fx_connector_for_sent("HBRB") is built.connector_for_sent("HBRB")
     await built.close()
 
 
@@ -94,6 +122,11 @@ async def test_a_disabled_bank_gets_nothing_new_but_is_still_asked_about_what_wa
         ({"pays_out": {"CN": []}}, "pays_out"),
         ({"pays_out": {"CN": ["CNY", "CNY"]}}, "pays_out"),
         ({"pays_out": {"CN": ["yuan"]}}, "pays_out"),
+        ({"holds": ["USD", "USD"]}, "holds"),
+        ({"holds": ["CNY"]}, "holds"),
+        ({"holds": ["XAU"]}, "holds"),
+        ({"desk": ["CNY"]}, "desk"),
+        ({"role": "overseas_bank"}, "only a domestic bank converts"),
         ({"limits": {"per_transaction_minor": 2, "per_day_minor": 1, "per_month_minor": 3}}, "limits"),
     ],
 )

@@ -17,6 +17,7 @@ from banks.simulator.payee_accounts import example_account
 from banks.simulator.protocol import Operation
 from banks.simulator.settings import SimulatorSettings
 from domain.banking import BankOutcome, SignApplication
+from tests.contracts.fx_stage import FxStage
 from tests.contracts.harness import SimulatorHarness, funded_payout, number, sign, waived_debit
 from tests.simulator_process import PROJECT, SimulatorProcess
 
@@ -103,6 +104,16 @@ async def test_its_pages_load_nothing_from_elsewhere(simulator: SimulatorProcess
         ("returns", {"bank_code": "HBRB", "request_number": "PO1", "callbacks": "pigeons"}),
         ("funds", {"bank_code": "WLWB", "currency": "HKD", "amount_minor": 1}),
         ("funds", {"bank_code": "HBRB", "currency": "CNY", "amount_minor": -1}),
+        ("fx-desk", {"bank_code": "HBRB", "open": True, "seconds": 5}),
+        ("fx-rates", {"bank_code": "OSPB", "currency": "USD"}),
+        ("fx-rates", {"bank_code": "HBRB", "currency": "USD", "buys": "0"}),
+        ("fx-rates", {"bank_code": "HBRB", "currency": "USD", "buys": 7.1}),
+        ("fx-quota", {"id_number": "11010119900307889X", "mode": "lenient"}),
+        ("fx-excess", {"bank_code": "HBRB", "request_number": "FX1", "excess_minor": 0}),
+        (
+            "inbound",
+            {"bank_code": "OSPB", "currency": "TWD", "amount_minor": 1, "account_number": "1", "receiver_name": "x"},
+        ),
     ],
 )
 async def test_a_wrong_order_to_control_is_refused(
@@ -142,6 +153,76 @@ async def test_a_person_sends_a_payout_back_and_closes_and_opens_a_bank_on_the_p
         assert "停业 closed" not in (await client.post("/banks/HBRB/doors/open")).text
     assert (await connector.query(payout.request_number)).outcome is BankOutcome.RETURNED
     await connector.close()
+
+
+async def test_the_page_shows_what_arrived_and_what_was_dealt_and_a_person_closes_a_desk(
+    simulator: SimulatorProcess,
+) -> None:
+    fx = FxStage(simulator)
+    reference = await fx.arrive(12_345, "JPY", receiver_name="<b>Chen</b>")
+    conversion = await fx.conversion(777_700)
+    await fx.desk.deal(conversion)
+    where = {"bank_code": "HBRB", "request_number": conversion.request_number}
+    await fx.order("fx-excess", **where, excess_minor=123_456)
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, follow_redirects=True) as client:
+        page = (await client.get("/")).text
+        for shown in (reference, "12,345 JPY", "&lt;b&gt;Chen", conversion.request_number, "7,777.00 USD", "7.1234"):
+            assert shown in page, shown
+        assert "1,234.56 USD" in page
+        assert "远洋银行" in page
+        assert "停业 closed" in (await client.post("/banks/HBRB/desk/closed")).text
+        doors = (await client.get("/control/hours")).json()["HBRB"]
+        assert (doors["desk_open"], doors["open"]) == (False, True)
+        assert "停业 closed" not in (await client.post("/banks/HBRB/desk/open")).text
+        assert (await client.get("/control/fx-deals")).json()[0]["excess_minor"] == 123_456
+        assert (await client.get("/control/inbound")).json()[0]["reference"] == reference
+        assert (await client.get("/control/receiving-accounts")).json() == []
+        assert (await client.get("/control/fx-rates")).json()["WLWB"]["USD"]["publisher"] == "Willow Bank FX desk"
+    await fx.close()
+
+
+@pytest.mark.parametrize("excess_minor", [1, 10_001])
+async def test_only_a_conversion_that_was_dealt_can_be_in_excess_and_no_more_than_all_of_it(
+    simulator: SimulatorProcess, excess_minor: int
+) -> None:
+    fx = FxStage(simulator)
+    conversion = await fx.conversion(10_000)
+    order = {"bank_code": "HBRB", "request_number": conversion.request_number, "excess_minor": excess_minor}
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        await fx.order("fx-excess", **order)
+    await fx.fault("decline", conversion.request_number, code="RISK_REFUSED")
+    await fx.desk.deal(conversion)
+    with pytest.raises(httpx.HTTPStatusError, match="409"):
+        await fx.order("fx-excess", **order)
+    dealt = conversion.model_copy(update={"request_number": number("FX")})
+    await fx.desk.deal(dealt)
+    order["request_number"] = dealt.request_number
+    if excess_minor > 10_000:
+        with pytest.raises(httpx.HTTPStatusError, match="422"):
+            await fx.order("fx-excess", **order)
+    else:
+        assert (await fx.order("fx-excess", **order))["excess_minor"] == excess_minor
+    await fx.close()
+
+
+async def test_one_reference_is_of_one_remittance(simulator: SimulatorProcess) -> None:
+    fx = FxStage(simulator)
+    taken = await fx.arrive(100, reference="OSPBIN00000001")
+    with pytest.raises(httpx.HTTPStatusError, match="409"):
+        await fx.arrive(100, reference=taken)
+    await fx.close()
+
+
+async def test_its_logs_name_nobody_who_converts_or_receives(simulator: SimulatorProcess) -> None:
+    fx = FxStage(simulator)
+    conversion, reference = await fx.conversion(), await fx.arrive(receiver_name="Chen Erman")
+    await fx.desk.deal(conversion)
+    await fx.abroad.inbound(reference)
+    await fx.close()
+    log = simulator.log_file.read_text(encoding="utf-8")
+    assert conversion.request_number in log
+    for secret in (conversion.name, conversion.id_number, "Chen Erman", "OSPB000000000001"):
+        assert str(secret) not in log
 
 
 async def test_its_logs_name_no_payee(simulator: SimulatorProcess) -> None:

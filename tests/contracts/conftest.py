@@ -8,6 +8,7 @@ import pytest
 
 from banks.agreement_pay.client import AgreementPayConnector
 from domain.banking import BankConnector
+from tests.contracts.fx_stage import FxStage
 from tests.contracts.harness import BankHarness, SimulatorHarness
 from tests.simulator_process import SimulatorProcess, free_port
 
@@ -23,6 +24,8 @@ QUICK = {
     "code_attempts": 3,
     "request_validity_seconds": 60,
     "remembers_request_numbers_seconds": 604_800,
+    "fx_quote_valid_seconds": 60,
+    "fx_delivery_seconds": 0,
 }
 
 
@@ -49,6 +52,8 @@ async def simulator(shared_simulator: SimulatorProcess) -> SimulatorProcess:
     await shared_simulator.clear_faults()
     await shared_simulator.go_down(0)
     await shared_simulator.open_bank("HBRB")
+    await shared_simulator.first_rates()
+    await shared_simulator.control("fx-desk", bank_code="HBRB", open=True)
     await shared_simulator.change_settings(**QUICK)
     return shared_simulator
 
@@ -74,6 +79,14 @@ async def impatient(bank: BankHarness) -> AsyncIterator[BankConnector]:
     built = bank.connector(timeout_seconds=0.5)
     yield built
     await built.close()
+
+
+@pytest.fixture
+async def fx(simulator: SimulatorProcess) -> AsyncIterator[FxStage]:
+    """A desk and a bank abroad, with connectors that are patient."""
+    stage = FxStage(simulator)
+    yield stage
+    await stage.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import httpx
 
@@ -36,6 +36,7 @@ from tests.simulator_process import SimulatorProcess
 
 _numbers = count(1)
 PAYEE = "晨光书店"
+Told = TypeVar("Told")
 Region = Literal["CN", "HK", "MO", "TW"]
 BankIdKind = Literal["cnaps", "bic", "hk_clearing", "tw_clearing"]
 
@@ -287,9 +288,7 @@ async def query_until(
     return await until(lambda: connector.query(request_number), lambda answer: answer.outcome in wanted, within_seconds)
 
 
-async def until(
-    ask: Callable[[], Awaitable[BankAnswer]], fits: Callable[[BankAnswer], bool], within_seconds: float
-) -> BankAnswer:
+async def until(ask: Callable[[], Awaitable[Told]], fits: Callable[[Told], bool], within_seconds: float) -> Told:
     """Asks again and again until the answer fits."""
     async with asyncio.timeout(within_seconds):
         while True:

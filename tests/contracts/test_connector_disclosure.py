@@ -17,8 +17,20 @@ from domain.banking import (
     UnsignRequest,
 )
 from domain.disclosure import PartnerOperation, PartnerRole, allowed_fields
+from domain.fx_banking import QuoteSide, ReceivingAccountRequest
 from domain.personal_data import PersonalField
-from tests.contracts.harness import PAYEE, BankHarness, Payer, Region, number, payout_to, refund_of, waived_debit
+from tests.contracts.fx_stage import FxStage, return_of
+from tests.contracts.harness import (
+    PAYEE,
+    BankHarness,
+    Payer,
+    Region,
+    SimulatorHarness,
+    number,
+    payout_to,
+    refund_of,
+    waived_debit,
+)
 
 # Payment data of each operation, beside the personal fields that `domain/disclosure.py` allows.
 PAYMENT_DATA = {
@@ -30,6 +42,19 @@ PAYMENT_DATA = {
     PartnerOperation.DEBIT: {"request_number", "amount_minor", "currency", "payee", "verification", "authorisation"},
     PartnerOperation.REFUND: {"request_number", "debit_request_number", "amount_minor", "currency"},
     PartnerOperation.PAYOUT: {"request_number", "amount_minor", "currency", "region", "bank_id_kind", "bank_id"},
+}
+
+
+FX_DATA: dict[PartnerOperation, set[str]] = {
+    PartnerOperation.FX_QUOTE: set(),
+    PartnerOperation.FX_CONVERSION: {
+        *("request_number", "kind", "quote_id", "rate", "foreign_minor", "foreign_currency", "foreign_at"),
+        *("purpose_code", "is_trade", "residency"),
+    },
+    PartnerOperation.OFFICIAL_QUOTA: {"request_number", "year"},
+    PartnerOperation.RECEIVING_ACCOUNT: {"request_number", "currency"},
+    PartnerOperation.INBOUND: set(),
+    PartnerOperation.INBOUND_RETURN: {"request_number", "inbound_reference", "amount_minor", "currency"},
 }
 
 
@@ -113,15 +138,25 @@ async def test_no_element_of_the_payer_leaves_except_in_the_body_of_the_applicat
 
 
 @pytest.mark.parametrize("operation", list(PartnerOperation))
-def test_only_the_application_gets_the_four_elements_and_other_roles_get_no_more_than_a_payee(
+def test_only_the_application_gets_the_four_elements_and_other_roles_get_no_more_than_a_name_and_an_account(
     operation: PartnerOperation,
 ) -> None:
     elements = {PersonalField.NAME, PersonalField.ID_NUMBER, PersonalField.CARD_NUMBER, PersonalField.MOBILE}
-    sent = {PartnerOperation.SIGN_APPLICATION: elements, PartnerOperation.PAYOUT: {PersonalField.NAME}}
+    quota_holder = {PersonalField.NAME, PersonalField.ID_NUMBER}
+    sent = {
+        PartnerOperation.SIGN_APPLICATION: elements,
+        PartnerOperation.PAYOUT: {PersonalField.NAME},
+        PartnerOperation.FX_CONVERSION: quota_holder,
+        PartnerOperation.OFFICIAL_QUOTA: quota_holder,
+        PartnerOperation.RECEIVING_ACCOUNT: {PersonalField.NAME},
+    }
     allowed = allowed_fields(PartnerRole.DOMESTIC_BANK, operation)
     assert allowed & elements == sent.get(operation, set())
-    overseas = {PersonalField.NAME, PersonalField.ACCOUNT_NUMBER} if operation is PartnerOperation.PAYOUT else set()
-    assert allowed_fields(PartnerRole.OVERSEAS_BANK, operation) == overseas
+    abroad = {
+        PartnerOperation.PAYOUT: {PersonalField.NAME, PersonalField.ACCOUNT_NUMBER},
+        PartnerOperation.RECEIVING_ACCOUNT: {PersonalField.NAME},
+    }
+    assert allowed_fields(PartnerRole.OVERSEAS_BANK, operation) == abroad.get(operation, set())
     for role in set(PartnerRole) - {PartnerRole.DOMESTIC_BANK, PartnerRole.OVERSEAS_BANK}:
         assert not allowed_fields(role, operation)
 
@@ -146,3 +181,38 @@ async def test_a_payout_carries_the_payees_name_and_account_and_nothing_else_of_
         assert payout.payee_name not in str(outside_body)
     assert nothing == b""
     assert payout.account_number not in f"{payout!r} {connector!r}"
+
+
+async def test_what_goes_to_a_desk_and_abroad_is_exactly_what_may(fx: FxStage) -> None:
+    """A4.3, P2.1.3-1c, P6b: of an individual name and ID number, of an account's holder the name, of others nothing."""
+    wire = WireTap()
+    desk = SimulatorHarness(fx.process, "HBRB").connector(transport=wire)
+    abroad = SimulatorHarness(fx.process, "OSPB").connector(transport=wire)
+    conversion = await fx.conversion(purpose_code="122030")
+    await desk.fx_quote("USD", QuoteSide.BUYS)
+    await desk.deal(conversion)
+    await desk.official_quota("陈小满", "11010119900307889X", 2026)
+    await abroad.open_receiving_account(
+        ReceivingAccountRequest(request_number=number("RA"), currency="USD", holder_name="陈小满")
+    )
+    reference = await fx.arrive()
+    await abroad.inbound(reference)
+    await abroad.return_inbound(return_of(reference, 1))
+    await desk.close()
+    await abroad.close()
+    sent = [set(json.loads(body)) if body else set() for _, _, body in wire.sent]
+    domestic, overseas = PartnerRole.DOMESTIC_BANK, PartnerRole.OVERSEAS_BANK
+    asked = [
+        (domestic, PartnerOperation.FX_QUOTE),
+        (domestic, PartnerOperation.FX_CONVERSION),
+        (domestic, PartnerOperation.OFFICIAL_QUOTA),
+        (overseas, PartnerOperation.RECEIVING_ACCOUNT),
+        (overseas, PartnerOperation.INBOUND),
+        (overseas, PartnerOperation.INBOUND_RETURN),
+    ]
+    for (role, operation), names in zip(asked, sent, strict=True):
+        allowed = {field.value for field in allowed_fields(role, operation)}
+        assert names == allowed | FX_DATA[operation], operation
+    for url, headers, _ in wire.sent:
+        assert conversion.id_number not in f"{url} {headers}"
+    assert str(conversion.id_number) not in f"{conversion!r}"
