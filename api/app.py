@@ -18,12 +18,17 @@ from calendars.book import CalendarBook
 from config.policy import export_text, read_agreement, read_policy
 from config.settings import ApiSettings, load_or_exit
 from domain.banking import BankConnector
+from domain.disclosure import PartnerRole
+from domain.errors import ErrorCode, RefusedError
+from domain.fx_banking import FxConnector
 from domain.limits import LimitSet
 from domain.policy import Policy
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
 from storage.calendars import Calendars
+from storage.fx import FxAcceptance
+from storage.fx_reading import FxReading
 from storage.instructions import Instructions
 from storage.payouts import PayoutReading
 from storage.reading import Reading
@@ -47,7 +52,8 @@ class RegisteredBanks:
     def __init__(self, directory: BankDirectory, prefixes: CardPrefixes) -> None:
         self._directory = directory
         self._prefixes = prefixes
-        self._limits = {record.code: LimitSet(**record.limits.model_dump()) for record in directory}
+        stated = {record.code: record.limits for record in directory if record.limits is not None}
+        self._limits = {code: LimitSet(**limits.model_dump()) for code, limits in stated.items()}
         self._currencies = {record.code: record.currencies for record in directory}
 
     def issuer(self, card_number: str) -> CardIssuer | None:
@@ -56,6 +62,8 @@ class RegisteredBanks:
 
     def limits(self, bank_code: str) -> LimitSet:
         self._directory.record(bank_code)
+        if bank_code not in self._limits:
+            raise RefusedError(ErrorCode.PARTNER_NOT_AVAILABLE)
         return self._limits[bank_code]
 
     def currencies(self, bank_code: str) -> tuple[str, ...]:
@@ -67,6 +75,20 @@ class RegisteredBanks:
 
     def connector_for_sent(self, bank_code: str) -> BankConnector:
         return self._directory.connector_for_sent(bank_code)
+
+    def fx_connector(self, bank_code: str) -> FxConnector:
+        self._directory.record(bank_code)
+        return self._directory.fx_connector_for_sent(bank_code)
+
+    def opens_receiving_accounts(self, bank_code: str, currency: str) -> bool:
+        try:
+            record = self._directory.record(bank_code)
+        except RefusedError:
+            return False
+        return record.opens_receiving_accounts and currency in record.holds
+
+    def is_overseas(self, bank_code: str) -> bool:
+        return self._directory.record(bank_code).role is PartnerRole.OVERSEAS_BANK
 
 
 def create_app() -> FastAPI:
@@ -101,6 +123,8 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         payouts=PayoutReading(adapters.engine),
         settlements=SettlementReading(adapters.engine),
         reviews=Reviews(adapters.engine),
+        fx=FxAcceptance(adapters.engine),
+        fx_reading=FxReading(adapters.engine),
         calendars=CalendarBook(Calendars(adapters.engine)),
         vault=adapters.vault,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),

@@ -17,10 +17,14 @@ from api import (
     callbacks,
     documentation,
     events,
+    fx,
+    fx_mandates,
     health,
+    inbounds,
     payees,
     payments,
     payouts,
+    receiving_accounts,
     refunds,
     reports,
     settlements,
@@ -36,7 +40,8 @@ from api.unknown_addresses import refusal_among
 
 TITLE, VERSION = "Liushui merchant API", "v1"
 _DESCRIPTION = (
-    "Bind bank cards, collect payments, refund them, pay out to bank accounts. Amounts are integers of minor units. "
+    "Bind bank cards, collect payments, refund them, pay out to bank accounts, receive foreign currency and convert it "
+    "into CNY. Amounts are integers of minor units. "
     "Every refusal is an RFC 9457 problem with a stable `code`. Every resource that is not final says what it waits "
     "for in `waiting_for`."
 )
@@ -47,6 +52,10 @@ _ROUTERS = (
     refunds,
     payees,
     payouts,
+    receiving_accounts,
+    inbounds,
+    fx_mandates,
+    fx,
     reports,
     settlements,
     balances,

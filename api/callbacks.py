@@ -18,7 +18,17 @@ from domain.banking import BankNotice, BankOutcome, CallbackRejectedError
 from domain.error_codes import ErrorCode
 from domain.errors import NotAllowedError, RefusedError, UnavailableError
 from domain.identifiers import BankStep
-from domain.states import PAYMENT_FINAL_STATES, PAYOUT_FINAL_STATES, REFUND_FINAL_STATES, PaymentState, PayoutState
+from domain.states import (
+    FX_FINAL_STATES,
+    INBOUND_RETURN_FINAL_STATES,
+    PAYMENT_FINAL_STATES,
+    PAYOUT_FINAL_STATES,
+    REFUND_FINAL_STATES,
+    FxState,
+    PaymentState,
+    PayoutState,
+    ReceivingAccountState,
+)
 from workflows.names import Process
 from workflows.starting import payment_order, payout_order
 
@@ -26,7 +36,29 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["banks"])
 C = ErrorCode
 _AT_THE_BANK = frozenset({PayoutState.SENDING, PayoutState.UNKNOWN})
-_FINAL = frozenset({*PAYMENT_FINAL_STATES, *REFUND_FINAL_STATES, *PAYOUT_FINAL_STATES})
+_DEALT = frozenset({FxState.CONVERTED, FxState.SETTLED})
+_OPENED_OR_NOT = frozenset(ReceivingAccountState) - {ReceivingAccountState.OPENING}
+_FINAL = frozenset(
+    {
+        *PAYMENT_FINAL_STATES,
+        *REFUND_FINAL_STATES,
+        *PAYOUT_FINAL_STATES,
+        *FX_FINAL_STATES,
+        *INBOUND_RETURN_FINAL_STATES,
+        *_OPENED_OR_NOT,
+    }
+)
+# Which process asks the bank about a step; one that has ended, or does not answer, has no need to any more.
+_PROCESS_OF = {
+    BankStep.DEBIT: Process.COLLECT_PAYMENT,
+    BankStep.LATE_REFUND: Process.COLLECT_PAYMENT,
+    BankStep.REFUND: Process.REFUND_PAYMENT,
+    BankStep.PAYOUT: Process.SEND_PAYOUT,
+    BankStep.FX_CONVERSION: Process.SETTLE_FX,
+    BankStep.FX_REVERSAL: Process.SETTLE_FX,
+    BankStep.INBOUND_RETURN: Process.RETURN_INBOUND,
+    BankStep.RECEIVING_ACCOUNT: Process.OPEN_RECEIVING_ACCOUNT,
+}
 # A process in doubt asks its bank by itself for as long as this.
 _ANSWER_UNDER_WAY_SECONDS = 1.0
 
@@ -49,6 +81,9 @@ async def take_callback(request: Request, bank_code: str) -> Response:
     except CallbackRejectedError as rejected:
         partner = bank_code if rejected.reason != "bank_unknown" else None
         raise _ForgedError(RecordedAs("bank_callback", rejected.reason, partner)) from None
+    if notice.inbound_reference is not None:
+        await _take_announcement(services, bank_code, notice.inbound_reference, notice.notice_id)
+        return JSONResponse({"status": "ok"})
     found = await services.requests.record_callback(now, bank_code, notice)
     if not await services.work.finish(_nudge(services, found, notice)):
         # A correction would otherwise be forgotten: the bank will call again.
@@ -75,8 +110,18 @@ def _authentic(request: Request, bank_code: str, body: bytes) -> BankNotice:
     return connector.read_callback(request.method, target, request.headers, body, services.clock.now())
 
 
+async def _take_announcement(services: Services, bank_code: str, reference: str, notice_id: str) -> None:
+    """A remittance has arrived: the announcement is kept, and counts for nothing until the bank was asked (A5.1a)."""
+    is_to_be_asked = await services.fx.announce_inbound(bank_code, reference, notice_id, services.clock.now())
+    if is_to_be_asked:
+        # Should this not get through, the sweeper starts it under the same id.
+        services.work.begin(services.processes.receive_inbound(bank_code, reference))
+
+
 async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) -> bool:
-    """Wakes whoever waits for this bank's answer; False if a correction or return that is due could not be started."""
+    """Wakes whoever waits for this bank's answer; False if a correction, a return or the reversal of an excess that is
+    due could not be started.
+    """
     step, state = found["step"], found["state"]
     if step == BankStep.PAYOUT and state == PayoutState.SUCCEEDED:
         # A bank that announces the success which we know already has nothing to take back.
@@ -88,6 +133,9 @@ async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) 
     if step == BankStep.DEBIT and state == PaymentState.FAILED:
         # A bank that announces the decline which we know already has nothing to correct.
         return notice.announces is BankOutcome.DECLINED or await _correct(services, found["subject_id"])
+    if step == BankStep.FX_CONVERSION and notice.is_excess and state in _DEALT:
+        # It was converted, and the desk has found a part of it to be above the quota since (A5.2c).
+        return await services.processes.learn_excess(found["subject_id"])
     if step == BankStep.DEBIT and state == PaymentState.SENDING:
         services.work.begin(_nudge_unless_answered(services, found, notice))
     elif state not in _FINAL:
@@ -107,16 +155,9 @@ async def _nudge_unless_answered(services: Services, found: dict[str, Any], noti
 
 
 def _tell(services: Services, found: dict[str, Any]) -> None:
-    if found["step"] in (BankStep.DEBIT, BankStep.LATE_REFUND):
-        process = Process.COLLECT_PAYMENT
-    elif found["step"] == BankStep.REFUND:
-        process = Process.REFUND_PAYMENT
-    elif found["step"] == BankStep.PAYOUT:
-        process = Process.SEND_PAYOUT
-    else:
-        return
-    # A process that has ended, or does not answer, asks its bank by itself or has no more need to.
-    services.work.begin(services.processes.tell_bank_notice(process, found["subject_id"]))
+    process = _PROCESS_OF.get(found["step"])
+    if process is not None:
+        services.work.begin(services.processes.tell_bank_notice(process, found["subject_id"]))
 
 
 async def _correct(services: Services, payment_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,6 +18,7 @@ from api.payout_resources import DataExportText, PageOfPayees, Payee
 from api.schemas import NewAccount, NewPayee, read_as
 from api.services import Services
 from api.users import user_of
+from domain.business_time import business_date
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.identity import ElementFault
@@ -24,6 +26,7 @@ from domain.masking import HIDDEN
 from domain.payees import NameMatch, PayeeAccount, check_payee, compare_names
 from domain.payouts import AcceptPayee, RemovePayee
 from domain.personal_data import PersonalField, Purpose
+from domain.policy import Policy
 from domain.routes import Route
 from storage.payouts import StoredPayee
 from vault.errors import TokenNotFoundError, UserErasedError
@@ -247,25 +250,35 @@ async def remove_payee(request: Request, payee_id: str) -> Response:
     "/data_export", **documented("What is agreed to before data go abroad", READ_EXPORT.scope, {200: DataExportText})
 )
 async def read_data_export(request: Request) -> Response:
-    """Show the text and the recipient to the user before naming a payee in HK, MO or TW, and record a consent of kind
-    `data_export` to its version and hash (P6a-b)."""
+    """Show the text and the recipient to the user before naming a payee in HK, MO or TW, or asking for a receiving
+    account at a bank abroad, and record a consent of kind `data_export` to its version and hash (P6a-b)."""
 
     async def read(call: Call) -> Mapping[str, Any]:
         policy = call.services.policy
-        recipients = [
-            {"region": route.region, **route.data_export.model_dump()}
-            for route in policy.payout_routes.routes
-            if route.data_export is not None
-        ]
         published = policy.data_export.model_dump()
         return {
             "object": "data_export",
             **published,
             "text": call.services.data_export_text,
-            "recipients": recipients,
+            "recipients": _recipients(policy, call.now),
         }
 
     return await run_read(request, READ_EXPORT, read)
+
+
+def _recipients(policy: Policy, now: datetime) -> list[dict[str, Any]]:
+    """Who pays payees in a region abroad, and which banks abroad open receiving accounts, under a contract in force."""
+    paying = [
+        {"region": route.region, "bank_code": None, **route.data_export.model_dump()}
+        for route in policy.payout_routes.routes
+        if route.data_export is not None
+    ]
+    receiving = [
+        {"region": None, "bank_code": each.bank} | each.model_dump(include={"recipient", "contract", "ground"})
+        for each in policy.fx.export_contracts
+        if each.valid_until > business_date(now)
+    ]
+    return paying + receiving
 
 
 async def payee_of(call: Call, payee_id: str) -> StoredPayee:

@@ -149,7 +149,8 @@ class DataExportText(Resource):
 
 
 class DataRecipient(Resource):
-    region: str
+    region: str | None = Field(description="Of payees: where their bank is.")
+    bank_code: str | None = Field(description="Of receiving accounts: the bank abroad that opens them.")
     recipient: str
     contract: str
     ground: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,6 +18,7 @@ from api.documentation import documented, query_parameter
 from api.limits import payout_limits, payout_limits_of
 from api.payees import masked_account, masked_names, payee_of
 from api.payout_resources import PageOfPayouts, Payout, PayoutLimits, PayoutPreview
+from api.resources import instant
 from api.schemas import NewEvidence, NewPayout, PayoutConfirmation, PayoutToMake, read_as
 from api.users import user_of
 from domain.conditions import payout_values
@@ -127,17 +127,12 @@ async def _preview(call: Call, payload: dict[str, Any]) -> Mapping[str, Any]:
         "fee_minor": terms.fee_minor,
         "fee_rule": terms.fee_rule,
         "total_minor": order.amount_minor + terms.fee_minor,
-        "predicted_arrival": {"at": _instant(arrival.arrives_at), "provisional": arrival.provisional},
+        "predicted_arrival": {"at": instant(arrival.arrives_at), "provisional": arrival.provisional},
         "confirmation": {"needed": bool(grounds), "grounds": grounds},
         "limits": await payout_limits(call, order.user_id, order.currency, terms.payee, route),
         "conditions": _conditions(call, order, terms),
         "confirmation_hash": terms.confirmation_hash,
     }
-
-
-def _instant(at: datetime) -> str:
-    """As the database's views write it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _conditions(call: Call, order: PayoutToMake, terms: Terms) -> dict[str, object]:

@@ -19,7 +19,9 @@ from starlette.requests import Request
 from domain.errors import DomainError, ErrorCode
 from domain.policy import RatePolicy
 
-_MONEY_COMMANDS = frozenset({"accept_payment", "accept_refund", "accept_payout", "confirm_payout"})
+_MONEY_COMMANDS = frozenset(
+    {"accept_payment", "accept_refund", "accept_payout", "confirm_payout", "accept_fx", "dispose_of_fx"}
+)
 
 
 class Quota(StrEnum):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
@@ -15,11 +15,16 @@ from api.authentication import Callers
 from api.rate_limits import RateLimits
 from api.signatures import Signatures
 from domain.banking import BankConnector
+from domain.fx_banking import FxConnector
+from domain.fx_planning import FxPlan
+from domain.fx_rules import FxRules
 from domain.identifiers import IdPrefix, identifier
 from domain.limits import LimitSet
 from domain.planning import ReleasePlan
 from domain.policy import Policy
 from domain.routes import Route
+from storage.fx import FxAcceptance
+from storage.fx_reading import FxReading
 from storage.instructions import Instructions
 from storage.payouts import PayoutReading
 from storage.reading import Reading
@@ -72,12 +77,26 @@ class Banks(Protocol):
     def connector_for_sent(self, bank_code: str) -> BankConnector:
         """Also of a disabled bank; raises for an unregistered one."""
 
+    def fx_connector(self, bank_code: str) -> FxConnector:
+        """The FX desk of a bank. Raises `RefusedError(PARTNER_NOT_AVAILABLE)` for an unregistered or disabled one."""
+
+    def opens_receiving_accounts(self, bank_code: str, currency: str) -> bool:
+        """Whether a registered and enabled bank opens numbers under which this currency reaches one user."""
+
+    def is_overseas(self, bank_code: str) -> bool:
+        """Whether what such a bank is told leaves the mainland (P6)."""
+
 
 class Calendars(Protocol):
-    """By which calendars, hours and closures payouts are planned."""
+    """By which calendars, hours and closures payouts and conversions are planned."""
 
     async def predict(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> ReleasePlan:
         """When a payout accepted at `earliest` would leave and arrive. Raises RefusedError(SPEED_NOT_OFFERED)."""
+
+    async def plan_fx(
+        self, rules: FxRules, desk_bank: str, currency: str, value_date: date | None, earliest: datetime
+    ) -> tuple[int, FxPlan]:
+        """When a desk may convert, and by which version. Raises KeyError for an unknown desk, NoWindowError."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +153,8 @@ class Services:
     payouts: PayoutReading
     settlements: SettlementReading
     reviews: Reviews
+    fx: FxAcceptance
+    fx_reading: FxReading
     calendars: Calendars
     vault: Vault
     banks: Banks

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from domain.states import BINDING_STEPS, PAYMENT_STEPS, PAYOUT_STEPS, REFUND_STEPS
+from domain.states import (
+    BINDING_STEPS,
+    FX_STEPS,
+    PAYMENT_STEPS,
+    PAYOUT_STEPS,
+    RECEIVING_ACCOUNT_STEPS,
+    REFUND_STEPS,
+)
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "merchants" / "states.md"
 PICTURES: dict[str, Mapping[Any, frozenset[Any]]] = {
@@ -14,6 +21,8 @@ PICTURES: dict[str, Mapping[Any, frozenset[Any]]] = {
     "payment": PAYMENT_STEPS,
     "refund": REFUND_STEPS,
     "payout": PAYOUT_STEPS,
+    "receiving_account": RECEIVING_ACCOUNT_STEPS,
+    "fx": FX_STEPS,
 }
 
 

@@ -19,6 +19,7 @@ from .errors import (
     WebhookRejectedError,
 )
 from .events import Event
+from .fx_models import Conversion, ConversionPreview, FxMandate, Inbound, ReceivingAccount
 from .liushui import AsyncLiushui, Liushui
 from .models import (
     Agreement,
@@ -43,7 +44,11 @@ __all__ = [
     "Binding",
     "ConflictError",
     "Consent",
+    "Conversion",
+    "ConversionPreview",
     "Event",
+    "FxMandate",
+    "Inbound",
     "Limits",
     "Liushui",
     "LiushuiError",
@@ -55,6 +60,7 @@ __all__ = [
     "PaymentPreview",
     "Payout",
     "PayoutPreview",
+    "ReceivingAccount",
     "Refund",
     "RefusedError",
     "RequestInvalidError",

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .core import Ask
+from .fx_models import Conversion, FxMandate, Inbound, ReceivingAccount
 from .models import Binding, Page, Payment, Refund, Resource, User, WaiverApplication
 from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
 from .payout_models import Payout
@@ -16,6 +17,10 @@ _MODELS: dict[str, type[Resource]] = {
     "payment": Payment,
     "refund": Refund,
     "payout": Payout,
+    "receiving_account": ReceivingAccount,
+    "inbound": Inbound,
+    "fx_mandate": FxMandate,
+    "fx": Conversion,
     "binding": Binding,
     "user": User,
     "waiver_application": WaiverApplication,

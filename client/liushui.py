@@ -15,11 +15,15 @@ from .balances import Balances
 from .bindings import Bindings
 from .core import DEFAULT_TIMEOUT, Ask, Core, Flow, Pause, Send, Settings, check_line
 from .events import Events
+from .fx import Fx
+from .fx_mandates import FxMandates
+from .inbounds import Inbounds
 from .models import Plain
 from .nouns import Async, Carrier, Mode, Sync
 from .payees import Payees
 from .payments import Payments
 from .payouts import Payouts
+from .receiving_accounts import ReceivingAccounts
 from .refunds import Refunds
 from .reports import Reports
 from .retries import Retries
@@ -44,6 +48,10 @@ class _Nouns(Generic[Mode]):
         self.refunds: Refunds[Mode] = Refunds(carrier)
         self.payees: Payees[Mode] = Payees(carrier)
         self.payouts: Payouts[Mode] = Payouts(carrier)
+        self.receiving_accounts: ReceivingAccounts[Mode] = ReceivingAccounts(carrier)
+        self.inbounds: Inbounds[Mode] = Inbounds(carrier)
+        self.fx_mandates: FxMandates[Mode] = FxMandates(carrier)
+        self.fx: Fx[Mode] = Fx(carrier)
         self.settlements: Settlements[Mode] = Settlements(carrier)
         self.reports: Reports[Mode] = Reports(carrier)
         self.balances: Balances[Mode] = Balances(carrier)

@@ -5,7 +5,7 @@ A noun's method only says what is asked; these descriptors have the client that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
@@ -127,3 +127,8 @@ def path(*parts: str) -> str:
 def mandate(reference: str | None) -> dict[str, str]:
     """Who asks: with a reference it is you, under a standing arrangement with the user; else the user through you."""
     return {} if reference is None else {"origin": Origin.STANDING_MANDATE.value, "mandate_reference": reference}
+
+
+def named_evidence(references: Mapping[str, str] | None) -> list[dict[str, str]]:
+    """Your references by the kind of what you keep, as the API takes them."""
+    return [{"kind": kind, "reference": reference} for kind, reference in (references or {}).items()]

@@ -42,9 +42,10 @@ class Payee(Resource):
 
 
 class DataRecipient(Resource):
-    """Who gets a payee's data abroad, under which contract and on which ground."""
+    """Who gets a payee's data (by region), or a user's name for a receiving account (by bank), and under what."""
 
-    region: str
+    region: str | None = None
+    bank_code: str | None = None
     recipient: str
     contract: str
     ground: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from .core import Ask, Flow
 from .models import Page
-from .nouns import PAGE_SIZE, Mode, Noun, asks, flows, lists, mandate, path
+from .nouns import PAGE_SIZE, Mode, Noun, asks, flows, lists, mandate, named_evidence, path
 from .payout_models import Payout, PayoutLimits, PayoutPreview
 from .states import Speed
 from .waiting import PATIENCE_SECONDS, is_done, wait_until
@@ -92,7 +92,7 @@ class Payouts(Noun[Mode]):
         self, payout_id: str, references: Mapping[str, str], *, idempotency_key: str | None = None
     ) -> Ask[Payout]:
         """Names what a reviewer asked for: your references by the kinds of `payout.evidence_requested`."""
-        body = {"evidence": [{"kind": kind, "reference": reference} for kind, reference in references.items()]}
+        body = {"evidence": named_evidence(references)}
         where = path("payouts", payout_id, "evidence")
         return Ask("POST", where, Payout, body, is_command=True, idempotency_key=idempotency_key)
 

@@ -59,6 +59,36 @@ class PayoutState(StrEnum):
     CLOSED = "closed"
 
 
+class ReceivingAccountState(StrEnum):
+    """A number under which foreign currency reaches a user: usable when `open`."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    DECLINED = "declined"
+    CLOSED = "closed"
+
+
+class FxState(StrEnum):
+    """A conversion into CNY: `settled`, `released` and `returned` are ends; `refused` waits for you."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    CONVERTED = "converted"
+    SETTLED = "settled"
+    REFUSED = "refused"
+    RELEASED = "released"
+    RETURNING = "returning"
+    RETURNED = "returned"
+
+
+class OverQuota(StrEnum):
+    """If a conversion is more than what is left of the yearly quota: convert what is left, or nothing."""
+
+    SPLIT = "split"
+    HOLD = "hold"
+
+
 class WaitReason(StrEnum):
     """What a resource that is not final waits for."""
 
@@ -79,6 +109,13 @@ class WaitReason(StrEnum):
     BANK_WINDOW = "bank_window"
     FREEZE = "freeze"
     PARTNER = "partner"
+    FX_DESK_WINDOW = "fx_desk_window"
+    FX_AUTHORITY_WINDOW = "fx_authority_window"
+    VALUE_DATE = "value_date"
+    FX_QUEUE = "fx_queue"
+    FX_QUOTE = "fx_quote"
+    FX_DELIVERY = "fx_delivery"
+    AUTHORITY_RATE = "authority_rate"
 
 
 class Speed(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from .core import Ask
-from .models import AccountBalance, Agreement, Consent, Limits, Movement, Page, User
+from .models import AccountBalance, Agreement, Balances, Consent, Limits, Movement, Page, User
 from .nouns import PAGE_SIZE, Mode, Noun, asks, lists, path
 
 
@@ -65,14 +65,20 @@ class Users(Noun[Mode]):
         return Ask("GET", path("users", user_id, "limits"), Limits, query={"binding_id": binding_id})
 
     @asks
-    def balance(self, user_id: str) -> Ask[AccountBalance]:
-        """The user's own balance."""
-        return Ask("GET", path("users", user_id, "balance"), AccountBalance)
+    def balance(self, user_id: str, *, currency: str | None = None) -> Ask[AccountBalance]:
+        """The user's own balance, in CNY unless another currency is named."""
+        return Ask("GET", path("users", user_id, "balance"), AccountBalance, query={"currency": currency})
+
+    @asks
+    def balances(self, user_id: str) -> Ask[Balances]:
+        """The user's own balances: CNY, and each foreign currency that has ever arrived."""
+        return Ask("GET", path("users", user_id, "balances"), Balances)
 
     @lists
-    def statement(self, user_id: str) -> Ask[Page[Movement]]:
-        """Movements of the user's own balance, newest first."""
-        return Ask("GET", path("users", user_id, "statement"), Page[Movement], query={"limit": PAGE_SIZE})
+    def statement(self, user_id: str, *, currency: str | None = None) -> Ask[Page[Movement]]:
+        """Movements of the user's own balance in one currency, newest first."""
+        query = {"currency": currency, "limit": PAGE_SIZE}
+        return Ask("GET", path("users", user_id, "statement"), Page[Movement], query=query)
 
 
 def _given(**fields: str | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from domain.money import format_amount
 ELEMENTS = ("quantity", "fee", "term", "method", "cautions", "risk", "dispute")
 _OF_ANY_ORDER = frozenset({"order_number", "amount", "payee", "fee", "rate", "minimum", "cap"})
 _OF_A_PAYMENT = _OF_ANY_ORDER | {"earliest", "latest"}
+_OF_A_CONVERSION = frozenset({"order_number", "amount", "quota"})
 _OF_A_PAYOUT = _OF_ANY_ORDER | {"account", "total", "target", "recipient"}
 
 
@@ -91,6 +92,16 @@ class PayoutConditions(_Product):
     method: Texts
 
 
+class FxConditions(_Product):
+    """Of a conversion of foreign currency into CNY; what is said of the quota depends on what is beyond it (A5.2a)."""
+
+    names = _OF_A_CONVERSION
+
+    term: Texts
+    method_split: Texts
+    method_hold: Texts
+
+
 class Conditions(_Value):
     """One published version of the texts of all products."""
 
@@ -99,6 +110,7 @@ class Conditions(_Value):
     quick_pay_to_user: ProductConditions
     payout_domestic: PayoutConditions
     payout_cross_border: PayoutConditions
+    fx_conversion: FxConditions
 
     def shown(self, payee_kind: str, *, is_waived: bool, values: Mapping[str, tuple[str, str]]) -> dict[str, object]:
         """Version, product and each of `ELEMENTS` as `{zh, en}`."""
@@ -111,6 +123,10 @@ class Conditions(_Value):
         """The same for a payout at one of the speeds of its route."""
         product = "payout_cross_border" if cross_border else "payout_domestic"
         return self._shown(product, {"term": f"term_{speed}"}, values)
+
+    def shown_for_fx(self, *, over_quota: str, values: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+        """The same for a conversion; `over_quota`: split or hold."""
+        return self._shown("fx_conversion", {"method": f"method_{over_quota}"}, values)
 
     def _shown(
         self, product: str, chosen: Mapping[str, str], values: Mapping[str, tuple[str, str]]
@@ -170,6 +186,17 @@ def payout_values(
         "total": _both(format_amount(amount_minor + fee_minor, currency)),
         "target": _duration(arrives_within_seconds) if arrives_within_seconds else target,
         "recipient": _both(recipient),
+    }
+
+
+def fx_values(
+    *, order_number: str, amount_minor: int, currency: str, yearly_quota_usd_minor: int
+) -> dict[str, tuple[str, str]]:
+    """The same of a conversion. The quota is that of everybody, not what is left of one person's."""
+    return {
+        "order_number": _both(order_number),
+        "amount": _both(format_amount(amount_minor, currency)),
+        "quota": _both(format_amount(yearly_quota_usd_minor, "USD")),
     }
 
 

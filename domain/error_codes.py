@@ -122,6 +122,20 @@ class ErrorCode(StrEnum):
     PAYOUT_ORDER_EXISTS = "PAYOUT_ORDER_EXISTS"
     PAYOUT_BANK_WITHOUT_FUNDS = "PAYOUT_BANK_WITHOUT_FUNDS"
     EVIDENCE_NOT_ASKED = "EVIDENCE_NOT_ASKED"
+    # Foreign currency
+    IDENTITY_NOT_VERIFIED = "IDENTITY_NOT_VERIFIED"
+    RESIDENCY_NOT_OF_USER = "RESIDENCY_NOT_OF_USER"
+    RECEIVING_ACCOUNT_EXISTS = "RECEIVING_ACCOUNT_EXISTS"
+    RECEIVING_ACCOUNT_NOT_FOUND = "RECEIVING_ACCOUNT_NOT_FOUND"
+    INBOUND_NOT_FOUND = "INBOUND_NOT_FOUND"
+    FX_MANDATE_EXISTS = "FX_MANDATE_EXISTS"
+    FX_MANDATE_NOT_FOUND = "FX_MANDATE_NOT_FOUND"
+    MANDATE_END_INVALID = "MANDATE_END_INVALID"
+    FX_ORDER_EXISTS = "FX_ORDER_EXISTS"
+    FX_NOT_FOUND = "FX_NOT_FOUND"
+    FX_NOT_REFUSED = "FX_NOT_REFUSED"
+    FX_WITHOUT_REMITTANCE = "FX_WITHOUT_REMITTANCE"
+    FX_BANK_WITHOUT_FUNDS = "FX_BANK_WITHOUT_FUNDS"
     # What stands in the way
     WITHDRAWN = "WITHDRAWN"
     FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
@@ -768,6 +782,81 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "当前未要求为该出款提供凭证",
         "Read the payout; `evidence_requested` says what is asked for and until when.",
         "请查看该出款；evidence_requested 说明所需凭证及截止时间。",
+    ),
+    C.IDENTITY_NOT_VERIFIED: ErrorText(
+        K.REFUSED,
+        "No bank has confirmed who this user is",
+        "该用户的身份尚未经银行核实",
+        "Bind a card of the user first: its issuer confirms name and document.",
+        "请先为该用户绑定银行卡，由发卡银行核实姓名和证件。",
+    ),
+    C.RESIDENCY_NOT_OF_USER: ErrorText(
+        K.REFUSED,
+        "The residency class does not fit the type of the user",
+        "该用户的外汇主体类别与其类型不符",
+        "Ask again with a new Idempotency-Key; if it stays so, contact the institution.",
+        "请以新的幂等键重试；如仍如此，请联系本机构。",
+    ),
+    C.RECEIVING_ACCOUNT_EXISTS: ErrorText(
+        K.CONFLICT,
+        "The user has a receiving account in this currency at this bank",
+        "该用户在该银行已有该币种的收款账号",
+        "Use the one in `subject_id`.",
+        "请使用 subject_id 所示的收款账号。",
+    ),
+    C.RECEIVING_ACCOUNT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such receiving account", "收款账号不存在", "Check the id.", "请检查收款账号编号。"
+    ),
+    C.INBOUND_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such remittance", "汇入款不存在", "Check the id.", "请检查汇入款编号。"
+    ),
+    C.FX_MANDATE_EXISTS: ErrorText(
+        K.CONFLICT,
+        "A mandate of the user for this currency is in force",
+        "该用户在该币种已有生效的结汇授权",
+        "End the one in `subject_id` first, or leave it as it is.",
+        "请先终止 subject_id 所示的授权，或继续使用。",
+    ),
+    C.FX_MANDATE_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such mandate", "结汇授权不存在", "Check the id.", "请检查授权编号。"
+    ),
+    C.MANDATE_END_INVALID: ErrorText(
+        K.REFUSED,
+        "The mandate would end in the past",
+        "授权的到期时间已过",
+        "Send a later `valid_until`, or leave it out.",
+        "请提供更晚的 valid_until，或不填写。",
+    ),
+    C.FX_ORDER_EXISTS: ErrorText(
+        K.CONFLICT,
+        "This order is converted, or being converted",
+        "该订单已兑换或正在兑换",
+        "Read the conversion in `subject_id`; use another order number for another conversion.",
+        "请查询 subject_id 所示的兑换；另一笔兑换请使用其他订单号。",
+    ),
+    C.FX_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such conversion", "兑换不存在", "Check the id.", "请检查兑换编号。"
+    ),
+    C.FX_NOT_REFUSED: ErrorText(
+        K.CONFLICT,
+        "The conversion is not refused, so there is nothing to dispose of",
+        "该兑换未被拒绝，无需处置",
+        "Read the conversion: only one in state `refused` waits for you to say what becomes of it.",
+        "请查询该兑换；仅 refused 状态的兑换需要处置。",
+    ),
+    C.FX_WITHOUT_REMITTANCE: ErrorText(
+        K.REFUSED,
+        "The conversion does not rest on one remittance, so it has nowhere to go back to",
+        "该兑换不对应单笔汇入款，无法退回汇款人",
+        "Release it: the currency is then free on the user's balance.",
+        "请解除冻结，款项将回到用户的外币余额。",
+    ),
+    C.FX_BANK_WITHOUT_FUNDS: ErrorText(
+        K.CONFLICT,
+        "No one bank holds all of the amount for us now",
+        "目前没有一家银行持有全部该笔外币",
+        "Nothing was held; convert it in parts, or try later with a new Idempotency-Key.",
+        "资金未被冻结；请分笔兑换，或稍后以新的幂等键重试。",
     ),
     C.WITHDRAWN: ErrorText(
         K.REFUSED,

@@ -270,6 +270,7 @@ class FxToPlan(_Read):
     state: str
     currency: str
     accepted_at: datetime
+    amount_minor: int | None = None
     desk: str | None = None
     value_date: date | None = None
     earliest_at: datetime | None = None

@@ -70,7 +70,7 @@ def check_payee(submitted: PayeeAccount, route: Route) -> CheckedPayee:
     found = {
         "bank_id.kind": None if account.bank_id_kind in route.bank_id_kinds else PayeeFault.NOT_USED_THERE,
         "bank_id.value": _bank_id_fault(account),
-        "name": _holder_fault(account, latin_only=route.name_rule == "latin"),
+        "name": holder_fault(account.name, account.holder_type, latin_only=route.name_rule == "latin"),
         "account_number": _account_fault(account.account_number, route.account_pattern),
     }
     return CheckedPayee(account, tuple(FieldError(field, fault.value) for field, fault in found.items() if fault))
@@ -120,11 +120,11 @@ def _account_fault(number: str, pattern: str) -> ElementFault | PayeeFault | Non
     return None if re.fullmatch(pattern, number) else PayeeFault.WRONG_FORMAT
 
 
-def _holder_fault(account: PayeeAccount, *, latin_only: bool) -> ElementFault | PayeeFault | None:
-    is_person = account.holder_type == "individual"
-    if fault := name_fault(account.name) if is_person else _enterprise_fault(account.name):
+def holder_fault(name: str, holder_type: HolderType, *, latin_only: bool) -> ElementFault | PayeeFault | None:
+    """What is wrong with the normalised name of an account's holder."""
+    if fault := name_fault(name) if holder_type == "individual" else _enterprise_fault(name):
         return fault
-    return PayeeFault.LATIN_REQUIRED if latin_only and not account.name.isascii() else None
+    return PayeeFault.LATIN_REQUIRED if latin_only and not name.isascii() else None
 
 
 def _enterprise_fault(name: str) -> ElementFault | None:

@@ -7,7 +7,7 @@ Lists come newest first, one more than asked for if there is another page.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,6 +60,7 @@ _WAIVERS = sa.text(
     "SELECT app.waiver_application_view(w) FROM app.waiver_application w"
     " WHERE w.merchant_id = :merchant AND w.state IN ('approved', 'pending')"
 )
+_SWITCHED_ON = sa.text("SELECT p.code FROM app.partner p WHERE p.enabled AND p.code = ANY(CAST(:codes AS text[]))")
 _BALANCE = sa.text("SELECT app.balance_view(:code, :now)")
 
 
@@ -175,6 +176,21 @@ class Reading:
         found = await self._scalar(_BALANCE, {"code": chart.user(user_id, currency), "now": now})
         nothing = {"posted_minor": 0, "held_minor": 0, "frozen_minor": 0, "available_minor": 0}
         return {"account": "user", "currency": currency} | (found or nothing)
+
+    async def user_balances(self, user_id: str, currencies: Iterable[str], now: datetime) -> list[Resource]:
+        """The user's own balances in these currencies: CNY always, others from their first use on."""
+        shown = [await self.user_balance(user_id, "CNY", now)]
+        for currency in currencies:
+            found = await self._scalar(_BALANCE, {"code": chart.user(user_id, currency), "now": now})
+            if found is not None:
+                shown.append({"account": "user"} | found)
+        return shown
+
+    async def switched_on(self, bank_codes: Sequence[str]) -> list[str]:
+        """Those of these partners that no operator has switched off, in the order in which they were named."""
+        async with self._engine.connect() as connection:
+            found = set(await connection.scalars(_SWITCHED_ON, {"codes": list(bank_codes)}))
+        return [code for code in bank_codes if code in found]
 
     async def statement(self, account: str, before: int | None, limit: int) -> list[StatementEntry]:
         """Movements of an account by its code, newest first; empty if it was never opened."""

@@ -38,6 +38,7 @@ from domain.banking import (
     PaymentCodeVerification,
     SignConfirmation,
 )
+from domain.fx_banking import FxQuote, QuoteSide, QuoteUnavailableError
 from domain.identifiers import BankStep, request_number
 from domain.instructions import ClaimEffect
 from domain.policy import Policy
@@ -47,6 +48,8 @@ from storage.administration import SCOPES, Act, create_merchant, issue_key, regi
 from storage.batcher import Batcher
 from storage.calendars import Calendars
 from storage.database import create_engine
+from storage.fx import FxAcceptance
+from storage.fx_reading import FxReading
 from storage.instructions import Instructions
 from storage.payouts import PayoutReading
 from storage.reading import Reading
@@ -121,6 +124,13 @@ class FakeProcesses:
     async def replan_payouts(self, version: int) -> bool:
         return self._start("replan_payouts", version)
 
+    async def replan_fx(self, version: int) -> bool:
+        return self._start("replan_fx", version)
+
+    async def tell_fx(self, fx_id: str) -> bool:
+        self.told.append(("fx", fx_id, "look_again"))
+        return self.answers
+
     async def return_payout(self, order: Any) -> bool:
         return self._start("return_payout", order)
 
@@ -131,6 +141,21 @@ class FakeProcesses:
     async def read_bank_record(self, bank_code: str, request_number: str, days: Any) -> Any:
         self.told.append(("bank_record", request_number, days))
         return self.bank_record
+
+    async def settle_fx(self, order: Any) -> bool:
+        return self._start("settle_fx", order)
+
+    async def return_inbound(self, order: Any) -> bool:
+        return self._start("return_inbound", order)
+
+    async def open_receiving_account(self, order: Any) -> bool:
+        return self._start("open_receiving_account", order)
+
+    async def receive_inbound(self, bank_code: str, reference: str) -> bool:
+        return self._start("receive_inbound", (bank_code, reference))
+
+    async def learn_excess(self, *what: Any) -> bool:
+        return self._start("learn_excess", what)
 
     async def bind_card(self, order: Any) -> bool:
         return self._start("bind_card", order)
@@ -172,6 +197,16 @@ class FakeBank:
         self.asked: list[Any] = []
         self.next_answer: BankAnswer | None = None
         self.gate: Any = None
+        self.quote: FxQuote | None = None
+        self.no_quote = "DESK_CLOSED"
+
+    async def fx_quote(self, currency: str, side: QuoteSide) -> FxQuote:
+        self.asked.append((currency, side))
+        if self.gate is not None:
+            await self.gate()
+        if self.quote is None:
+            raise QuoteUnavailableError(self.no_quote)
+        return self.quote
 
     async def confirm_sign(self, request: SignConfirmation) -> BankAnswer:
         return await self._judge(request, request.code, agreement_number=f"AG{request.request_number}")
@@ -184,9 +219,14 @@ class FakeBank:
     ) -> BankNotice:
         if headers.get("x-test-signature") != "right":
             raise CallbackRejectedError("signature_invalid")
-        notice_id, number, *announced = body.decode().split()
-        announces = BankOutcome(announced[0]) if announced else None
-        return BankNotice(notice_id=notice_id, request_number=number, announces=announces)
+        notice_id, number, *words = body.decode().split()
+        return BankNotice(
+            notice_id=notice_id,
+            request_number=number,
+            announces=next((BankOutcome(word) for word in words if word in set(BankOutcome)), None),
+            inbound_reference=number if "inbound" in words else None,
+            is_excess="excess" in words,
+        )
 
     async def close(self) -> None:
         return None
@@ -218,7 +258,7 @@ class Merchant:
         return await self.http.get(path, params=query or None, headers=self.headers(None))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "") -> httpx.Response:
-        if path.endswith(("/refunds", "/payees", "/payouts")):
+        if path.endswith(("/refunds", "/payees", "/payouts", "/fx", "/fx_mandates", "/disposal")):
             await self.stage.sign(self)
         return await self.send(self.http.build_request("POST", path, json=body, headers=self.headers(key)))
 
@@ -478,6 +518,8 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         payouts=PayoutReading(main),
         settlements=SettlementReading(main),
         reviews=Reviews(main),
+        fx=FxAcceptance(main),
+        fx_reading=FxReading(main),
         calendars=CalendarBook(Calendars(main)),
         vault=Vault(
             main=main,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.rate_limits import RateLimits
 from tests.api.conftest import ELEMENTS, Merchant, Stage
+from tests.api.fx import arrived, confirmed_fx, fx_of, fx_order_of, mandate_body, mandate_of, receiving
 from tests.api.payouts import OWN_ACCOUNT, confirmed, funded, order_of, payee_of, payout_of
 from tests.api.refused_payments import enable_waiver
 from tests.api.refused_webhooks import new_endpoint
@@ -54,13 +55,14 @@ class House:
     # Confirmed by the payer, and not sent yet.
     order: dict[str, Any] = field(default_factory=dict)
     payout: dict[str, Any] = field(default_factory=dict)
+    fx: dict[str, Any] = field(default_factory=dict)
     event_id: str = ""
     webhook_secret: str = field(default="", repr=False)
 
     @property
     def marks(self) -> set[str]:
         """Whatever identifies this merchant's rows and must never be in a stranger's answer."""
-        own = {self.merchant.id, self.order["order_number"], self.payout["order_number"]}
+        own = {self.merchant.id, self.order["order_number"], self.payout["order_number"], self.fx["order_number"]}
         own |= {self.event_id, self.webhook_secret}
         return own | set(self.ids.values())
 
@@ -106,6 +108,14 @@ BODIES: dict[str, Body | None] = {
     "POST /v1/payouts": lambda house, _: house.payout,
     "POST /v1/payouts/{payout_id}/confirm": lambda house, _: {"confirmation_hash": house.payout["confirmation_hash"]},
     "POST /v1/payouts/{payout_id}/evidence": lambda *_: {"evidence": [{"kind": "invoice", "reference": "file:1"}]},
+    "POST /v1/users/{user_id}/receiving_accounts": lambda *_: {"currency": "HKD", "holder_name": "Zhang San"},
+    "POST /v1/fx_mandates": lambda house, _: mandate_body(house.ids["user_id"], currency="HKD"),
+    "POST /v1/fx_mandates/{fx_mandate_id}/end": None,
+    "POST /v1/fx/preview": lambda house, _: {
+        name: value for name, value in house.fx.items() if name != "confirmation_hash"
+    },
+    "POST /v1/fx": lambda house, _: house.fx,
+    "POST /v1/fx/{fx_id}/disposal": lambda *_: {"action": "release"},
     "POST /v1/settlement_account": lambda *_: SETTLEMENT_ACCOUNT,
     "POST /v1/waiver/applications": lambda *_: {"limit_minor": 5_000, "currency": "CNY"},
     "POST /v1/signing_keys": lambda *_: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "next"},
@@ -156,9 +166,19 @@ async def house_of(stage: Stage, name: str) -> House:
     ids = {"user_id": user_id, "binding_id": binding_id, "payment_id": paid["id"], "refund_id": refund.json()["id"]}
     ids |= {"endpoint_id": endpoint["id"], "delivery_id": delivery["id"], "signing_key_id": another.json()["id"]}
     ids |= {"payee_id": payee["id"], "payout_id": payout["id"], "settlement_id": (await settled(stage, merchant))["id"]}
+    ids |= await _foreign_currency(stage, merchant, user_id)
     order = await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=66_600))
     another_payout = await confirmed(merchant, order_of(user_id, payee["id"]))
-    return House(merchant, ids, order, another_payout, delivery["event_id"], endpoint["secret"])
+    another_fx = await confirmed_fx(merchant, fx_order_of(user_id))
+    return House(merchant, ids, order, another_payout, another_fx, delivery["event_id"], endpoint["secret"])
+
+
+async def _foreign_currency(stage: Stage, merchant: Merchant, user_id: str) -> dict[str, str]:
+    account = await receiving(stage, merchant, user_id)
+    received = await arrived(stage, user_id, account["number"])
+    mandate, fx = await mandate_of(merchant, user_id), await fx_of(merchant, user_id)
+    ids = {"receiving_account_id": account["id"], "inbound_id": str(received.inbound_id)}
+    return ids | {"fx_mandate_id": mandate["id"], "fx_id": fx["id"]}
 
 
 def forget_quotas(stage: Stage) -> None:

@@ -211,11 +211,11 @@ async def accepted_tomorrow(stage: Stage) -> Ask:
     return lambda: stage.consent(merchant, user_id, acted_at=tomorrow)
 
 
-def born(day: str) -> str:
+def born(day: str, area: str = "110101") -> str:
     """A resident ID number with this birth date."""
     from stdnum.cn import ric
 
-    number = f"110101{day}123"
+    number = f"{area}{day}123"
     return number + ric.calc_check_digit(number + "0")
 
 

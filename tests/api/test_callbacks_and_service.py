@@ -12,6 +12,7 @@ from domain.identifiers import BankStep, request_number
 from domain.instructions import ClaimEffect
 from storage.batcher import StorageUnavailableError
 from tests.api.conftest import FakeBank, Stage
+from tests.api.fx import asked_for, claimed, converted, funded_usd, fx_of, refused_of_remittance
 from tests.api.payouts import funded, payee_of, payout_of
 from tests.api.refusals import change
 
@@ -255,3 +256,101 @@ async def test_a_callback_about_a_payout_wakes_it_while_it_is_out_and_has_it_tak
     stage.processes.answers = False
     assert (await callback(stage, "n3", number)).status_code == 503
     assert (await merchant.get(f"/v1/payouts/{payout_id}")).json()["state"] == "succeeded"
+
+
+async def test_an_announced_remittance_is_kept_and_the_bank_asked_and_the_announcement_alone_is_nothing(
+    stage: Stage,
+) -> None:
+    for notice_id in ("n1", "n1", "n2"):
+        answer = await callback(stage, notice_id, "REMIT20261120", bank="OSPB", announces="inbound")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    await stage.services.work.wait_until_done()
+    # As often as it is announced, until the bank was asked: the process starts once under its id.
+    assert stage.processes.started == [("receive_inbound", ("OSPB", "REMIT20261120"))] * 3
+    records = await stage.records(action="bank_callback")
+    assert [record["reason"] for record in records] == [None, "duplicate", None]
+    assert await stage.rows("SELECT id FROM app.inbound") == []
+    assert await stage.rows("SELECT key FROM ledger.transfer") == []
+
+
+async def test_an_announcement_that_cannot_be_followed_now_is_kept_for_the_sweeper(stage: Stage) -> None:
+    stage.processes.answers = False
+    assert (await callback(stage, "n1", "REMIT20261120", bank="OSPB", announces="inbound")).status_code == 200
+    [kept] = await stage.rows("SELECT bank_code, reference, outcome FROM app.inbound_notice")
+    assert kept == {"bank_code": "OSPB", "reference": "REMIT20261120", "outcome": None}
+
+
+async def test_a_remittance_that_is_booked_is_not_asked_about_again(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    _, _, inbound_id = await funded_usd(stage, merchant)
+    [found] = await stage.rows("SELECT reference FROM app.inbound WHERE id = :id", id=inbound_id)
+    await change(
+        stage,
+        "INSERT INTO app.inbound_notice (bank_code, reference, received_at, looked_at, outcome)"
+        " SELECT b.bank_code, b.reference, now(), now(), 'received' FROM app.inbound b",
+    )
+    stage.processes.started.clear()
+    assert (await callback(stage, "n9", found["reference"], bank="OSPB", announces="inbound")).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.started == []
+
+
+async def test_a_forged_announcement_of_a_remittance_leaves_nothing_but_its_record(stage: Stage) -> None:
+    forged = {"X-Test-Signature": "wrong"}
+    answer = await stage.http.post("/bank-callbacks/OSPB", content=b"n1 REMIT20261120 inbound", headers=forged)
+    assert (answer.status_code, answer.json()["code"]) == (401, "CALLBACK_REJECTED")
+    assert await stage.rows("SELECT reference FROM app.inbound_notice") == []
+    assert stage.processes.started == []
+    [record] = await stage.records(outcome="denied")
+    assert record["reason"] == "signature_invalid"
+
+
+async def test_a_callback_about_a_deal_wakes_its_process_while_it_is_not_over(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    user_id, _, _ = await funded_usd(stage, merchant)
+    fx = await fx_of(merchant, user_id)
+    number = await converted(stage, fx["id"], delivered=False)
+    stage.processes.told.clear()
+    assert (await callback(stage, "n1", number)).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == [("settle-fx", fx["id"], "notice")]
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+async def test_an_excess_that_a_desk_has_found_is_learned_and_not_forgotten(stage: Stage, delivered: bool) -> None:
+    merchant = await stage.merchant()
+    user_id, _, _ = await funded_usd(stage, merchant)
+    fx = await fx_of(merchant, user_id)
+    number = await converted(stage, fx["id"], delivered=delivered)
+    stage.processes.started.clear()
+    stage.processes.answers = False
+    assert (await callback(stage, "n1", number, announces="excess")).status_code == 503
+    stage.processes.answers = True
+    assert (await callback(stage, "n1", number, announces="excess")).status_code == 200
+    assert stage.processes.started == [("learn_excess", (fx["id"],))] * 2
+    # What is over, and has nothing new to it, wakes nobody.
+    stage.processes.started.clear()
+    stage.processes.told.clear()
+    assert (await callback(stage, "n2", number)).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.started == []
+    assert stage.processes.told == ([] if delivered else [("settle-fx", fx["id"], "notice")])
+
+
+async def test_callbacks_about_a_return_and_a_receiving_account_wake_their_processes(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    fx_id = await refused_of_remittance(stage, merchant)
+    assert (await merchant.post(f"/v1/fx/{fx_id}/disposal", {"action": "return"})).status_code == 200
+    [returned] = await stage.rows("SELECT id FROM app.inbound_return")
+    numbers = [await claimed(stage, "inbound_return", returned["id"], BankStep.INBOUND_RETURN)]
+    user_id = (await merchant.get(f"/v1/fx/{fx_id}")).json()["user_id"]
+    account = await asked_for(stage, merchant, user_id, currency="HKD")
+    numbers.append(await claimed(stage, "receiving_account", account["id"], BankStep.RECEIVING_ACCOUNT))
+    stage.processes.told.clear()
+    for notice, number in enumerate(numbers):
+        assert (await callback(stage, f"n{notice}", number, bank="OSPB")).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.told == [
+        ("return-inbound", returned["id"], "notice"),
+        ("open-receiving-account", account["id"], "notice"),
+    ]

@@ -28,6 +28,9 @@ NEW_BUSINESS = {
     "POST /v1/payments/{payment_id}/refunds",
     "POST /v1/users/{user_id}/payees",
     "POST /v1/payouts",
+    "POST /v1/users/{user_id}/receiving_accounts",
+    "POST /v1/fx_mandates",
+    "POST /v1/fx",
     "POST /v1/settlement_account",
     "POST /v1/waiver/applications",
 }
@@ -42,6 +45,8 @@ FINISHES = {
     "DELETE /v1/payees/{payee_id}",
     "POST /v1/payouts/{payout_id}/confirm",
     "POST /v1/payouts/{payout_id}/evidence",
+    "POST /v1/fx_mandates/{fx_mandate_id}/end",
+    "POST /v1/fx/{fx_id}/disposal",
     "POST /v1/signing_keys",
     "POST /v1/signing_keys/{signing_key_id}/revoke",
     "POST /v1/webhook_endpoints",
@@ -61,6 +66,10 @@ NOT_THERE = {
     "{payee_id}": C.PAYEE_NOT_FOUND,
     "{settlement_id}": C.SETTLEMENT_NOT_FOUND,
     "{payout_id}": C.PAYOUT_NOT_FOUND,
+    "{receiving_account_id}": C.RECEIVING_ACCOUNT_NOT_FOUND,
+    "{inbound_id}": C.INBOUND_NOT_FOUND,
+    "{fx_mandate_id}": C.FX_MANDATE_NOT_FOUND,
+    "{fx_id}": C.FX_NOT_FOUND,
     "{endpoint_id}": C.WEBHOOK_ENDPOINT_NOT_FOUND,
     "{signing_key_id}": C.SIGNING_KEY_NOT_FOUND,
 }
@@ -73,6 +82,9 @@ NAMES_NOTHING = {
     "GET /v1/payments",
     "GET /v1/payouts",
     "GET /v1/data_export",
+    "GET /v1/inbounds",
+    "GET /v1/fx_mandates",
+    "GET /v1/fx",
     "GET /v1/balances",
     "GET /v1/statement",
     "POST /v1/waiver/applications",
@@ -85,7 +97,16 @@ NAMES_NOTHING = {
     "GET /v1/webhook_endpoints",
 }
 _OF_A_HOUSE = ("end_user", "binding", "payment", "refund", "payee", "payout", "event", "effect")
-IN_THE_BODY = {"POST /v1/payments", "POST /v1/payments/preview", "POST /v1/payouts", "POST /v1/payouts/preview"}
+_OF_A_HOUSE += ("receiving_account", "inbound", "fx_mandate", "fx")
+IN_THE_BODY = {
+    "POST /v1/payments",
+    "POST /v1/payments/preview",
+    "POST /v1/payouts",
+    "POST /v1/payouts/preview",
+    "POST /v1/fx_mandates",
+    "POST /v1/fx",
+    "POST /v1/fx/preview",
+}
 
 
 async def ask(
@@ -215,9 +236,7 @@ async def test_a_stranger_with_a_good_key_finds_nothing_and_touches_nothing(stag
     stranger = await stage.merchant("海棠书店")
     signing_key = await stage.sign(stranger)
     before = await fingerprints(stage, house.marks)
-    assert all(
-        before[f"app.{kind}"][0] for kind in ("end_user", "binding", "payment", "refund", "payout", "event", "effect")
-    )
+    assert all(before[f"app.{kind}"][0] for kind in _OF_A_HOUSE)
     for number, route in enumerate(routes(stage)):
         answer = await ask(stage, house, route, f"Bearer {stranger.key}", number, signing_key=signing_key)
         expected = _for_a_stranger(route)

@@ -153,7 +153,7 @@ async def test_a_payee_abroad_needs_the_users_consent_to_the_text_in_force(stage
     merchant = await stage.merchant()
     user_id, _ = await stage.payer(merchant)
     shown = (await merchant.get("/v1/data_export")).json()
-    assert {item["region"] for item in shown["recipients"]} == {"HK", "MO", "TW"}
+    assert {item["region"] or item["bank_code"] for item in shown["recipients"]} == {"HK", "MO", "TW", "OSPB"}
     assert all(item["recipient"] and item["contract"] and item["ground"] for item in shown["recipients"])
     assert "收款人姓名" in shown["text"]
     for wrong in ({"version": "2020-01-01"}, {"content_hash": "0" * 64}):

@@ -14,6 +14,7 @@ from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 from storage.administration import SCOPES
 from tests.api import (
     refused_by_decisions,
+    refused_fx,
     refused_payments,
     refused_payouts,
     refused_signatures,
@@ -27,6 +28,7 @@ C = ErrorCode
 # Importing them registers their scenarios.
 REGISTERED = (
     refused_by_decisions,
+    refused_fx,
     refused_payments,
     refused_payouts,
     refused_signatures,
@@ -69,7 +71,11 @@ def test_every_code_that_the_api_documents_is_tried_here(stage: Stage) -> None:
 
 
 def test_codes_that_no_address_answers_with_are_known(stage: Stage) -> None:
-    assert set(ErrorCode) - OPERATOR_CODES - _documented_anywhere(stage) == {C.BANK_NO_ANSWER}
+    assert set(ErrorCode) - OPERATOR_CODES - _documented_anywhere(stage) == {
+        C.BANK_NO_ANSWER,
+        # The database's own guard: the API takes the class from the user's document, and from nowhere else.
+        C.RESIDENCY_NOT_OF_USER,
+    }
 
 
 def test_every_refusal_that_the_api_documents_is_a_problem_with_codes(stage: Stage) -> None:
@@ -104,6 +110,11 @@ async def _business(stage: Stage) -> list[dict[str, Any]]:
         " UNION ALL SELECT 'refund', id, state FROM app.refund"
         " UNION ALL SELECT 'payee', id, state FROM app.payee"
         " UNION ALL SELECT 'payout', id, state FROM app.payout"
+        " UNION ALL SELECT 'receiving', id, state FROM app.receiving_account"
+        " UNION ALL SELECT 'inbound', id, state FROM app.inbound"
+        " UNION ALL SELECT 'return', id, state FROM app.inbound_return"
+        " UNION ALL SELECT 'mandate', id, state FROM app.fx_mandate"
+        " UNION ALL SELECT 'fx', id, state FROM app.fx"
         " UNION ALL SELECT 'waiver', id, state FROM app.waiver_application"
         " UNION ALL SELECT 'event', id, type FROM app.event"
         " UNION ALL SELECT 'consent', id::text, kind FROM app.consent"

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from client import events, models, payout_models, reports, settlement_models, signing_keys, states, webhook_endpoints
+from client import (
+    events,
+    fx_models,
+    models,
+    payout_models,
+    reports,
+    settlement_models,
+    signing_keys,
+    states,
+    webhook_endpoints,
+)
 from client.models import Payment, Resource
 from domain import states as rules
 from tests.api.conftest import Stage
@@ -46,9 +56,26 @@ _OF_PAYOUTS = (
 _OF_SETTLEMENTS = ("SettlementAccount", "SettlementAccounts", "Settlement", "SettlementLine", "SettlementReport")
 
 
+_OF_FX = (
+    "ReceivingAccount",
+    "Inbound",
+    "FxMandate",
+    "IndicativeRate",
+    "FxRate",
+    "PlannedFx",
+    "PlannedWindow",
+    "FxRounding",
+    "QuotaOfFx",
+)
+
+
 _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _SAME} | {
     **{name: getattr(payout_models, name) for name in _OF_PAYOUTS},
     **{name: getattr(settlement_models, name) for name in _OF_SETTLEMENTS},
+    **{name: getattr(fx_models, name) for name in _OF_FX},
+    "Fx": fx_models.Conversion,
+    "FxPreview": fx_models.ConversionPreview,
+    "FxEvidence": fx_models.Evidence,
     "AgreementInForce": models.Agreement,
     "DataExportText": payout_models.DataExport,
     "Event": events.Event,
@@ -81,7 +108,10 @@ def _takes_null(model: type[Resource], field: str) -> bool:
     return type(None) in getattr(found.annotation, "__args__", ())
 
 
-@pytest.mark.parametrize("name", ["BindingState", "PaymentState", "RefundState", "PayoutState", "WaitReason"])
+@pytest.mark.parametrize(
+    "name",
+    ["BindingState", "PaymentState", "RefundState", "PayoutState", "ReceivingAccountState", "FxState", "WaitReason"],
+)
 def test_the_client_knows_the_words_of_the_rules(name: str) -> None:
     assert {word.value for word in getattr(states, name)} >= {word.value for word in getattr(rules, name)}
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from config.policy import read_policy
-from domain.conditions import ELEMENTS, Conditions, order_values, payout_values
+from domain.conditions import ELEMENTS, Conditions, fx_values, order_values, payout_values
 from domain.fees import FeeRule
 
 RULE = FeeRule(rule="r", rate_per_million=6_000, minimum_minor=0, cap_minor=50_000)
@@ -30,6 +30,8 @@ ALL_TEXTS = [(product, text) for product in PRODUCTS for text in TEXTS] + [
     for product in PAYOUTS
     for text in ("quantity", "fee", *TERMS, "method", "cautions", "risk", "dispute")
 ]
+OF_A_CONVERSION = ("quantity", "fee", "term", "method_split", "method_hold", "cautions", "risk", "dispute")
+ALL_TEXTS += [("fx_conversion", text) for text in OF_A_CONVERSION]
 OF_A_PAYOUT = payout_values(
     order_number="order-2",
     amount_minor=50_000,
@@ -69,7 +71,10 @@ def test_a_text_names_nothing_but_what_is_filled_in(text: str) -> None:
         Conditions.model_validate(values)
 
 
-@pytest.mark.parametrize(("product", "name"), [("quick_pay_to_user", "recipient"), ("payout_domestic", "earliest")])
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [("quick_pay_to_user", "recipient"), ("payout_domestic", "earliest"), ("fx_conversion", "rate")],
+)
 def test_a_text_names_nothing_that_only_another_product_has(product: str, name: str) -> None:
     values = _published()
     values[product]["risk"]["zh"] = f"{{{name}}}"
@@ -91,6 +96,24 @@ def test_a_payout_shows_every_element_at_every_speed(cross_border: bool, speed: 
     assert ("2 hours" in shown["term"]["en"]) == (speed != "next_working_day")
     # Whoever gets the data abroad is named before the user confirms (P6).
     assert ("Harbour Bank, Hong Kong branch" in shown["cautions"]["zh"]) == cross_border
+
+
+@pytest.mark.parametrize(
+    ("over_quota", "said"), [("split", "what is within it is converted"), ("hold", "all of it is held")]
+)
+def test_a_conversion_shows_every_element_and_what_becomes_of_what_is_beyond_the_quota(
+    over_quota: str, said: str
+) -> None:
+    values = fx_values(order_number="fx-1", amount_minor=123_456, currency="JPY", yearly_quota_usd_minor=5_000_000)
+    shown: Any = Conditions.model_validate(_published()).shown_for_fx(over_quota=over_quota, values=values)
+    assert set(shown) == {"product", "version", *ELEMENTS}
+    assert all(set(shown[name]) == {"zh", "en"} and all(shown[name].values()) for name in ELEMENTS)
+    assert "123,456 JPY" in shown["quantity"]["zh"]
+    assert said in shown["method"]["en"]
+    # That the rate is that of conversion, whose the difference is, and whose the quota (A5.1b, A6.4c, A5.2a, A5.2c).
+    assert "not at the rate of now" in shown["method"]["en"]
+    assert "50,000.00 USD" in shown["cautions"]["en"]
+    assert "exactly that part is reversed" in shown["risk"]["en"]
 
 
 @pytest.mark.parametrize("payee_kind", ["merchant", "user"])
