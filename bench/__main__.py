@@ -15,8 +15,10 @@ from contextlib import AsyncExitStack
 import httpx
 from temporalio.client import Client
 
-from bench import ledger, waiting
+from bench import foreign_currency, ledger, waiting
 from bench.comparison import Kind, Rounds, compare, print_comparison
+from bench.conversions_in_flight import ConversionDrivers
+from bench.desk_worker import desk_worker
 from bench.payees import give_money, open_destinations
 from bench.payers import open_merchant, open_payers
 from bench.payments import Drivers, sign_agreements
@@ -24,14 +26,17 @@ from bench.payouts import PayoutDrivers
 from bench.stage import floor_worker, own_server, running_stack
 from config.settings import WorkerSettings, load
 from runtime.postgres import EmbeddedPostgres
-from runtime.stack import LocalStack
+from runtime.stack import ALL_PARTS, LocalStack
 from runtime.temporal import connect, connection
 from storage.provision import Passwords, provision
 from wiring import open_banks
 
-PARTS = ("ledger", "payments", "payouts", "waiting")
+PARTS = ("ledger", "payments", "payouts", "waiting", "conversions", "fx")
+# Of the stack for conversions; its worker is started beside it, with a desk's rate of its own.
+PARTS_FOR_CONVERSIONS = tuple(part for part in ALL_PARTS if part not in ("codec", "ops", "worker"))
+WAITING_PAYOUTS, WAITING_CONVERSIONS = 1000, 10_000
 IN_FLIGHT = (1, 16, 64)
-PAYOUTS_IN_FLIGHT = (1, 16)
+FEW_IN_FLIGHT = (1, 16)
 PAYERS = 64
 # Prepared beforehand: more than two processors pay out in this time.
 _PAYOUTS_A_SECOND = 22
@@ -70,6 +75,29 @@ async def measure_payouts(stack: LocalStack, in_flight: Sequence[int], rounds: i
         client = await connect(load(WorkerSettings).payload_keys, environment="local")
         drivers = PayoutDrivers(client, merchant, payers, destinations)
         return await _compare_at(drivers.kinds(), stack, in_flight, rounds, seconds)
+
+
+async def measure_foreign_currency(stack: LocalStack, given: argparse.Namespace, parts: Sequence[str]) -> None:
+    """Prints the tables of conversions: one at a time beside its floor, and those that wait for the desk to open."""
+    number = given.count or WAITING_CONVERSIONS
+    async with AsyncExitStack() as opened:
+        with desk_worker(stack, foreign_currency.UNBOUND_RATE) as worker:
+            waiters = await foreign_currency.set_the_scene(stack, _owner_url(stack), number, say, opened)
+            waiters.worker = worker
+            if "conversions" in parts:
+                made = waiters.conversions
+                kinds = ConversionDrivers(made.client, made.merchant, made.payers).kinds()
+                how = (given.in_flight or FEW_IN_FLIGHT, given.rounds, given.seconds)
+                print_comparison("a conversion, from request to end", await _compare_at(kinds, stack, *how))
+            if "fx" in parts:
+                rows = await foreign_currency.measure_waiting(waiters, number)
+                foreign_currency.show("conversions that wait for their desk to open", rows)
+        if "fx" in parts:
+            say("The same with fewer, at the configured rate …")
+            with desk_worker(stack, None) as worker:
+                waiters.worker = worker
+                rows = await foreign_currency.measure_rate(waiters, min(number // 2, foreign_currency.BOUND_COUNT))
+                foreign_currency.show("the same at the configured rate", rows)
 
 
 async def _compare_at(
@@ -132,7 +160,7 @@ def _compare_on_a_stack(given: argparse.Namespace, parts: Sequence[str]) -> None
                 lines = asyncio.run(measure_payments(stack, given.in_flight or IN_FLIGHT, *how))
                 print_comparison("a payment, from request to end", lines)
             if "payouts" in parts:
-                lines = asyncio.run(measure_payouts(stack, given.in_flight or PAYOUTS_IN_FLIGHT, *how))
+                lines = asyncio.run(measure_payouts(stack, given.in_flight or FEW_IN_FLIGHT, *how))
                 print_comparison("a payout, from request to end", lines)
 
 
@@ -144,6 +172,14 @@ def _wait_on_a_stack(count: int, asleep_within: float | None) -> None:
             waiting.show(asyncio.run(waiting.measure(stack, _owner_url(stack), count, asleep_within, say)))
 
 
+def _convert_on_a_stack(given: argparse.Namespace, parts: Sequence[str]) -> None:
+    with own_server() as server:
+        say("Starting a stack for conversions …")
+        with running_stack(server, parts=PARTS_FOR_CONVERSIONS) as stack, floor_worker(stack):
+            os.environ.update(stack.environment["worker"])
+            asyncio.run(measure_foreign_currency(stack, given, parts))
+
+
 def main() -> None:
     """Ends by itself; leaves no process and no folder behind."""
     reader = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -151,8 +187,9 @@ def main() -> None:
     reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
     reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
     reader.add_argument("--in-flight", type=int, nargs="+", default=None)
-    reader.add_argument("--count", type=int, default=1000, help="of payouts that wait")
-    reader.add_argument("--asleep-within", type=float, help="seconds after which those wake up; enough, by default")
+    what_waits = f"of payouts that wait ({WAITING_PAYOUTS:,}), and of conversions ({WAITING_CONVERSIONS:,})"
+    reader.add_argument("--count", type=int, help=what_waits)
+    reader.add_argument("--asleep-within", type=float, help="seconds after which payouts wake up; enough, by default")
     given = reader.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         reader.error(f"no such part: {', '.join(sorted(unknown))}")
@@ -160,7 +197,9 @@ def main() -> None:
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
     _compare_on_a_stack(given, parts)
     if "waiting" in parts:
-        _wait_on_a_stack(given.count, given.asleep_within)
+        _wait_on_a_stack(given.count or WAITING_PAYOUTS, given.asleep_within)
+    if {"conversions", "fx"} & set(parts):
+        _convert_on_a_stack(given, parts)
     say("Done.")
 
 

@@ -1,8 +1,9 @@
-"""What a payment and a payout cannot do without: processes of the same shape as ours, with nothing and with raw calls.
+"""What payments, payouts and conversions cannot do without: processes of the same shape as ours, with nothing and with
+raw calls.
 
-The floor books the same money as ours: a signed debit or payout at the bank simulator and the ledger's postings for
-it. It has no API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what the
-ratio shows.
+The floor books the same money as ours: a signed debit, payout or deal at the bank simulator and the ledger's postings
+for it. It has no API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what
+the ratio shows.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from pydantic import BaseModel, ConfigDict
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
+with workflow.unsafe.imports_passed_through():
+    from workflows.names import WAITING_FOR
+
 REMOTE_TIMEOUT = timedelta(seconds=20)
 LOCAL_TIMEOUT = timedelta(seconds=5)
 ONCE = RetryPolicy(maximum_attempts=1)
 # The same worker process serves both queues: one with our data converter and codec, one with the SDK's own.
 QUEUE, PLAIN_QUEUE = "bench", "bench-plain"
+# What a sleeper shows that it waits for; it sleeps longer than any benchmark takes.
+SLEEPS = "bench"
+_SLEEP = timedelta(days=30)
 
 
 class RawOrder(BaseModel):
@@ -92,6 +99,44 @@ class RawPayout(BaseModel):
     region: str
 
 
+class RawConversion(BaseModel):
+    """As many fields as the order of a conversion's process has, and what a deal takes beside them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fx_id: str
+    request_number: str
+    desk: str
+    held_at: str
+    amount_minor: int
+    currency: str
+    purpose_code: str
+    user_id: str
+    name: str
+    id_number: str
+
+
+class RawDeal(BaseModel):
+    """A conversion with what the desk gave for it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    order: RawConversion
+    cny_minor: int
+
+
+@workflow.defn(name="bench-sleeper")
+class Sleeper:
+    """One remote activity that does nothing, and a timer; its search attribute says when it sleeps."""
+
+    @workflow.run
+    async def run(self, number: str) -> str:
+        await _nothing(number)
+        workflow.upsert_search_attributes([WAITING_FOR.value_set(SLEEPS)])
+        await workflow.sleep(_SLEEP)
+        return number
+
+
 @workflow.defn(name="bench-bare-series")
 class BareSeries:
     """Remote activities one after another and a local one; none does anything."""
@@ -119,6 +164,21 @@ class PayoutFloor:
         )
         await workflow.execute_local_activity("bench-book-payout", order, schedule_to_close_timeout=LOCAL_TIMEOUT)
         return reference
+
+
+@workflow.defn(name="bench-conversion-floor")
+class ConversionFloor:
+    """A conversion is planned, dealt and booked: one that does nothing, a quote and a deal over HTTP, one posting."""
+
+    @workflow.run
+    async def run(self, order: RawConversion) -> int:
+        await _nothing(order.fx_id)
+        cny_minor: int = await workflow.execute_activity(
+            "bench-convert", order, result_type=int, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=ONCE
+        )
+        deal = RawDeal(order=order, cny_minor=cny_minor)
+        await workflow.execute_local_activity("bench-book-deal", deal, schedule_to_close_timeout=LOCAL_TIMEOUT)
+        return cny_minor
 
 
 async def _nothing(number: str) -> None:

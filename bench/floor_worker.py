@@ -20,9 +20,22 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from banks.signatures import sign_request
-from bench.floor import PLAIN_QUEUE, QUEUE, Bare, BareSeries, Floor, PayoutFloor, RawOrder, RawPayout
+from bench.floor import (
+    PLAIN_QUEUE,
+    QUEUE,
+    Bare,
+    BareSeries,
+    ConversionFloor,
+    Floor,
+    PayoutFloor,
+    RawConversion,
+    RawDeal,
+    RawOrder,
+    RawPayout,
+    Sleeper,
+)
 from config.settings import MigrationSettings, WorkerSettings, load
-from domain.chart import fee_income, reserve
+from domain.chart import fee_income, fx_position, reserve, user
 from domain.journal import collection
 from domain.transfers import Direction, Post, Transfer, TransferKind
 from runtime.temporal import connect, connection
@@ -60,14 +73,33 @@ class RawCalls:
         }
         return await self._instruct(order.bank_code, "payouts", order.model_dump(include=fields))
 
+    @activity.defn(name="bench-convert")
+    async def convert(self, order: RawConversion) -> int:
+        """Two signed requests: the desk quotes, and deals at its quote."""
+        quote = await self._exchange("GET", order.desk, f"fx-quotes/{order.currency}/buys", None)
+        fields = {
+            "request_number": order.request_number, "kind": "conversion", "quote_id": quote["quote_id"],
+            "rate": quote["rate"], "foreign_minor": order.amount_minor, "foreign_currency": order.currency,
+            "foreign_at": order.held_at, "purpose_code": order.purpose_code, "is_trade": False,
+            "residency": "domestic_individual", "name": order.name, "id_number": order.id_number,
+        }  # fmt: skip
+        return int((await self._exchange("POST", order.desk, "fx-deals", fields))["cny_minor"])
+
     async def _instruct(self, bank_code: str, resource: str, fields: dict[str, Any]) -> str:
-        body, path = json.dumps(fields).encode(), f"/banks/{bank_code}/v1/{resource}"
-        headers = sign_request(self._key, "POST", path, body, datetime.now(UTC))
-        answer = await self._http.post(path, content=body, headers={**headers, "Content-Type": "application/json"})
-        found = answer.json()
+        return str((await self._exchange("POST", bank_code, resource, fields))["bank_reference"])
+
+    async def _exchange(
+        self, method: str, bank_code: str, resource: str, fields: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        body, path = b"" if fields is None else json.dumps(fields).encode(), f"/banks/{bank_code}/v1/{resource}"
+        headers = sign_request(self._key, method, path, body, datetime.now(UTC))
+        if fields is not None:
+            headers["Content-Type"] = "application/json"
+        answer = await self._http.request(method, path, content=body, headers=headers)
+        found: dict[str, Any] = answer.json()
         if found["status"] != "SUCCESS":
             raise RuntimeError(f"the bank answered {found['code']}")
-        return str(found["bank_reference"])
+        return found
 
     @activity.defn(name="bench-book")
     async def book(self, order: RawOrder) -> None:
@@ -91,6 +123,21 @@ class RawCalls:
             (
                 _entry(order, TransferKind.FEE, Direction.INTERNAL, fee_income(order.currency), order.fee_minor),
                 _entry(order, TransferKind.PAYOUT, Direction.OUT, paid, order.amount_minor),
+            )
+        )
+
+    @activity.defn(name="bench-book-deal")
+    async def book_deal(self, deal: RawDeal) -> None:
+        """Both currencies through the desk's position, in one statement and one commit; ours has held one before."""
+        order, cny_minor = deal.order, deal.cny_minor
+        foreign, cny = fx_position(order.desk, order.currency), fx_position(order.desk, "CNY")
+        out, own, into = Direction.OUT, Direction.INTERNAL, Direction.IN
+        await self._post(
+            (
+                _leg(order, "sold", own, user(order.user_id, order.currency), foreign, order.amount_minor),
+                _leg(order, "left", out, foreign, reserve(order.held_at, order.currency), order.amount_minor),
+                _leg(order, "came", into, reserve(order.desk, "CNY"), cny, cny_minor),
+                _leg(order, "bought", own, cny, user(order.user_id, "CNY"), cny_minor),
             )
         )
 
@@ -118,6 +165,23 @@ def _entry(order: RawPayout, kind: TransferKind, direction: Direction, credit: s
     )
 
 
+def _leg(  # noqa: PLR0917 - an entry reads as who, where, to whom, how much
+    order: RawConversion, what: str, direction: Direction, debit: str, credit: str, amount_minor: int
+) -> Post:
+    return Post(
+        key=f"{order.fx_id}:{what}",
+        kind=TransferKind.FX_CONVERSION if direction is Direction.INTERNAL else TransferKind.BANK_SETTLEMENT,
+        direction=direction,
+        debit=debit,
+        credit=credit,
+        currency=credit.rpartition(":")[2],
+        amount=amount_minor,
+        instruction=order.fx_id,
+        reference=order.fx_id,
+        booked_at=datetime.now(UTC),
+    )
+
+
 @activity.defn(name="bench-nothing")
 async def nothing(number: str) -> str:
     """What it is given."""
@@ -129,8 +193,16 @@ def _worker(client: Client, queue: str, calls: RawCalls) -> Worker:
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Bare, BareSeries, Floor, PayoutFloor],
-        activities=[calls.debit, calls.book, calls.pay_out, calls.book_payout, nothing],
+        workflows=[Bare, BareSeries, ConversionFloor, Floor, PayoutFloor, Sleeper],
+        activities=[
+            calls.debit,
+            calls.book,
+            calls.pay_out,
+            calls.book_payout,
+            calls.convert,
+            calls.book_deal,
+            nothing,
+        ],
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
         max_concurrent_activities=200,
         max_concurrent_local_activities=200,

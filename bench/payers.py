@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
+from stdnum.iso7064 import mod_11_2
 
 from banks.simulator.cards import example_card
 from banks.simulator.payer import Phone
@@ -30,7 +31,8 @@ from storage.signing_keys import register
 BANK_CODE = "HBRB"
 WAIVED_UP_TO_MINOR = 10_000
 _AT_ONCE = 8
-_NAME, _ID_NUMBER = "张三", "11010119900307803X"
+NAME, ID_NUMBER = "张三", "11010119900307803X"
+_BORN = "11010119900307"
 
 
 class SetUpError(Exception):
@@ -100,9 +102,18 @@ async def _signing_key(engine: AsyncEngine, merchant_id: str) -> SigningKey:
 
 
 async def open_payers(
-    merchant: Merchant, simulator_url: str, number: int, say: Callable[[str], None], *, first_serial: int = 1
+    merchant: Merchant,
+    simulator_url: str,
+    number: int,
+    say: Callable[[str], None],
+    *,
+    first_serial: int = 1,
+    each_a_person: bool = False,
 ) -> list[Payer]:
-    """Payers who may pay without a code, each with a card of its own; another merchant's begin at another serial."""
+    """Payers who may pay without a code, each with a card of its own; another merchant's begin at another serial.
+
+    They are one person, unless each is a person of its own, with a document of its own.
+    """
     waiver = (await merchant.get("/v1/waiver"))["version"]
     agreement = Policy.model_validate(read_policy()).agreement
 
@@ -110,7 +121,8 @@ async def open_payers(
         new = {"merchant_user_ref": f"payer-{serial}", "type": "individual", "region": "CN"}
         user_id = (await merchant.post("/v1/users", new))["id"]
         await _consent(merchant, user_id, "agreement", agreement.version, content_hash=agreement.content_hash)
-        binding_id = await _bind(merchant, user_id, simulator_url, serial)
+        id_number = _id_number(serial) if each_a_person else ID_NUMBER
+        binding_id = await _bind(merchant, user_id, simulator_url, serial, id_number)
         await _consent(merchant, user_id, "waiver_authorisation", waiver)
         await _consent(merchant, user_id, "waiver_notice", waiver)
         return Payer(user_id, binding_id)
@@ -130,9 +142,14 @@ async def _consent(merchant: Merchant, user_id: str, kind: str, version: str, **
     await merchant.post(f"/v1/users/{user_id}/consents", act)
 
 
-async def _bind(merchant: Merchant, user_id: str, simulator_url: str, serial: int) -> str:
+def _id_number(serial: int) -> str:
+    digits = f"{_BORN}{serial % 1000:03d}"
+    return digits + mod_11_2.calc_check_digit(digits)
+
+
+async def _bind(merchant: Merchant, user_id: str, simulator_url: str, serial: int, id_number: str) -> str:
     path, mobile = f"/v1/users/{user_id}/bindings", f"139{serial:08d}"
-    elements = {"name": _NAME, "id_number": _ID_NUMBER, "card_number": example_card(BANK_CODE, serial=serial)}
+    elements = {"name": NAME, "id_number": id_number, "card_number": example_card(BANK_CODE, serial=serial)}
     binding_id = str((await merchant.post(path, elements | {"mobile": mobile}))["id"])
     async with Phone(simulator_url, mobile) as phone:
         code = await phone.code(purpose="sign")

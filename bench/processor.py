@@ -1,4 +1,4 @@
-"""Processor time of a family of processes: the measure that other work on the machine disturbs least. Linux only."""
+"""Processor time and memory of processes: the measures that other work on the machine disturbs least. Linux only."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def _descends(pid: int, roots: Collection[int], used: dict[int, tuple[int, int]]
             return True
         pid = used[pid][0]
     return False
+
+
+def resident_bytes(pid: int) -> int:
+    """Of memory that a process holds; 0 where there is no /proc."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,7 +26,7 @@ from temporalio.client import Client
 
 from bench.payees import AMOUNT_MINOR, give_money, name_account
 from bench.payers import BANK_CODE, Merchant, SetUpError, open_merchant, open_payers
-from bench.processor import processor_seconds
+from bench.processor import processor_seconds, resident_bytes
 from config.settings import WorkerSettings, load
 from domain.identifiers import IdPrefix, identifier
 from domain.instructions import RequestContext
@@ -190,8 +189,8 @@ class Sleepers:
         async with self.engine.connect() as connection:
             books = await connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
         return {
-            "worker": _resident(self.stack.pids["worker"]),
-            "server": _resident(self.stack.pids["temporal"]),
+            "worker": resident_bytes(self.stack.pids["worker"]),
+            "server": resident_bytes(self.stack.pids["temporal"]),
             "temporal": sum(file.stat().st_size for file in files),
             "books": int(books or 0),
         }
@@ -273,7 +272,7 @@ async def _measured(sleepers: Sleepers, users: Sequence[tuple[str, str]], number
         user_id, like = users[first // _A_PAGE % len(users)]
         await sleepers.start(await sleepers.accept(user_id, like, min(_A_PAGE, number - first)))
         if full is None and first + _A_PAGE >= CACHE:
-            full = _resident(sleepers.stack.pids["worker"])
+            full = resident_bytes(sleepers.stack.pids["worker"])
         if (first + _A_PAGE) % 1000 == 0:
             sleepers.say(f"  {first + _A_PAGE} of {number} are started")
     await sleepers.all_asleep(number)
@@ -338,12 +337,3 @@ def _of_both(before: dict[str, int], after: dict[str, int], what: str) -> str:
 
 def _megabytes(number: int) -> str:
     return f"{number / 1e6:.0f}"
-
-
-def _resident(pid: int) -> int:
-    """Bytes of memory that a process holds; 0 where there is no /proc."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
