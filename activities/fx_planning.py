@@ -75,7 +75,7 @@ class FxPlanning:
 
     @activity.defn(name=names.REPLAN_FX_PAGE)
     async def replan_fx_page(self, page: ReplanPage) -> ReplannedPage:
-        """Plans the next that wait by an older plan, in order of acceptance, and wakes those that go earlier.
+        """Plans the next that wait by an older plan, in order of acceptance; wakes those that go earlier or elsewhere.
 
         One that goes later than its process sleeps needs no word: its send claim is refused as too early, and it asks.
         """
@@ -111,7 +111,9 @@ class FxPlanning:
         if fx is None:
             return False
         slot = await self._allocate(fx, now, "calendar_changed")
-        is_news = slot.earlier or slot.state != "waiting" or one.wait_reason == _WAITS_FOR_DESK
+        # Its process goes to the desk, and asks about the amount, that it was told last.
+        is_other = (slot.desk, slot.amount_minor) != (fx.desk, fx.amount_minor)
+        is_news = slot.earlier or slot.state != "waiting" or one.wait_reason == _WAITS_FOR_DESK or is_other
         return is_news and await self._teller.tell_fx(one.fx_id)
 
     async def _allocate(self, fx: FxToPlan, now: datetime, why: str) -> AllocatedFxSlot:

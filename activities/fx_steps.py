@@ -190,13 +190,18 @@ class FxSteps:
         return result.model_copy(update={"claimed_at": claimed.claimed_at})
 
     async def _quoted(self, bank: FxConnector, request: EffectRequest, side: QuoteSide | None) -> FxQuote | None:
-        """What the desk deals at now. None where it says nothing: the claim then says what is to be done."""
+        """What the desk deals at now. None where it says nothing: the claim then says what is to be done.
+
+        One that took long to come is none, either: with it and the deal the attempt would outlast its time-out.
+        """
         if side is None or request.resend:
             return None
+        began = time.monotonic()
         try:
-            return await bank.fx_quote(_known(request.currency), side)
+            quote = await bank.fx_quote(_known(request.currency), side)
         except QuoteUnavailableError:
             return None
+        return quote if time.monotonic() - began <= _LONGEST_WAIT_BEFORE_SENDING_SECONDS else None
 
     def _claim(
         self, request: EffectRequest, step: BankStep, bank: FxConnector, now: datetime, quote: FxQuote | None

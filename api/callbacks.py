@@ -133,8 +133,10 @@ async def _nudge(services: Services, found: dict[str, Any], notice: BankNotice) 
     if step == BankStep.DEBIT and state == PaymentState.FAILED:
         # A bank that announces the decline which we know already has nothing to correct.
         return notice.announces is BankOutcome.DECLINED or await _correct(services, found["subject_id"])
-    if step == BankStep.FX_CONVERSION and notice.is_excess and state in _DEALT:
-        # It was converted, and the desk has found a part of it to be above the quota since (A5.2c).
+    if step == BankStep.FX_CONVERSION and notice.is_excess:
+        # The desk has found a part of it to be above the quota since (A5.2c); that it was dealt may not be booked yet.
+        if state not in _DEALT:
+            _tell(services, found)
         return await services.processes.learn_excess(found["subject_id"])
     if step == BankStep.DEBIT and state == PaymentState.SENDING:
         services.work.begin(_nudge_unless_answered(services, found, notice))

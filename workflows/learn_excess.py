@@ -26,22 +26,32 @@ class LearnExcess:
 
     @workflow.run
     async def run(self, order: ExcessOrder) -> ProcessResult:
-        pause = policies.FIRST_PAUSE_BEFORE_EXCESS_SHOWS
+        # The word with which it was started is what it is about, and none that came since.
+        await self._waker.woken_by(workflow.now(), "Nothing is waited for")
+        pause, found = policies.FIRST_PAUSE_BEFORE_EXCESS_SHOWS, False
         until = workflow.now() + policies.PATIENCE_FOR_ANNOUNCED_EXCESS
         while True:
             learned = await self._ask()
-            if learned.excess_minor > 0 and not self._waker.is_woken:
-                return ProcessResult(state="reversing" if learned.reversal_id else "nothing_new")
-            if learned.excess_minor == 0 and workflow.now() >= until:
-                return await self._deny()
-            # The desk's answer may lag behind what it announced.
-            await self._waker.woken_by(workflow.now() + pause, "Until the excess shows in the desk's answer")
-            pause = next_pause(pause, policies.PATIENCE_FOR_ANNOUNCED_EXCESS)
+            is_over = workflow.now() >= until
+            found = found or learned.reversal_id is not None
+            if not self._waker.is_woken and (learned.reversal_id is not None or is_over):
+                return await self._end(learned, found=found)
+            # The desk's answer may lag behind what it announced, also where an earlier excess is known already.
+            if await self._waker.woken_by(workflow.now() + pause, "Until the excess shows in the desk's answer"):
+                pause = policies.FIRST_PAUSE_BEFORE_EXCESS_SHOWS
+                until = workflow.now() + policies.PATIENCE_FOR_ANNOUNCED_EXCESS
+            else:
+                pause = next_pause(pause, policies.PATIENCE_FOR_ANNOUNCED_EXCESS)
 
     @workflow.signal(name=names.LOOK_AGAIN_SIGNAL)
     def look_again(self) -> None:
         """The desk has spoken up once more."""
         self._waker.wake()
+
+    async def _end(self, learned: ExcessLearned, *, found: bool) -> ProcessResult:
+        if found:
+            return ProcessResult(state="reversing")
+        return ProcessResult(state="nothing_new") if learned.excess_minor > 0 else await self._deny()
 
     async def _ask(self) -> ExcessLearned:
         learned: ExcessLearned = await workflow.execute_activity(

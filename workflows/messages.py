@@ -115,7 +115,6 @@ class FxOrder(Message):
     deliver_by: datetime | None = None
     # What has stopped it: that was told already.
     stopped_by: str | None = None
-    waits_for_quote: bool = False
 
 
 class InboundReturnOrder(Message):

@@ -26,7 +26,13 @@ with workflow.unsafe.imports_passed_through():
 
 S = ReceivingAccountState
 # What passes: it is tried again, more and more slowly.
-STOPS = frozenset({"partner_not_available", "authority_hold", "function_suspended", "user_not_active"})
+STOPS = {
+    "partner_not_available": WaitReason.PARTNER,
+    "authority_hold": WaitReason.AUTHORITY_ORDER,
+    "funds_frozen": WaitReason.FREEZE,
+    "function_suspended": WaitReason.FREEZE,
+    "user_not_active": WaitReason.FREEZE,
+}
 
 
 @workflow.defn(name=names.Process.OPEN_RECEIVING_ACCOUNT.value)
@@ -37,6 +43,7 @@ class OpenReceivingAccount:
     def __init__(self, order: ReceivingOrder) -> None:
         self._order = order
         self._waker = Waker()
+        self._stopped_by: str | None = None
         self._number = request_number(Step.RECEIVING_ACCOUNT, order.account_id)
         request = EffectRequest(
             kind="receiving_account", subject_id=order.account_id, bank_code=order.bank_code,
@@ -54,7 +61,7 @@ class OpenReceivingAccount:
             result = await self._send()
             if result.blocked not in STOPS:
                 break
-            self._tell(f"Stopped: {result.blocked}.")
+            await self._show_stop(result.blocked)
             await self._waker.woken_by(workflow.now() + pause, "Until it may go on")
             pause = next_pause(pause, policies.LONGEST_PAUSE_WHILE_HELD)
             if workflow.info().is_continue_as_new_suggested():
@@ -87,6 +94,14 @@ class OpenReceivingAccount:
             park=self._park,
             renew=lambda: workflow.continue_as_new(self._order),
         )
+
+    async def _show_stop(self, obstacle: str) -> None:
+        self._tell(f"Stopped: {obstacle}.")
+        if obstacle == self._stopped_by:
+            return
+        self._stopped_by = obstacle
+        key = f"stopped:{int(workflow.now().timestamp())}"
+        await settle_fx(self._entry(key, None, "refused", reason=obstacle, wait_reason=STOPS[obstacle]))
 
     async def _show_as_unknown(self, _: EffectResult, answer_by: datetime) -> None:
         self._tell(f"{self._order.bank_code} has not answered; asking until it does.")

@@ -47,6 +47,7 @@ class SettleFx:
         self._reason: str | None = None
         self._not_before = workflow.now()
         self._pause_without_rate = policies.FIRST_PAUSE_WITHOUT_QUOTE
+        self._shown_without_rate = False
         self._at_desk: FxAtDesk | None = None
         self._withdrawn = False
         self._waker = Waker()
@@ -107,6 +108,8 @@ class SettleFx:
             return plan.state
         if plan.obstacle is not None or plan.slot_at is None:
             return await self._without_plan(plan.obstacle or "")
+        if plan.slot_at > workflow.now() + policies.LONGEST_PAUSE_WITHOUT_QUOTE:
+            self._pause_without_rate = policies.FIRST_PAUSE_WITHOUT_QUOTE
         self._show_plan(plan, plan.slot_at)
         woken = await self._waker.woken_by(max(plan.slot_at, self._not_before), "Until all windows are open")
         return S.WAITING if woken or self._withdrawn else await self._deal()
@@ -189,8 +192,9 @@ class SettleFx:
 
     async def _without_rate(self) -> str:
         """A stale or expired quote is no rate: another one is asked for, as long as the window is open."""
-        if self._shown != WaitReason.FX_QUOTE:
-            self._show(f"{self._order.desk} gives no rate that can be dealt at.", WaitReason.FX_QUOTE)
+        self._show(f"{self._order.desk} gives no rate that can be dealt at.", WaitReason.FX_QUOTE)
+        if not self._shown_without_rate:
+            self._shown_without_rate = True
             await settle_fx(settlements.waits_for_quote(self._order, workflow.now()))
         pause = self._pause_without_rate
         self._pause_without_rate = next_pause(pause, policies.LONGEST_PAUSE_WITHOUT_QUOTE)
@@ -276,6 +280,7 @@ class SettleFx:
         )
         changed = {"desk": plan.desk or self._order.desk, "amount_minor": plan.amount_minor or self._order.amount_minor}
         self._order = self._order.model_copy(update=changed)
+        self._shown_without_rate = False
         return plan
 
     async def _look(self) -> FxStanding:

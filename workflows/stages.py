@@ -1,4 +1,4 @@
-"""A process as stages: each waits for what it waits for and answers the state that then holds, from which it goes on."""
+"""A process as stages: each waits for what it waits for and answers the state that then holds; from that it goes on."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from calendars.book import CalendarBook
 from storage.calendars import Calendars, ReleaseSlots
 from tests.conftest import Database
 from tests.storage.books import Books
-from tests.workflows.conftest import House, open_house
+from tests.workflows.conftest import House
+from tests.workflows.fx_house import open_fx_house
 from tests.workflows.planned_house import ROUTES
 from workflows.starting import Processes
 
@@ -25,8 +26,8 @@ def _replanning(books: Books, processes: Processes) -> list[Callable[..., Any]]:
 
 @pytest.fixture
 async def house(database: Database) -> AsyncIterator[House]:
-    """Plans are scripted as in tests/workflows; planning anew is not."""
-    async with open_house(database, planning=_replanning) as opened:
+    """Plans are scripted as in tests/workflows; planning anew is not. What is recorded happens in the present."""
+    async with open_fx_house(database, None, more=_replanning) as opened:
         yield opened
 
 

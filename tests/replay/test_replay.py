@@ -15,18 +15,22 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from tests.replay import decided_branches, payout_branches
+from tests.replay import decided_branches, fx_branches, inbound_branches, payout_branches
 from tests.replay.branches import BRANCHES
 from tests.storage.books import ELEMENTS
+from tests.storage.fx_books import HOLDER, NUMBER
+from tests.workflows.fx_house import REMITTER
+from tests.workflows.scripted_desk import NUMBER as OPENED_NUMBER
 from worker import PASSED_THROUGH, WORKFLOWS
 from workflows import names
 from workflows.collect_payment import CollectPayment
 
 HISTORIES = Path(__file__).parent / "histories"
 # Importing them registers their branches.
-REGISTERED = (decided_branches, payout_branches)
+REGISTERED = (decided_branches, fx_branches, inbound_branches, payout_branches)
 # A history does not hold its workflow id; where that says what is to be done, all branches are of this one.
 ID_THAT_COUNTS = {"settle_merchants": "settle-merchants/2026-11-20"}
+PERSONAL = (*ELEMENTS.values(), HOLDER, NUMBER, OPENED_NUMBER, REMITTER)
 KEPT = sorted(HISTORIES.glob("*/*.json"))
 
 
@@ -82,7 +86,7 @@ def test_no_history_holds_personal_data_or_names_a_machine() -> None:
         history = read(path)
         payloads = [payload.data.decode() for event in history.events for payload in payloads_of(event)]
         assert payloads
-        for value in ELEMENTS.values():
+        for value in PERSONAL:
             assert not any(value in payload for payload in payloads)
             assert value not in path.read_text()
         assert str(Path(__file__).parents[2]) not in path.read_text()

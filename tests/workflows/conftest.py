@@ -238,11 +238,19 @@ async def open_house(
 
     `planning`: real activities that plan payouts, or assess them, in the place of the scripted ones.
     """
+    async with open_books(database) as books, house_over(books, planning=planning, **client_options) as house:
+        yield house
+
+
+@asynccontextmanager
+async def house_over(
+    books: Books, *, planning: PlanningOf | None = None, **client_options: Any
+) -> AsyncIterator[House]:
+    """The same over books that are open already."""
     options: dict[str, Any] = {"data_converter": pydantic_data_converter, **client_options}
-    async with (
-        open_books(database) as books,
-        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEST_SERVER), **options) as env,
-    ):
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(TEST_SERVER), **options
+    ) as env:
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=env.client.namespace,
