@@ -184,13 +184,19 @@ async def refused_fx(stage: Stage, fx_id: str, reason: str = "fx_quota_exceeded"
     assert await FxBook(stage.engine).settle(entry) == "refused"
 
 
-async def converted(stage: Stage, fx_id: str, *, delivered: bool) -> str:
-    """Dealt at 7.1234 by Harbour Bank's desk, and perhaps delivered; answers the request number."""
+async def sent_to_a_desk(stage: Stage, fx_id: str) -> str:
+    """At Harbour Bank's desk, which has not answered yet; answers the request number."""
     now, number = stage.clock.now(), request_number(BankStep.FX_CONVERSION, fx_id)
     values = {"id": fx_id, "number": number, "now": now, "quote": f"QUOTE{next(_numbers):08d}", "rate": RATE_E8}
     async with stage.database.owner_engine.begin() as connection:
         for statement in _SENT_TO_A_DESK:
             await connection.execute(sa.text(statement), values)
+    return number
+
+
+async def converted(stage: Stage, fx_id: str, *, delivered: bool) -> str:
+    """Dealt at 7.1234 by Harbour Bank's desk, and perhaps delivered; answers the request number."""
+    now, number = stage.clock.now(), await sent_to_a_desk(stage, fx_id)
     [fx] = await stage.rows("SELECT amount_minor, currency FROM app.fx WHERE id = :id", id=fx_id)
     state = "settled" if delivered else "converted"
     entry = FxEntry(

@@ -12,7 +12,7 @@ from domain.identifiers import BankStep, request_number
 from domain.instructions import ClaimEffect
 from storage.batcher import StorageUnavailableError
 from tests.api.conftest import FakeBank, Stage
-from tests.api.fx import asked_for, claimed, converted, funded_usd, fx_of, refused_of_remittance
+from tests.api.fx import asked_for, claimed, converted, funded_usd, fx_of, refused_of_remittance, sent_to_a_desk
 from tests.api.payouts import funded, payee_of, payout_of
 from tests.api.refusals import change
 
@@ -335,6 +335,18 @@ async def test_an_excess_that_a_desk_has_found_is_learned_and_not_forgotten(stag
     await stage.services.work.wait_until_done()
     assert stage.processes.started == []
     assert stage.processes.told == ([] if delivered else [("settle-fx", fx["id"], "notice")])
+
+
+async def test_an_excess_that_is_told_before_the_deal_is_booked_is_learned_all_the_same(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    user_id, _, _ = await funded_usd(stage, merchant)
+    fx = await fx_of(merchant, user_id)
+    number = await sent_to_a_desk(stage, fx["id"])
+    stage.processes.started.clear()
+    assert (await callback(stage, "n1", number, announces="excess")).status_code == 200
+    await stage.services.work.wait_until_done()
+    assert stage.processes.started == [("learn_excess", (fx["id"],))]
+    assert ("settle-fx", fx["id"], "notice") in stage.processes.told
 
 
 async def test_callbacks_about_a_return_and_a_receiving_account_wake_their_processes(stage: Stage) -> None:
