@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ _REASONS = {
     "review.approve": ("evidence", "The contract was seen"),
     "settlement.account": ("application_reviewed", "The bank confirms whose account it is"),
     "review.reject": ("suspected_illegality", "A credit card is turned into cash"),
+    "inbound.assign": ("evidence", "The remitter has confirmed for whom it is"),
 }
+_EVERY_HOUR = [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "opens": "00:00", "closes": "23:59"}]
+# A remittance is in suspense a moment after it has arrived.
+_ARRIVES_WITHIN_SECONDS, _PAUSE_SECONDS = 60.0, 0.3
 
 
 class LocalInstitution:
@@ -59,8 +64,25 @@ class LocalInstitution:
         await self._decide_by_two("settlement.account", proposal_id, TREASURER, OTHER_TREASURER)
         self._say(f"{TREASURER} asks to approve the account {proposal_id}, and {OTHER_TREASURER} approves it")
 
-    async def _decide_by_two(self, kind: str, subject_id: str, asks: str = ASKING, approves: str = APPROVER) -> None:
-        asked = await self._do(self._decide, asks, kind, subject_id)
+    async def keep_open(self, offices: Sequence[str]) -> None:
+        await self._do(self._load_days, TREASURER, offices)
+        for office in offices:
+            body = {"bank_code": office, "ranges": _EVERY_HOUR, "note": "演示"}
+            await self._do(self._post, TREASURER, "/bank_hours", body)
+        self._say(f"{TREASURER} has {' and '.join(offices)} work today and tomorrow, at every hour")
+
+    async def assign_remittance(self, reference: str, user_id: str) -> str:
+        found = await self._do(self._remittance, TREASURER, reference)
+        await self._decide_by_two("inbound.assign", found["id"], TREASURER, OTHER_TREASURER, user_id=user_id)
+        self._say(
+            f"{TREASURER} finds out whose {found['id']} is ({found['reason']}), and {OTHER_TREASURER} approves it"
+        )
+        return str(found["reason"])
+
+    async def _decide_by_two(
+        self, kind: str, subject_id: str, asks: str = ASKING, approves: str = APPROVER, **detail: str
+    ) -> None:
+        asked = await self._do(self._decide, asks, kind, subject_id, detail)
         await self._do(self._post, approves, f"/decisions/{asked['id']}/approve")
 
     async def _do(self, act: Callable[..., dict[str, Any]], login: str, *about: Any) -> dict[str, Any]:
@@ -77,9 +99,9 @@ class LocalInstitution:
         return ops.post(path, body)
 
     @staticmethod
-    def _decide(ops: OpsClient, kind: str, subject_id: str) -> dict[str, Any]:
+    def _decide(ops: OpsClient, kind: str, subject_id: str, detail: Mapping[str, str] | None = None) -> dict[str, Any]:
         ground, reason = _REASONS[kind]
-        given = {"kind": kind, "subject_id": subject_id, "ground": ground, "reason": reason, "detail": {}}
+        given = {"kind": kind, "subject_id": subject_id, "ground": ground, "reason": reason, "detail": detail or {}}
         return ops.post("/decisions", given)
 
     @staticmethod
@@ -87,6 +109,26 @@ class LocalInstitution:
         [review] = ops.get(f"/instructions/{payout_id}")["reviews"]
         ops.post(f"/reviews/{review['id']}/take")
         return ops.get(f"/reviews/{review['id']}")
+
+    @staticmethod
+    def _load_days(ops: OpsClient, offices: Sequence[str]) -> dict[str, Any]:
+        today = datetime.now(SHANGHAI).date()
+        days = [today, today + timedelta(days=1)]
+        corrections = [
+            {"calendar": office, "day": day.isoformat(), "working": True, "name": "演示"}
+            for office in offices
+            for day in days
+        ]
+        return ops.post("/calendars", {"note": "演示", "corrections": corrections})
+
+    @staticmethod
+    def _remittance(ops: OpsClient, reference: str) -> dict[str, Any]:
+        deadline = time.monotonic() + _ARRIVES_WITHIN_SECONDS
+        while not (items := ops.get("/inbounds", state="suspense", reference=reference)["items"]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{reference} is not in suspense")
+            time.sleep(_PAUSE_SECONDS)
+        return ops.get(f"/inbounds/{items[0]['id']}")
 
     def _say(self, what: str) -> None:
         self._tell("institution", what)

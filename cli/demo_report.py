@@ -1,17 +1,17 @@
-"""What a play comes to: the rows, the trial balance, the proof of the ledger, and both sides' books."""
+"""What a play comes to: the rows, the trial balance, the proof of the ledger, both sides' books, and positions."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cli.books import BankComparison, compare_books, comparison_table
+from cli.books import BankComparison, compare_books, comparison_table, open_positions
 from cli.ledger import print_report as print_verification
 from cli.ledger import trial_balance_table
 from demo.banks import Banks
@@ -32,6 +32,7 @@ class Report:
     trial_balance: list[TrialBalance]
     verification: VerificationReport
     comparisons: list[BankComparison]
+    positions: Mapping[str, int] = field(default_factory=dict)
 
     def differences(self) -> list[str]:
         """A sentence for each thing that is not as expected."""
@@ -42,6 +43,7 @@ class Report:
         if not self.verification.is_sound:
             found.append("The ledger is not sound.")
         found += [f"Our books and those of {bank.bank_code} differ." for bank in self.comparisons if not bank.agrees]
+        found += [f"{account} has not come back to nought." for account in self.positions]
         return found
 
 
@@ -55,7 +57,8 @@ async def read_report(engine: AsyncEngine, banks: Banks, rows: list[Row]) -> Rep
         comparisons = await _compare(engine, banks)
     async with engine.connect() as connection:
         totals = await read_trial_balance(connection)
-    return Report(rows, totals, await verify(engine), comparisons)
+        positions = await open_positions(connection)
+    return Report(rows, totals, await verify(engine), comparisons, positions)
 
 
 async def _compare(engine: AsyncEngine, banks: Banks) -> list[BankComparison]:
@@ -74,6 +77,8 @@ def print_report(
     print_verification(report.verification)
     screen.print()
     screen.print(comparison_table(report.comparisons))
+    dealt = ", ".join(f"{account} {minor}" for account, minor in report.positions.items())
+    screen.print(f"Dealt with FX desks and not delivered: {dealt or 'nothing, all positions are at nought'}.")
     _print_links(screen, addresses, namespace, is_own=is_own)
 
 

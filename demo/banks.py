@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from client import Payment, Refund
+from client import Conversion, Payment, Refund
 from domain.identifiers import BankStep, request_number
 
 
@@ -48,6 +48,46 @@ class Banks:
         """A bank that is outside its hours for a while: it declines payouts, and books nothing."""
         order = {"bank_code": bank_code, "open": False, "seconds": seconds}
         (await self._http.post("/control/hours", json=order)).raise_for_status()
+
+    async def remit(self, bank_code: str, currency: str, amount_minor: int, **order: object) -> str:
+        """Foreign currency arrives from abroad: `account_number`, `receiver_name` and more; answers its reference."""
+        body = {"bank_code": bank_code, "currency": currency, "amount_minor": amount_minor, **order}
+        answer = await self._http.post("/control/inbound", json=body)
+        reference: str = answer.raise_for_status().json()["reference"]
+        return reference
+
+    async def find_excess(self, bank_code: str, number: str, excess_minor: int) -> None:
+        """A desk finds out that so much of what it has dealt was above the quota."""
+        order = {"bank_code": bank_code, "request_number": number, "excess_minor": excess_minor}
+        (await self._http.post("/control/fx-excess", json=order)).raise_for_status()
+
+    async def publish(self, bank_code: str, currency: str, **rates: str) -> None:
+        """A desk deals at other rates from now on: `buys`, `sells`."""
+        order = {"bank_code": bank_code, "currency": currency, **rates}
+        (await self._http.post("/control/fx-rates", json=order)).raise_for_status()
+
+    @asynccontextmanager
+    async def dealing_at(self, bank_code: str, currency: str, **rates: str) -> AsyncIterator[None]:
+        """A desk's rates for a while; those before come back."""
+        shown = (await self._http.get("/control/fx-rates")).raise_for_status().json()
+        before = {side: shown[bank_code][currency][side] for side in ("buys", "sells")}
+        await self.publish(bank_code, currency, **rates)
+        try:
+            yield
+        finally:
+            await self.publish(bank_code, currency, **before)
+
+    async def times_dealt(self, conversion: Conversion) -> int:
+        """How often the desk has moved CNY for a conversion or a reversal, under whatever attempt's number."""
+        step = BankStep.FX_REVERSAL if conversion.kind == "reversal" else BankStep.FX_CONVERSION
+        number, books = request_number(step, conversion.id), (await self.books())["banks"]
+        deals: dict[str, int] = books[conversion.desk or ""]["deals_per_request_number"] if conversion.desk else {}
+        return sum(times for at, times in deals.items() if at.startswith(number))
+
+    async def sent_back(self, bank_code: str, currency: str) -> int:
+        """How much of what arrived a bank has ever sent back, in minor units."""
+        sums: dict[str, int] = (await self.books())["banks"][bank_code]["sent_back"]
+        return sums.get(currency, 0)
 
     @asynccontextmanager
     async def set_to(self, **settings: float) -> AsyncIterator[None]:

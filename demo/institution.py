@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -22,7 +23,13 @@ class Institution(Protocol):
         """One finds that it is not to be paid."""
 
     async def close_bank(self, bank_code: str, until: datetime) -> None:
-        """Sends a bank nothing for a while."""
+        """Sends a bank, or a desk, nothing for a while."""
+
+    async def keep_open(self, offices: Sequence[str]) -> None:
+        """Has FX offices work today and tomorrow, at every hour, so that no play depends on when it is played."""
+
+    async def assign_remittance(self, reference: str, user_id: str) -> str:
+        """Two find out whose a remittance in suspense is; answers why nobody knew."""
 
     async def approve_account(self, proposal_id: str) -> None:
         """Two approve the account that a merchant is paid to."""

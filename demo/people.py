@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from stdnum.iso7064 import mod_11_2
 
 NUMBERS = 1_000_000
-# No place has this code, so no ID number made from it can be anybody's.
-_PLACE = "990101"
+# No place has this code, so no ID number made from it can be anybody's; with a 9 it would be a foreigner's.
+_PLACE = "660101"
 _FIRST_BIRTHDAY = date(1960, 1, 1)
 _BIRTHDAYS = 10_000
 

@@ -12,12 +12,15 @@ from banks.simulator.payer import NoMessageError
 from client import LiushuiError, StillWaitingError
 from client.models import AccountBalance
 from client.states import PayeeKind, PaymentState, RefundState
-from demo import money_out, scenarios
+from demo import foreign_currency, money_out, scenarios
 from demo.receiver import is_without_gap
+from demo.recipient import CURRENCY, DESK
 from demo.stage import Row, Stage
 from demo.wording import amount
 
-PAYERS = len(scenarios.SCENARIOS) + len(money_out.SCENARIOS) + len(money_out.AFTER_THEM)
+_INTO, _OUT, _FX = len(scenarios.SCENARIOS), len(money_out.SCENARIOS), len(foreign_currency.SCENARIOS)
+_BEFORE_FX = _INTO + _OUT + len(money_out.AFTER_THEM)
+PAYERS = _BEFORE_FX + _FX + len(foreign_currency.AFTER_THEM)
 # A bank that says yes after an order of a minute is over; and people who have enough on their cards for a large payout.
 LATE_SUCCESS_SECONDS, ON_EACH_CARD_MINOR = 65.0, 5_000_000
 # What was decided last is on its way for a moment.
@@ -28,9 +31,9 @@ _EXPECTED_TROUBLE = (LiushuiError, StillWaitingError, NoMessageError, httpx.HTTP
 async def play(stage: Stage) -> list[Row]:
     """Everything; the rows in the order of the lists of scenarios."""
     stages = [replace(stage, number=stage.number + place, rows=[]) for place in range(PAYERS)]
-    paying_in, paying_out = stages[: len(scenarios.SCENARIOS)], stages[len(scenarios.SCENARIOS) :]
+    paying_in, paying_out, abroad = stages[:_INTO], stages[_INTO:_BEFORE_FX], stages[_BEFORE_FX:]
     async with stage.banks.set_to(late_success_seconds=LATE_SUCCESS_SECONDS, opening_balance_minor=ON_EACH_CARD_MINOR):
-        await asyncio.gather(*map(_guarded, paying_in, scenarios.SCENARIOS), _pay_out(paying_out))
+        await asyncio.gather(*map(_guarded, paying_in, scenarios.SCENARIOS), _pay_out(paying_out), _convert(abroad))
     await _guarded(stage, what_the_merchant_is_owed)
     await _guarded(stage, what_the_merchant_was_told)
     return [row for played in (*stages, stage) for row in played.rows]
@@ -38,10 +41,20 @@ async def play(stage: Stage) -> list[Row]:
 
 async def _pay_out(stages: list[Stage]) -> None:
     """A bank that is closed keeps everybody waiting, so it is closed when the others are done."""
-    at_once = len(money_out.SCENARIOS)
-    await asyncio.gather(*map(_guarded, stages[:at_once], money_out.SCENARIOS))
-    for stage, scenario in zip(stages[at_once:], money_out.AFTER_THEM, strict=True):
+    await asyncio.gather(*map(_guarded, stages[:_OUT], money_out.SCENARIOS))
+    for stage, scenario in zip(stages[_OUT:], money_out.AFTER_THEM, strict=True):
         await _guarded(stage, scenario)
+
+
+async def _convert(stages: list[Stage]) -> None:
+    """At any hour of any day: the offices work, and the desk's rates are those of the play for as long as it lasts."""
+    banks, institution = stages[0].banks, stages[0].institution
+    await institution.keep_open((foreign_currency.DESK_OFFICE, foreign_currency.AUTHORITY_OFFICE))
+    rates = {"buys": foreign_currency.BUYS, "sells": foreign_currency.SELLS}
+    async with banks.dealing_at(DESK, CURRENCY, **rates):
+        await asyncio.gather(*map(_guarded, stages[:_FX], foreign_currency.SCENARIOS))
+        for stage, scenario in zip(stages[_FX:], foreign_currency.AFTER_THEM, strict=True):
+            await _guarded(stage, scenario)
 
 
 async def what_the_merchant_is_owed(stage: Stage) -> None:

@@ -11,7 +11,8 @@ from stdnum import luhn
 
 from banks.simulator.cards import CARD_PRODUCTS, example_card
 from banks.simulator.payer import Phone
-from client import AsyncLiushui, Binding, Payment, Payout, Refund
+from client import AsyncLiushui, Binding
+from client.models import Waitable
 from demo.banks import Banks
 from demo.institution import Institution
 from demo.payer import Payer
@@ -53,7 +54,7 @@ class Stage:
     closing: AsyncExitStack
     rows: list[Row] = field(default_factory=list)
 
-    def row(self, scenario: str, expected: str, got: str, *resources: Binding | Payment | Refund | Payout) -> None:
+    def row(self, scenario: str, expected: str, got: str, *resources: Waitable) -> None:
         """Notes what came out."""
         self.rows.append(Row(scenario, expected, got, tuple(found.id for found in resources)))
 

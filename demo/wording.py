@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from client import Binding, Payment, Payout, Refund
+from client import Binding, Conversion, Payment, Payout, ReceivingAccount, Refund
 from domain.money import format_amount
 
 
-def amount(minor: int) -> str:
-    """An amount in CNY."""
-    return format_amount(minor, "CNY")
+def amount(minor: int, currency: str = "CNY") -> str:
+    """An amount as people write it."""
+    return format_amount(minor, currency)
 
 
 def times(count: int) -> str:
@@ -16,11 +16,11 @@ def times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
-def ended(seen: Binding | Payment | Refund | Payout) -> str:
+def ended(seen: Binding | Payment | Refund | Payout | ReceivingAccount | Conversion) -> str:
     """How something ended, and why if there is more to say."""
     return f"{seen.state} ({seen.reason})" if seen.reason else str(seen.state)
 
 
-def short(seen: Payment | Refund | Payout) -> str:
+def short(seen: Payment | Refund | Payout | Conversion) -> str:
     """An identifier for the ear."""
     return f"…{seen.id[-6:]}"

@@ -24,6 +24,10 @@ OF_APP = frozenset({
     "app.plan_payout", "app.planning_facts", "app.payouts_to_replan", "app.version_to_replan",
     "app.merchants_to_settle", "app.pay_settlement", "app.propose_settlement_account", "app.report_settlement",
     "app.settlements_to_pay",
+    "app.accept_fx", "app.accept_fx_mandate", "app.accept_receiving_account", "app.announce_inbound",
+    "app.claim_fx_effect", "app.dispose_of_fx", "app.end_fx_mandate", "app.fx_planning_facts", "app.fx_standing",
+    "app.fx_to_replan", "app.no_such_inbound", "app.open_reversal", "app.plan_fx", "app.receive_inbound",
+    "app.receiver_of", "app.settle_fx", "app.unattended_fx", "app.unfinished_fx", "app.version_to_replan_fx",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -35,6 +39,8 @@ OF_OPS = frozenset({
     "app.load_screening_list", "app.screening_match_view",
     "app.load_calendar",
     "app.reopen_settlement",
+    "app.export_counts",
+    "app.open_positions",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
@@ -46,6 +52,7 @@ OF_APP_AND_OPS = frozenset({
     "app.screening_lists",
     "app.current_plan_version", "app.loaded_calendars",
     "app.settlement_line_view", "app.settlement_view",
+    "app.fx_mandate_view", "app.fx_view", "app.inbound_return_view", "app.inbound_view", "app.receiving_account_view",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
@@ -59,6 +66,7 @@ WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.payout_row_view", "app.review_view", "app.settlement_line_view", "app.settlement_view",
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
+    "app.fx_mandate_view", "app.fx_view", "app.inbound_return_view", "app.inbound_view", "app.receiving_account_view",
 })  # fmt: skip
 # All that is written to tables directly: by whoever manages merchants, never to anything of users or of money.
 WRITTEN_DIRECTLY = frozenset({

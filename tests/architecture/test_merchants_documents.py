@@ -15,7 +15,15 @@ from banks.simulator.cards import FAULT_CARDS
 from client import Liushui
 from client.nouns import Noun
 from domain.error_codes import OPERATOR_CODES, ErrorCode
-from domain.states import BindingState, PaymentState, PayoutState, RefundState, WaitReason
+from domain.states import (
+    BindingState,
+    FxState,
+    PaymentState,
+    PayoutState,
+    ReceivingAccountState,
+    RefundState,
+    WaitReason,
+)
 from domain.webhooks import EVENT_TYPES
 from tests.architecture.project import PROJECT
 
@@ -43,7 +51,8 @@ def test_the_test_cards_are_those_of_the_simulator() -> None:
 def test_the_states_are_those_of_the_rules() -> None:
     document = state_tables.DOCUMENT.read_text(encoding="utf-8")
     assert state_tables.with_pictures(document) == document, "run: python -m api.state_tables"
-    for words in (BindingState, PaymentState, RefundState, PayoutState, WaitReason):
+    of_fx = (ReceivingAccountState, FxState)
+    for words in (BindingState, PaymentState, RefundState, PayoutState, *of_fx, WaitReason):
         assert [word for word in words if not re.search(rf"\b{word.value}\b", document)] == []
 
 
@@ -62,8 +71,12 @@ def test_every_code_in_the_documents_exists() -> None:
 
 
 def test_every_event_and_address_in_the_pictures_exists() -> None:
-    text = (DOCUMENTS / "flows.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b((?:payment|refund|binding|payout)\.[a-z_]+)\b", text))
+    text = "".join((DOCUMENTS / name).read_text(encoding="utf-8") for name in ("flows.md", "fx.md"))
+    pictures = "".join(re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    pictures += "".join(line for line in text.splitlines() if line.startswith("| `"))
+    families = "payment|refund|binding|payout|receiving_account|inbound|fx_mandate|fx"
+    named = set(re.findall(rf"\b((?:{families})\.[a-z_]+)\b", pictures))
+    assert "fx.settled" in named
     assert named - set(EVENT_TYPES) == set()
     paths = {re.sub(r"\{\w+\}", "{id}", path) for path in _addresses()}
     shown = set(re.findall(r"(?:GET|POST|DELETE) (/v1/[a-z_/{}]*[a-z}])", text))

@@ -18,13 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.states import PAYOUT_UNSENT_STATES
 from ledger.verify import verify
 from storage.settlement_audit import settlement_findings
+from tests.end_to_end.fx_audit import NO_FX_ROWS_ALLOWED, OUR_FX
 
 LIVE = {
     "payment": ("awaiting_code", "ready", "sending", "unknown", "late_refunding"),
     "refund": ("ready", "sending", "unknown"),
     "binding": ("accepted", "applying", "awaiting_code", "unbinding"),
     "payout": (*sorted(PAYOUT_UNSENT_STATES), "sending", "unknown"),
+    "fx": ("waiting", "sending", "unknown", "converted", "returning"),
+    "inbound_return": ("ready", "sending", "unknown"),
+    "receiving_account": ("opening",),
 }
+# What the banks book under a number of its own; under that of something else, only what is named here with it.
+_MOVES = ("debits", "refunds", "payouts", "inbound_returns", "remittances", "deals", "deliveries")
+_OF_DEALS = {"deals": "CNY of ", "deliveries": "delivery of "}
 # A request number without the attempt that it may end with: what it is a number of.
 _NUMBER_LENGTH = 28
 _DEBITED = ("succeeded", "late_refunding", "late_refunded")
@@ -135,7 +142,7 @@ async def findings(engine: AsyncEngine, simulator: str) -> list[str]:
     found += [f"trial balance: {cur} {sum_}" for cur, sum_ in report.trial_balance_difference.items() if sum_]
     found += await settlement_findings(engine)
     async with engine.connect() as connection:
-        for sentence, statement in _NO_ROWS_ALLOWED.items():
+        for sentence, statement in (_NO_ROWS_ALLOWED | NO_FX_ROWS_ALLOWED).items():
             wrong = (await connection.execute(sa.text(statement))).scalars().all()
             found += [f"{sentence}: {wrong[:5]} ({len(wrong)})"] if wrong else []
         ours = await _our_instructions(connection)
@@ -182,7 +189,8 @@ async def _our_instructions(connection: Any) -> dict[str, Ours]:
                     WHEN state IN ('sending', 'unknown') THEN 'live' ELSE 'none' END FROM app.payout"""),
         {"debited": list(_DEBITED)},
     )
-    return {row.number: Ours(row.bank_code, row.way, row.standing, row.amount_minor, row.currency) for row in rows}
+    found = [*rows, *await connection.execute(sa.text(OUR_FX))]
+    return {row.number: Ours(row.bank_code, row.way, row.standing, row.amount_minor, row.currency) for row in found}
 
 
 async def _reserves(connection: Any) -> dict[tuple[str, str], int]:
@@ -197,8 +205,9 @@ def _booked(bank: dict[str, Any], *kinds: str) -> Counter[str]:
     """How often the bank booked each instruction, under whatever number."""
     booked: Counter[str] = Counter()
     for kind in kinds:
-        for number, times in bank[f"{kind}_per_request_number"].items():
-            booked[number[:_NUMBER_LENGTH]] += times
+        per = "reference" if kind == "remittances" else "request_number"
+        for number, times in bank[f"{kind}_per_{per}"].items():
+            booked[_OF_DEALS.get(kind, "") + (number if kind == "remittances" else number[:_NUMBER_LENGTH])] += times
     return booked
 
 
@@ -214,7 +223,7 @@ def compare_with_bank(
 
 
 def _compare_bookings(bank_code: str, bank: dict[str, Any], ours: dict[str, Ours]) -> list[str]:
-    booked = _booked(bank, "debits", "refunds", "payouts")
+    booked = _booked(bank, *_MOVES)
     found = [f"{bank_code} booked {number} {times} times" for number, times in booked.items() if times != 1]
     for number in booked:
         its = ours.get(number, Ours())
@@ -244,7 +253,7 @@ def _compare_reserves(
     bank_code: str, bank: dict[str, Any], ours: dict[str, Ours], reserves: dict[tuple[str, str], int]
 ) -> list[str]:
     on_its_way: Counter[str] = Counter()
-    booked, returned = _booked(bank, "debits", "refunds", "payouts"), _booked(bank, "returns")
+    booked, returned = _booked(bank, *_MOVES), _booked(bank, "returns")
     for number in booked:
         its = ours.get(number, Ours())
         if its.standing == "live":

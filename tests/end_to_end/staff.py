@@ -12,7 +12,7 @@ from cli.operators_api import OpsClient, OpsRefusedError, Sessions
 from tests.end_to_end.world import World
 
 Result = TypeVar("Result")
-RISK, OTHER_RISK, COMPLIANCE, TREASURY = "rui", "ren", "chen", "tian"
+RISK, OTHER_RISK, COMPLIANCE, TREASURY, OTHER_TREASURY = "rui", "ren", "chen", "tian", "tao"
 GROUNDS = {
     "instruction.withdraw": "suspected_fraud",
     "user.suspend": "suspected_fraud",
@@ -21,6 +21,10 @@ GROUNDS = {
     "funds.release": "resolved",
     "review.approve": "evidence",
     "review.reject": "suspected_fraud",
+    "inbound.assign": "evidence",
+    "inbound.return": "evidence",
+    "partner.disable": "technical",
+    "partner.enable": "resolved",
 }
 
 

@@ -16,7 +16,12 @@ NOTHING: dict[str, Any] = {
     "refunds_per_request_number": {},
     "payouts_per_request_number": {},
     "returns_per_request_number": {},
+    "inbound_returns_per_request_number": {},
+    "deals_per_request_number": {},
+    "deliveries_per_request_number": {},
+    "remittances_per_reference": {},
 }
+DEAL, REMITTANCE = "FX01KB5N3E4H6Q8Z2T7V9W0X1Y2R", "OSPBIN202611304F2A9C1D7E3B"
 RESERVES = {("HBRB", "CNY"): 1_000}
 
 
@@ -28,6 +33,17 @@ def paid(*numbers: str, returned: int = 0, reserve_minor: int = 1_000) -> dict[s
     back = {NUMBER: returned} if returned else {}
     booked = {"payouts_per_request_number": dict.fromkeys(numbers, 1), "returns_per_request_number": back}
     return NOTHING | booked | {"reserves": {"CNY": reserve_minor, "HKD": 0}}
+
+
+def deal(standing: str) -> dict[str, Ours]:
+    """Both sides at one bank: 300 HKD leave, 274 CNY come."""
+    cny, foreign = Ours("HBRB", "in", standing, 274, "CNY"), Ours("HBRB", "out", standing, 300, "HKD")
+    return {f"CNY of {DEAL}": cny, f"delivery of {DEAL}": foreign}
+
+
+def dealt(deals: int = 1, deliveries: int = 1, **reserves: int) -> dict[str, Any]:
+    booked = {"deals_per_request_number": {DEAL: deals}, "deliveries_per_request_number": {f"{DEAL}01": deliveries}}
+    return NOTHING | booked | {"reserves": {"CNY": 1_000, "HKD": 0} | reserves}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +58,10 @@ def paid(*numbers: str, returned: int = 0, reserve_minor: int = 1_000) -> dict[s
         (paid(NUMBER, returned=1), payout("live")),
         (NOTHING, payout("live")),
         (NOTHING | {"reserves": {"CNY": 1_000, "HKD": 50}, "funded": {"HKD": 50}}, {}),
+        (dealt(), deal("settled")),
+        (dealt(CNY=1_274, HKD=-300), deal("live")),
+        (NOTHING, deal("live")),
+        (NOTHING | {"remittances_per_reference": {REMITTANCE: 1}}, {REMITTANCE: Ours("HBRB", "in", "settled")}),
     ],
 )
 def test_books_that_agree_are_left_alone(bank: dict[str, Any], ours: dict[str, Ours]) -> None:
@@ -61,6 +81,11 @@ def test_books_that_agree_are_left_alone(bank: dict[str, Any], ours: dict[str, O
         (paid(NUMBER, reserve_minor=999), payout("settled"), "holds 999 CNY"),
         (paid(NUMBER), payout("live"), "-300 is on its way"),
         (NOTHING | {"reserves": {"CNY": 1_000, "HKD": 7}}, {}, "holds 7 HKD"),
+        (dealt(deals=2), deal("settled"), f"booked CNY of {DEAL} 2 times"),
+        (dealt(), deal("none"), f"booked delivery of {DEAL}, which is none"),
+        (NOTHING, deal("settled"), f"settled CNY of {DEAL}, which HBRB never booked"),
+        (dealt(HKD=300), deal("settled"), "holds 300 HKD"),
+        (NOTHING | {"remittances_per_reference": {REMITTANCE: 1}}, {}, f"{REMITTANCE}, which is unknown to us"),
     ],
 )
 def test_a_difference_is_told(bank: dict[str, Any], ours: dict[str, Ours], sentence: str) -> None:

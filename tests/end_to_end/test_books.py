@@ -17,7 +17,7 @@ from storage.administration import register_institution
 from tests.conftest import Database
 from wiring import read_bank_register
 
-NOTHING = {"reserve_balance_minor": 0, "debits_per_request_number": {}, "refunds_per_request_number": {}}
+NOTHING: dict[str, Any] = {"reserves": {}}
 SOUND = VerificationReport(
     accounts=0, transfers=0, open_holds=0, findings=(), findings_total=0, trial_balance_difference={}
 )
@@ -27,11 +27,16 @@ SOUND = VerificationReport(
     ("at_bank", "agrees"),
     [
         ({}, True),
-        ({"reserve_balance_minor": 1}, False),
+        ({"reserves": {"CNY": 1}}, False),
+        ({"reserves": {"USD": 1}}, False),
         ({"debits_per_request_number": {"DB01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
         ({"refunds_per_request_number": {"RF01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 2}}, False),
         ({"payouts_per_request_number": {"PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R01": 1}}, False),
         ({"returns_per_request_number": {"PO01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
+        ({"deals_per_request_number": {"FX01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
+        ({"deliveries_per_request_number": {"FR01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 2}}, False),
+        ({"inbound_returns_per_request_number": {"IR01KB5N3E4H6Q8Z2T7V9W0X1Y2R": 1}}, False),
+        ({"remittances_per_reference": {"OSPBIN202611304F2A9C1D7E3B": 1}}, False),
     ],
 )
 async def test_a_difference_on_the_banks_side_is_seen(
@@ -48,3 +53,8 @@ async def test_a_difference_on_the_banks_side_is_seen(
 def test_a_row_that_came_out_otherwise_is_a_difference() -> None:
     rows = [Row("Pay", "succeeded", "succeeded"), Row("Refund", "succeeded", "failed")]
     assert Report(rows, [], SOUND, []).differences() == ["Refund: expected “succeeded”, got “failed”."]
+
+
+def test_a_position_that_has_not_come_back_to_nought_is_a_difference() -> None:
+    report = Report([], [], SOUND, [], {"fx_position:HBRB:USD": 100})
+    assert report.differences() == ["fx_position:HBRB:USD has not come back to nought."]

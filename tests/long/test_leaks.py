@@ -28,6 +28,7 @@ from tests.end_to_end.staff import COMPLIANCE
 from tests.end_to_end.staff import Staff as People
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
+from tests.long.foreign_life import foreign_life
 from tests.long.scan import Needles
 from tests.long.staff import Staff
 from tests.webhooks.receiver import Arrived, Receiver
@@ -69,10 +70,11 @@ async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or
         payers = [await _ordinary_life(world, merchant, name) for name in ("欧阳若璃澄", "Jacqueline Wrzesniewski")]
         payments = (await merchant.get("/v1/payments"))["items"]
         await _money_out(world, merchant)
+        foreign = await foreign_life(world, merchant)
         await staff.live(payers[0], payments[-1]["id"])
         texted = await _texted_codes(world)
         await _hostile_traffic(world, merchant, payers)
-        planted = _planted(payers) | PAYEES | secrets | staff.held
+        planted = _planted(payers) | PAYEES | foreign | secrets | staff.held
         needles = Needles(planted)
         ours = Needles(_secrets_of(stack))
         say(f"{len(planted)} planted values, {len(texted)} codes that were texted")
@@ -360,8 +362,12 @@ async def _in_strangers_answers(world: World, merchant: Merchant, payers: list[P
         paths += [f"/v1/users/{payer.user_id}", f"/v1/users/{payer.user_id}/bindings"]
         paths += [f"/v1/users/{payer.user_id}/bindings/{payer.binding_id}"]
     found = []
+    paths += ["/v1/inbounds", "/v1/fx", "/v1/fx_mandates", "/v1/events"]
+    # To whom the number is to be told, the merchant is told; nobody else.
+    account = (await world.rows("SELECT id, user_id FROM app.receiving_account"))[0]
+    numbers = [f"/v1/receiving_accounts/{account['id']}", f"/v1/users/{account['user_id']}/receiving_accounts"]
     for asking in (stranger, merchant):
-        for path in paths:
+        for path in paths + (numbers if asking is stranger else []):
             answer = await asking.send("GET", path)
             found += needles.found_in(f"answer to {path}", answer.content + str(answer.headers.raw).encode())
     return found
