@@ -108,6 +108,8 @@ BEGIN
         RETURN;
     END IF;
     IF app.quota_is_current(f, converted_at) AND f.quota_decision IN ('within', 'documents') THEN RETURN; END IF;
+    -- Years in their order, so that two who move from one to the other, and back, do not wait for each other.
+    PERFORM app.lock_quota(person, least(f.quota_year, of_year));
     decided := app.release_quota(decided, at);
     q := app.lock_quota(person, of_year);
     IF q.exceeded_at IS NOT NULL THEN
@@ -139,6 +141,7 @@ DECLARE
     person text := app.person_of(f.user_id);
 BEGIN
     IF NOT app.has_reservation(f) THEN RETURN f; END IF;
+    PERFORM app.lock_quota(person, least(f.quota_year, app.year_of(dealt_at)));
     PERFORM app.move_quota(person, f.quota_year, f.id, -f.quota_usd_minor, 0, 'released', at);
     f.quota_year := app.year_of(dealt_at);
     PERFORM app.move_quota(person, f.quota_year, f.id, 0, f.quota_usd_minor, 'used', at);

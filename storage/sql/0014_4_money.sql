@@ -166,6 +166,14 @@ BEGIN
     END IF;
 END $$;
 
+-- By which freeze money of a user stays what and where it is: by one of all of it, or one of an amount that lacks money.
+CREATE FUNCTION app.frozen_by(who text, cur text, instant timestamptz) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN (SELECT CASE r.kind WHEN 'authority_order' THEN 'authority_hold' ELSE 'funds_frozen' END FROM app.restriction r
+        WHERE r.subject_id = who AND r.lifted_at IS NULL AND (r.ends_at IS NULL OR r.ends_at > instant)
+          AND app.is_freeze(r) AND r.function IS NULL
+          AND (r.amount_minor IS NULL OR r.currency = cur AND r.amount_minor > app.frozen_minor(r.id))
+        ORDER BY r.kind LIMIT 1);
+
 -- What keeps a conversion where it is for now, and passes.
 CREATE FUNCTION app.fx_obstacle(f app.fx, instant timestamptz) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN CASE
@@ -177,12 +185,8 @@ CREATE FUNCTION app.fx_obstacle(f app.fx, instant timestamptz) RETURNS text LANG
             WHERE e.subject_id = f.id AND e.step IN ('FX', 'FR') AND e.outcome = 'declined' AND c.state = 'open')
             THEN 'bank_contradicts_itself'
         ELSE coalesce(app.restricted('fx', f.user_id, f.merchant_id, f.user_id, instant, false),
-            -- Frozen money stays what and where it is: all of it, or what a freeze of an amount lacks.
-            (SELECT CASE r.kind WHEN 'authority_order' THEN 'authority_hold' ELSE 'funds_frozen' END FROM app.restriction r
-                WHERE r.subject_id = f.user_id AND r.lifted_at IS NULL AND (r.ends_at IS NULL OR r.ends_at > instant)
-                  AND app.is_freeze(r) AND r.function IS NULL
-                  AND (r.amount_minor IS NULL OR r.currency = f.currency AND r.amount_minor > app.frozen_minor(r.id))
-                ORDER BY r.kind LIMIT 1)) END;
+            -- A reversal takes CNY.
+            app.frozen_by(f.user_id, CASE f.kind WHEN 'conversion' THEN f.currency ELSE 'CNY' END, instant)) END;
 
 -- Where a conversion stands, for its process.
 CREATE FUNCTION app.fx_standing(fx_id text, at timestamptz) RETURNS jsonb

@@ -180,6 +180,10 @@ BEGIN
         IF error = 'insufficient_funds' THEN
             f := app.new_fx(jsonb_populate_record(f, i - ARRAY['item', 'request', 'now', 'banks', 'blocked_regions']), instant);
             f.merchant_id := whose; f.origin := 'user_relayed';
+            -- All balances that may be touched, once and in their order: each try below locks some of them.
+            PERFORM 1 FROM ledger.balance b WHERE b.account_id IN (SELECT a.id FROM ledger.account a WHERE a.code IN (
+                    SELECT 'reserve:' || x.code || ':' || f.currency FROM jsonb_array_elements_text(i->'banks') x (code)
+                    UNION SELECT 'user:' || f.user_id || ':' || f.currency)) ORDER BY b.account_id FOR NO KEY UPDATE;
             FOR bank IN SELECT b.code FROM jsonb_array_elements_text(i->'banks') WITH ORDINALITY AS b (code, at) ORDER BY b.at LOOP
                 f.held_at := bank;
                 -- One bank that lacks it is left with all its locks, before the next is tried.
@@ -230,7 +234,8 @@ BEGIN
         WHEN f.state <> 'refused' OR f.kind <> 'conversion' THEN 'fx_not_refused'
         WHEN wanted = 'returning' AND b.id IS NULL THEN 'fx_without_remittance'
         -- Frozen money goes nowhere, and no money leaves for a user who must not pay out.
-        WHEN wanted = 'returning' THEN app.restricted('payout', f.user_id, whose, f.user_id, instant, false) END;
+        WHEN wanted = 'returning' THEN coalesce(app.restricted('payout', f.user_id, whose, f.user_id, instant, false),
+            app.frozen_by(f.user_id, f.currency, instant)) END;
     IF error IS NULL THEN
         IF wanted = 'released' THEN
             PERFORM app.post_fx(f, app.fx_release(f, instant), 'released', instant);

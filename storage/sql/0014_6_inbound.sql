@@ -82,8 +82,8 @@ DECLARE
 BEGIN
     SELECT * INTO r FROM app.receiving_account x WHERE x.bank_code = i->>'bank_code' AND x.account_index = i->>'account_index';
     IF r.id IS NOT NULL THEN u := app.lock_user_of(r.merchant_id, r.user_id); END IF;
-    -- Two who were told of it at once: the second waits for the first, and finds it.
-    PERFORM 1 FROM app.inbound_notice n WHERE n.bank_code = i->>'bank_code' AND n.reference = i->>'reference' FOR UPDATE;
+    -- Two who were told of it at once: the second waits for the first, and finds it, whether or not it was announced.
+    PERFORM pg_advisory_xact_lock(hashtextextended('inbound ' || (i->>'bank_code') || ' ' || (i->>'reference'), 0));
     SELECT * INTO b FROM app.inbound x WHERE x.bank_code = i->>'bank_code' AND x.reference = i->>'reference';
     IF b.id IS NOT NULL THEN
         IF (b.amount_minor, b.currency) <> ((i->>'amount_minor')::bigint, i->>'currency') THEN

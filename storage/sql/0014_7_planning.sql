@@ -19,7 +19,8 @@ DECLARE
     later text[];
     slots timestamptz[];
 BEGIN
-    SELECT array_agg(x.id ORDER BY x.accepted_at, x.id), array_agg(x.slot_at ORDER BY x.slot_at) INTO later, slots FROM (
+    -- In the order of their seconds, so that nobody is moved to an earlier one: it may have a reason not to have it.
+    SELECT array_agg(x.id ORDER BY x.slot_at, x.accepted_at, x.id), array_agg(x.slot_at ORDER BY x.slot_at) INTO later, slots FROM (
         SELECT o.id, o.accepted_at, o.slot_at FROM app.fx o WHERE o.desk = f.desk AND o.state = 'waiting' AND o.plan_version = plan
             AND o.slot_at >= from_at AND o.slot_at < free AND (o.accepted_at, o.id) > (f.accepted_at, f.id) AND o.id <> f.id
         ORDER BY o.id FOR NO KEY UPDATE SKIP LOCKED) x;
@@ -137,8 +138,9 @@ BEGIN
     IF i->>'desk' IS NULL OR NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = i->>'desk' AND t.enabled) THEN
         RETURN app.fx_planned(app.show_fx_wait(f, 'partner', instant), 'partner_not_available', false);
     END IF;
-    IF f.plan_version = plan AND f.desk = i->>'desk' AND f.slot_at >= instant AND f.slot_at < f.release_until
-        AND app.quota_is_current(f, f.slot_at) THEN
+    -- As long as the send claim would take it: who gave way, and learns of it at its old slot, keeps the new one.
+    IF f.plan_version = plan AND f.desk = i->>'desk' AND f.slot_at >= instant - interval '5 minutes'
+        AND f.release_until > greatest(f.slot_at, instant) AND app.quota_is_current(f, greatest(f.slot_at, instant)) THEN
         RETURN app.fx_planned(f, NULL, false);
     END IF;
     INSERT INTO app.bank_slots (bank_code) VALUES (i->>'office') ON CONFLICT DO NOTHING;
@@ -174,13 +176,14 @@ BEGIN
     RETURN app.fx_planned(f, NULL, coalesce(before > f.slot_at, false));
 END $$;
 
--- What waits by an older plan, in order of acceptance, after the one that was planned last.
+-- What waits by an older plan, in order of acceptance, after the one that was planned last. What nobody has started yet is planned
+-- by its own process: a plan made here would hide from the sweeper that it has none.
 CREATE FUNCTION app.fx_to_replan(wanted bigint, after_at timestamptz, after_id text, most int)
 RETURNS TABLE (fx_id text, accepted_at timestamptz, wait_reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT f.id, f.accepted_at, f.wait_reason FROM app.fx f
-    WHERE f.state = 'waiting' AND coalesce(f.plan_version, -1) < wanted
+    WHERE f.state = 'waiting' AND coalesce(f.plan_version, -1) < wanted AND f.process_started_at IS NOT NULL
       AND (after_at IS NULL OR (f.accepted_at, f.id) > (after_at, after_id))
     ORDER BY f.accepted_at, f.id LIMIT most;
 END;

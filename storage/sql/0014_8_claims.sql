@@ -145,7 +145,8 @@ BEGIN
         WHEN NOT CASE WHEN again THEN r.state IN ('sending', 'unknown') ELSE r.state = 'ready' END THEN 'state_conflict'
         WHEN again AND prior.claimed_at <= (i->>'remembered_since')::timestamptz THEN 'resend_window_over'
         WHEN NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = r.bank_code AND t.enabled) THEN 'partner_not_available'
-        WHEN f.id IS NOT NULL THEN app.restricted('payout', f.user_id, f.merchant_id, f.user_id, instant, false) END;
+        WHEN f.id IS NOT NULL THEN coalesce(app.restricted('payout', f.user_id, f.merchant_id, f.user_id, instant, false),
+            app.frozen_by(f.user_id, f.currency, instant)) END;
     IF refusal IS NOT NULL THEN RETURN app.claim_refused(refusal, r.state, again); END IF;
     PERFORM app.begin_effect(r.id, r.merchant_id, i->>'request_number', 'IR', r.bank_code, NULL, instant);
     IF again THEN RETURN out; END IF;

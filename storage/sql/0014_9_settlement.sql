@@ -15,11 +15,13 @@ CREATE FUNCTION app.judge_fx(i jsonb, found_state text) RETURNS text LANGUAGE sq
             AND l.from_state = found_state AND l.to_state = i->>'state') THEN 'state_conflict'
         WHEN i->>'state' IN ('converted', 'settled', 'succeeded', 'open') AND found_state IN ('sending', 'unknown', 'opening')
             AND (i->>'effect_outcome' IS DISTINCT FROM 'succeeded' OR NOT EXISTS (SELECT 1 FROM app.effect e
-                WHERE e.request_number = i->>'effect_number' AND e.subject_id = i->>'id')) THEN 'bank_word_missing'
-        WHEN i->>'state' IN ('waiting', 'refused', 'failed') AND found_state IN ('sending', 'unknown')
-            AND (i->>'effect_outcome' IS DISTINCT FROM 'declined' OR EXISTS (SELECT 1 FROM app.effect e
-                WHERE e.subject_id = i->>'id' AND e.request_number <> i->>'effect_number'
+                WHERE e.request_number = i->>'effect_number' AND e.subject_id = i->>'id'
                   AND e.outcome IS DISTINCT FROM 'declined')) THEN 'bank_word_missing'
+        -- A receiving account stays as it is while its bank is asked.
+        WHEN i->>'state' IN ('waiting', 'refused', 'failed', 'declined') AND found_state IN ('sending', 'unknown', 'opening')
+            AND EXISTS (SELECT 1 FROM app.effect e WHERE e.subject_id = i->>'id' AND e.outcome IS DISTINCT FROM 'declined'
+                AND (i->>'effect_outcome' IS DISTINCT FROM 'declined'
+                    OR e.request_number IS DISTINCT FROM i->>'effect_number')) THEN 'bank_word_missing'
         ELSE 'go' END;
 
 CREATE FUNCTION app.record_fx(i jsonb, whose text, partner text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -86,7 +88,8 @@ DECLARE
 BEGIN
     UPDATE app.fx n SET reversed_minor = n.reversed_minor + f.amount_minor WHERE n.id = f.reversal_of RETURNING n.* INTO c;
     IF c.quota_usd_minor IS NOT NULL THEN
-        back := least(app.usd_of(f.amount_minor, f.currency, c.quota_usd_e8), c.quota_usd_minor);
+        -- What is left of it counts, rounded up like all that counts.
+        back := c.quota_usd_minor - app.usd_of(c.amount_minor - c.reversed_minor, c.currency, c.quota_usd_e8);
         PERFORM app.move_quota(app.person_of(c.user_id), c.quota_year, f.id, 0, -back, 'given_back', at);
         UPDATE app.fx n SET quota_usd_minor = n.quota_usd_minor - back WHERE n.id = c.id;
     END IF;
@@ -118,7 +121,9 @@ BEGIN
         transfers := app.fx_delivered(f, false, instant);
     WHEN i->>'state' = 'refused' THEN
         IF (i->>'learned_exceeded')::boolean AND app.quota_exemption(f) IS NULL THEN
-            PERFORM app.move_quota(app.person_of(f.user_id), app.year_of(instant), f.id, 0, 0, 'learned_exceeded', instant);
+            -- Of the year for which it was sent, whenever the word comes.
+            PERFORM app.move_quota(app.person_of(f.user_id), coalesce(f.quota_year, app.year_of(instant)), f.id, 0, 0,
+                'learned_exceeded', instant);
             f.quota_decision := 'known_exceeded';
         END IF;
         f := app.release_quota(f, instant);
@@ -185,7 +190,7 @@ BEGIN
     END IF;
     UPDATE app.inbound_return n SET state = coalesce(i->>'state', n.state),
         state_since = CASE WHEN coalesce(i->>'state', n.state) <> n.state THEN instant ELSE n.state_since END,
-        reason = coalesce(i->>'reason', n.reason), raw_code = coalesce(i->>'raw_code', n.raw_code),
+        reason = CASE WHEN i->>'state' IS NULL THEN n.reason ELSE i->>'reason' END, raw_code = coalesce(i->>'raw_code', n.raw_code),
         bank_reference = coalesce(i->>'bank_reference', n.bank_reference),
         booked_at = coalesce((i->>'booked_at')::timestamptz, n.booked_at), wait_reason = i->>'wait_reason',
         wait_until = (i->>'wait_until')::timestamptz, wait_deadline = (i->>'wait_deadline')::timestamptz,
@@ -219,7 +224,7 @@ BEGIN
     IF i->>'state' = 'open' THEN PERFORM vault.store_items(i->'sealed'); END IF;
     UPDATE app.receiving_account n SET state = coalesce(i->>'state', n.state),
         state_since = CASE WHEN coalesce(i->>'state', n.state) <> n.state THEN instant ELSE n.state_since END,
-        reason = coalesce(i->>'reason', n.reason), raw_code = coalesce(i->>'raw_code', n.raw_code),
+        reason = CASE WHEN i->>'state' IS NULL THEN n.reason ELSE i->>'reason' END, raw_code = coalesce(i->>'raw_code', n.raw_code),
         account_index = coalesce(i->>'account_index', n.account_index),
         account_last4 = coalesce(i->>'account_last4', n.account_last4),
         element_tokens = n.element_tokens || CASE WHEN i->>'account_token' IS NOT NULL

@@ -60,6 +60,8 @@ CREATE OR REPLACE FUNCTION app.merchant_of_subject(what text, subject text) RETU
 
 CREATE OR REPLACE FUNCTION app.lock_subject(subject text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
+    -- A partner that is switched on or off makes a new version of all plans: that lock comes first, as with whoever plans.
+    IF EXISTS (SELECT 1 FROM app.partner t WHERE t.code = subject) THEN PERFORM app.lock_plan_version(true); END IF;
     PERFORM 1 FROM app.merchant WHERE id = subject FOR UPDATE;
     PERFORM 1 FROM app.merchant m WHERE m.id IN (
             SELECT u.merchant_id FROM app.end_user u WHERE u.id = subject

@@ -9,7 +9,7 @@ DROP FUNCTION app.export_counts, app.unfinished_fx, app.unattended_fx, app.free_
     app.announce_inbound, app.no_such_inbound, app.open_fx_case, app.receive_inbound, app.credit_inbound,
     app.fx_of_inbound, app.receiver_of, app.why_in_suspense, app.dispose_of_fx, app.accept_fx, app.new_fx,
     app.end_fx_mandate, app.residency_obstacle, app.accept_fx_mandate, app.export_obstacle, app.accept_receiving_account,
-    app.lock_user_of, app.answered, app.obstacle_to_fx, app.fx_standing, app.fx_obstacle, app.post_fx, app.lock_fx,
+    app.lock_user_of, app.answered, app.obstacle_to_fx, app.fx_standing, app.fx_obstacle, app.frozen_by, app.post_fx, app.lock_fx,
     app.fx_delivered, app.fx_dealt, app.fx_leg_out, app.fx_release, app.fx_hold, app.end_hold, app.fx_movement,
     app.note_fx, app.tell_of_fx, app.fx_view, app.fx_mandate_view, app.inbound_return_view, app.inbound_view,
     app.receiving_account_view, app.use_quota, app.reserve_quota, app.quota_is_current, app.release_quota,

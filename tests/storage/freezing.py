@@ -23,7 +23,7 @@ async def freeze(books: Books, amount: int | None, *, now: datetime = NOW, **det
     """Of an amount of the user's funds, or of all of them; the id of its restriction."""
     said: dict[str, Any] = {"review_at": REVIEW} | detail
     if amount is not None:
-        said |= {"amount_minor": amount, "currency": "CNY"}
+        said = {"amount_minor": amount, "currency": "CNY"} | said
     subject = said.pop("subject", books.user_id)
     return await _decide(books, DecisionKind.FUNDS_FREEZE, subject, now, said)
 

@@ -27,6 +27,7 @@ from domain.fx_banking import FxQuote, InboundRemittance, QuoteSide
 from domain.fx_planning import FxPlan, FxWindow
 from domain.fx_rules import FxRules
 from domain.identifiers import BankStep, request_number
+from domain.instructions import RequestContext
 from domain.personal_data import PersonalField
 from domain.rates import convert, parse_rate
 from storage.fx import FxAcceptance, FxBook, FxSlots
@@ -118,7 +119,8 @@ class FxBooks:
             "request": self.books.context(), "now": NOW, "id": self.books.new_id("fx"), "user_id": self.books.user_id,
             "order_number": self.books.ids.ulid(), "amount_minor": amount_minor, "currency": currency,
             "banks": (OVERSEAS,), "purpose_code": "121010", "is_trade": False, "residency": "domestic_individual",
-            "over_quota": "split", "confirmation_hash": "0" * 64, "agreement_version": "1.0", "blocked_regions": ("KP",),
+            "over_quota": "split", "confirmation_hash": "0" * 64, "agreement_version": "1.0",
+            "blocked_regions": ("KP",),
         }  # fmt: skip
         return AcceptFx.model_validate(values | changes)
 
@@ -189,10 +191,12 @@ class FxBooks:
             OpenReversal(now=now, fx_id=fx["id"], excess_minor=excess_minor, reversal_id=self.books.new_id("fx"))
         )
 
-    async def dispose(self, fx_id: str, action: str, now: datetime = NOW) -> dict[str, Any]:
+    async def dispose(
+        self, fx_id: str, action: str, now: datetime = NOW, request: RequestContext | None = None
+    ) -> dict[str, Any]:
         return await self.acceptance.dispose(
             DisposeOfFx(
-                request=self.books.context(), now=now, id=fx_id, action=action,  # type: ignore[arg-type]
+                request=request or self.books.context(), now=now, id=fx_id, action=action,  # type: ignore[arg-type]
                 return_id=self.books.new_id("inr"),
             )
         )  # fmt: skip

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from domain.errors import SettlementRefusedError
 from ledger.verify import verify
 from tests.conftest import Database
 from tests.storage.fx_books import DESK, FxBooks, open_fx_books
+from tests.storage.fx_people import add_fx_user
 
 
 @pytest.fixture
@@ -63,3 +65,69 @@ async def test_exactly_the_excess_is_taken_back_at_a_rate_of_its_own(fx: FxBooks
     assert (await fx.view(converted["id"]))["reversed_minor"] == 1_000_000
     assert await fx.quota() == (0, 3_000_000)
     assert all(balances[code] == (0, 0) for code in balances if code.startswith("fx_position"))
+
+
+@pytest.mark.parametrize(("rate", "difference"), [("7.1234", 0), ("7.2000", -766), ("7.0000", 1_234)])
+async def test_a_full_reversal_returns_to_the_start_but_for_what_the_rates_differ_by(
+    fx: FxBooks, rate: str, difference: int
+) -> None:
+    """A5.2c: in two parts, of which each is rounded to the fen."""
+    user = fx.books.user_id
+    await fx.books.fund(1_000_000)
+    start = (await fx.balances()) | {f"user:{user}:USD": (10_001, 0), "reserve:OSPB:USD": (10_001, 0)}
+    converted = await fx.convert(await fx.funded(10_001))
+    differences = []
+    for excess in (3_333, 10_001):
+        reversal = await fx.reverse(converted, excess)
+        assert reversal is not None
+        differences.append((await fx.convert(await fx.view(reversal), rate=rate))["rate_difference_minor"])
+    assert abs(sum(differences) - difference) <= 1
+    found = await fx.balances()
+    cny = 1_000_000 + sum(differences)
+    start |= {f"user:{user}:CNY": (cny, 0), f"reserve:{DESK}:CNY": (cny, 0)}
+    assert {code: found[code] for code in start} == start
+    assert {code for code, held in found.items() if any(held)} == {code for code, held in start.items() if any(held)}
+    assert await fx.quota() == (0, 0)
+    # There is no more of it to be taken back.
+    assert await fx.reverse(converted, 20_000) is None
+
+
+async def test_what_the_user_has_taken_out_already_is_owed_and_no_balance_falls_below_nought(fx: FxBooks) -> None:
+    """A10.2b: a receivable of exactly what is missing, and a case for people."""
+    user = fx.books.user_id
+    # The institution has money of others at the desk's bank.
+    other = await add_fx_user(fx, fx.books.merchant_id, "person-2")
+    await fx.books.fund(1_000_000, user_id=other.user_id)
+    converted = await fx.convert(await fx.funded(100_000))
+    payee = await fx.books.known_payee()
+    payout = await fx.books.instructions.accept_payout(fx.books.payout(payee, 500_000))
+    reversal_id = await fx.reverse(converted, 100_000)
+    assert reversal_id is not None
+    # What there is of it is held at once; what the payout holds is not.
+    assert (await fx.balances())[f"user:{user}:CNY"] == (712_340, 712_340)
+    reversal = await fx.convert(await fx.view(reversal_id))
+    missing = 500_000 + payout["fee_minor"]
+    assert (reversal["cny_minor"], reversal["shortfall_minor"]) == (712_340, missing)
+    balances = await fx.balances()
+    assert (balances["receivable:CNY"], balances[f"user:{user}:CNY"]) == ((missing, 0), (missing, missing))
+    assert balances[f"user:{user}:USD"] == (100_000, 0)
+    owed = "SELECT amount_minor FROM app.user_receivable WHERE fx_id = :id"
+    assert await fx.books.value(owed, id=reversal_id) == missing
+    assert await fx.books.value("SELECT array_agg(kind) FROM app.case_record") == ["user_receivable"]
+
+
+async def test_a_reversal_that_the_desks_bank_has_no_cny_for_waits_for_it_and_changes_nothing(fx: FxBooks) -> None:
+    """The institution's own account falls short, and is never taken below nought either."""
+    converted = await fx.convert(await fx.funded(100_000))
+    reversal_id = await fx.reverse(converted, 100_000)
+    assert reversal_id is not None
+    await fx.plan(reversal_id)
+    reversal = await fx.view(reversal_id)
+    await fx.claim(reversal)
+    before = await fx.balances()
+    with pytest.raises(SettlementRefusedError, match="insufficient_funds"):
+        await fx.book.settle(fx.dealt(reversal, rate="7.2000"))
+    assert (await fx.balances(), await fx.quota()) == (before, (0, 100_000))
+    await fx.books.fund(10_000)
+    assert await fx.book.settle(fx.dealt(reversal, rate="7.2000")) == "settled"
+    assert (await fx.view(reversal_id))["shortfall_minor"] == 0

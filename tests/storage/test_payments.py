@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 
 import pytest
 
@@ -331,9 +333,12 @@ async def test_records_cannot_be_changed_even_by_the_owner(books: Books) -> None
 
 
 async def test_the_database_and_the_domain_agree_on_the_legal_steps(books: Books) -> None:
-    from domain.states import BINDING_STEPS, PAYMENT_STEPS, PAYOUT_STEPS, REFUND_STEPS
+    from domain import states
 
     rows = await books.value("SELECT jsonb_agg(jsonb_build_array(subject, from_state, to_state)) FROM app.legal_step")
-    steps = {"binding": BINDING_STEPS, "payment": PAYMENT_STEPS, "refund": REFUND_STEPS, "payout": PAYOUT_STEPS}
+    steps: dict[str, Mapping[StrEnum, frozenset[StrEnum]]] = {
+        kind: getattr(states, f"{kind}_steps".upper()) for kind in {row[0] for row in rows}
+    }
+    assert len(steps) == 8
     wanted = {(kind, a.value, b.value) for kind, table in steps.items() for a, after in table.items() for b in after}
     assert {tuple(row) for row in rows} == wanted
