@@ -36,6 +36,9 @@ CREATE TABLE app.export_contract (
     ground text NOT NULL,
     purpose text NOT NULL,
     fields text[] NOT NULL,
+    -- How it is protected on its way and there, and who of the recipient sees it.
+    encryption text NOT NULL,
+    access text[] NOT NULL CHECK (cardinality(access) > 0),
     valid_until date NOT NULL
 );
 
@@ -112,6 +115,7 @@ CREATE TABLE app.inbound (
     CHECK (state <> 'credited' OR user_id IS NOT NULL)
 );
 CREATE INDEX inbound_of_merchant ON app.inbound (merchant_id, id) WHERE merchant_id IS NOT NULL;
+CREATE INDEX inbound_of_user ON app.inbound (user_id, currency, value_date) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_in_suspense ON app.inbound (received_at) WHERE state IN ('suspense', 'returning');
 
 -- Money that goes back to where it came from: out of suspense, or what could not be converted.
@@ -259,7 +263,6 @@ CREATE TABLE app.fx (
 CREATE UNIQUE INDEX one_fx_per_order ON app.fx (merchant_id, order_number)
     WHERE order_number IS NOT NULL AND rest_of IS NULL AND state NOT IN ('released', 'returned');
 CREATE UNIQUE INDEX one_fx_per_inbound ON app.fx (inbound_id) WHERE inbound_id IS NOT NULL AND rest_of IS NULL AND kind = 'conversion';
-CREATE UNIQUE INDEX one_reversal_of_an_excess ON app.fx (reversal_of, excess_minor) WHERE kind = 'reversal';
 CREATE INDEX fx_of_merchant ON app.fx (merchant_id, id);
 CREATE INDEX fx_of_user ON app.fx (user_id, id);
 CREATE INDEX fx_live ON app.fx (accepted_at) WHERE state IN ('waiting', 'sending', 'unknown', 'converted');

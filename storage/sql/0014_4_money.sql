@@ -174,6 +174,14 @@ CREATE FUNCTION app.frozen_by(who text, cur text, instant timestamptz) RETURNS t
           AND (r.amount_minor IS NULL OR r.currency = cur AND r.amount_minor > app.frozen_minor(r.id))
         ORDER BY r.kind LIMIT 1);
 
+-- Up to which day the latest of what a user has received is not at our disposal at its bank (A5.1a), or NULL. Which remittance a
+-- balance consists of nobody can say: the latest counts. A value date on a day off is the next working day of the currency's
+-- centre, so that one of the last days may still be ahead.
+CREATE FUNCTION app.value_date_ahead(who text, cur text, at timestamptz) RETURNS date
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    RETURN (SELECT max(b.value_date) FROM app.inbound b WHERE b.user_id = who AND b.currency = cur AND b.state = 'credited'
+        AND b.value_date > app.business_date(at) - 15);
+
 -- What keeps a conversion where it is for now, and passes.
 CREATE FUNCTION app.fx_obstacle(f app.fx, instant timestamptz) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN CASE
@@ -182,7 +190,9 @@ CREATE FUNCTION app.fx_obstacle(f app.fx, instant timestamptz) RETURNS text LANG
         WHEN EXISTS (SELECT 1 FROM app.end_user u WHERE u.id = f.user_id AND u.state <> 'active') THEN 'user_not_active'
         -- What a desk has turned away and says since that it dealt: not once more, until people have looked.
         WHEN EXISTS (SELECT 1 FROM app.effect e JOIN app.case_record c ON c.id = 'case_' || e.request_number
-            WHERE e.subject_id = f.id AND e.step IN ('FX', 'FR') AND e.outcome = 'declined' AND c.state = 'open')
+            WHERE e.subject_id = f.id AND e.step IN ('FX', 'FR') AND e.outcome = 'declined' AND (c.state = 'open' OR EXISTS (
+                -- Nor once they have found that it did deal.
+                SELECT 1 FROM app.decision d WHERE d.id = c.resolved_by AND d.detail->>'resolution' = 'confirmed')))
             THEN 'bank_contradicts_itself'
         ELSE coalesce(app.restricted('fx', f.user_id, f.merchant_id, f.user_id, instant, false),
             -- A reversal takes CNY.

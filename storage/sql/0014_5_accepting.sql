@@ -97,8 +97,14 @@ BEGIN
     SELECT * INTO m FROM app.fx_mandate WHERE id = i->>'id';
     IF m.id IS NULL THEN
         -- One that has run out is over, whether or not anybody has written that down.
-        UPDATE app.fx_mandate o SET state = 'ended', ended_at = o.valid_until
-            WHERE o.user_id = u.id AND o.currency = i->>'currency' AND o.state = 'active' AND o.valid_until <= instant;
+        UPDATE app.fx_mandate o SET state = 'ended', ended_at = o.valid_until, event_sequence = o.event_sequence + 1
+            WHERE o.user_id = u.id AND o.currency = i->>'currency' AND o.state = 'active' AND o.valid_until <= instant
+            RETURNING o.* INTO m;
+        IF FOUND THEN
+            INSERT INTO app.event (merchant_id, object_id, sequence, type, at, body)
+                VALUES (m.merchant_id, m.id, m.event_sequence, 'fx_mandate.ended', instant, app.fx_mandate_view(m));
+        END IF;
+        m := NULL;
         SELECT o.id INTO other FROM app.fx_mandate o WHERE o.user_id = u.id AND o.currency = i->>'currency' AND o.state = 'active';
         error := coalesce(app.obstacle_to_fx(u, whose, i->'blocked_regions', instant),
             app.residency_obstacle(u, i->>'residency'), CASE
@@ -179,7 +185,7 @@ BEGIN
             CASE WHEN other IS NOT NULL THEN 'fx_order_exists' END, 'insufficient_funds');
         IF error = 'insufficient_funds' THEN
             f := app.new_fx(jsonb_populate_record(f, i - ARRAY['item', 'request', 'now', 'banks', 'blocked_regions']), instant);
-            f.merchant_id := whose; f.origin := 'user_relayed';
+            f.merchant_id := whose; f.origin := 'user_relayed'; f.value_date := app.value_date_ahead(u.id, f.currency, instant);
             -- All balances that may be touched, once and in their order: each try below locks some of them.
             PERFORM 1 FROM ledger.balance b WHERE b.account_id IN (SELECT a.id FROM ledger.account a WHERE a.code IN (
                     SELECT 'reserve:' || x.code || ':' || f.currency FROM jsonb_array_elements_text(i->'banks') x (code)

@@ -29,6 +29,10 @@ BEGIN
     f.inbound_id := b.id; f.amount_minor := left_minor; f.currency := b.currency; f.held_at := b.bank_code;
     f.purpose_code := b.purpose_code; f.is_trade := m.is_trade; f.evidence := m.evidence; f.residency := m.residency;
     f.over_quota := m.over_quota; f.value_date := b.value_date; f.agreement_version := m.agreement_version;
+    -- The evidence is of the trade that the user has named, not of whatever else arrives (A5.2d).
+    IF b.purpose_code <> m.purpose_code THEN
+        f.is_trade := false; f.evidence := '[]';
+    END IF;
     RETURN app.new_fx(f, at);
 END $$;
 
@@ -44,7 +48,10 @@ DECLARE
     failed record;
 BEGIN
     PERFORM ledger.open_accounts(ARRAY[account]);
-    transfers := jsonb_build_array(jsonb_build_object('action', 'post', 'key', b.id || ':credited', 'kind', kind,
+    transfers := CASE kind WHEN 'suspense' THEN jsonb_build_array(jsonb_build_object('action', 'release_hold', 'key',
+            b.id || ':hold:release', 'hold', b.id || ':hold', 'instruction', b.id, 'reference', b.id,
+            'booked_at', app.instant(at))) ELSE '[]' END
+        || jsonb_build_array(jsonb_build_object('action', 'post', 'key', b.id || ':credited', 'kind', kind,
         'direction', CASE kind WHEN 'inbound' THEN 'in' ELSE 'internal' END, 'debit', from_account, 'credit', account,
         'currency', b.currency, 'amount', b.amount_minor, 'instruction', b.id, 'reference', b.id, 'booked_at', app.instant(at)));
     s.item := 0; s.kind := 'inbound'; s.id := b.id; s.key := b.id || ':credited'; s.state := 'credited'; s.at := at;
@@ -90,6 +97,8 @@ BEGIN
             PERFORM app.open_fx_case('inbound_differs', b.id, b.merchant_id, instant);
             RETURN jsonb_build_object('ok', false, 'error', 'reference_reused', 'inbound_id', b.id);
         END IF;
+        UPDATE app.inbound_notice n SET looked_at = instant, outcome = 'received'
+            WHERE n.bank_code = b.bank_code AND n.reference = b.reference AND n.outcome IS DISTINCT FROM 'received';
         RETURN jsonb_build_object('ok', true, 'inbound_id', b.id, 'state', b.state, 'fx_id',
             (SELECT f.id FROM app.fx f WHERE f.inbound_id = b.id AND f.rest_of IS NULL AND f.kind = 'conversion'));
     END IF;
@@ -107,9 +116,14 @@ BEGIN
     IF b.state = 'credited' THEN
         begun := app.credit_inbound(b, 'reserve:' || b.bank_code || ':' || b.currency, 'inbound', i->>'fx_id', instant);
     ELSE
+        -- Held where it lies, too: what nobody owns yet serves nobody else's conversion.
         SELECT * INTO failed FROM ledger.apply(jsonb_build_array(jsonb_build_object('item', 0, 'transfers', jsonb_build_array(
             jsonb_build_object('action', 'post', 'key', b.id || ':suspense', 'kind', 'suspense', 'direction', 'in',
                 'debit', 'reserve:' || b.bank_code || ':' || b.currency, 'credit', 'suspense:' || b.currency,
+                'currency', b.currency, 'amount', b.amount_minor, 'instruction', b.id, 'reference', b.id,
+                'booked_at', app.instant(instant)),
+            jsonb_build_object('action', 'hold', 'key', b.id || ':hold', 'kind', 'inbound_return', 'direction', 'out',
+                'debit', 'suspense:' || b.currency, 'credit', 'reserve:' || b.bank_code || ':' || b.currency,
                 'currency', b.currency, 'amount', b.amount_minor, 'instruction', b.id, 'reference', b.id,
                 'booked_at', app.instant(instant))))));
         IF failed.error IS NOT NULL THEN RAISE EXCEPTION 'the ledger refused %: % %', b.id, failed.error, failed.detail; END IF;
@@ -182,8 +196,6 @@ CREATE FUNCTION app.carry_out_inbound(d app.decision) RETURNS void LANGUAGE plpg
 DECLARE
     ulid text := split_part(d.id, '_', 2);
     b app.inbound;
-    hold text;
-    failed record;
 BEGIN
     IF d.kind = 'inbound.assign' THEN
         UPDATE app.inbound n SET state = 'credited', state_since = d.decided_at, decided_by = d.id, user_id = u.id,
@@ -193,16 +205,9 @@ BEGIN
     ELSE
         UPDATE app.inbound n SET state = 'returning', state_since = d.decided_at, decided_by = d.id
             WHERE n.id = d.subject_id RETURNING n.* INTO b;
-        hold := 'inr_' || ulid || ':hold';
-        SELECT * INTO failed FROM ledger.apply(jsonb_build_array(jsonb_build_object('item', 0, 'transfers', jsonb_build_array(
-            jsonb_build_object('action', 'hold', 'key', hold, 'kind', 'inbound_return', 'direction', 'out',
-                'debit', 'suspense:' || b.currency, 'credit', 'reserve:' || b.bank_code || ':' || b.currency,
-                'currency', b.currency, 'amount', b.amount_minor, 'instruction', b.id, 'reference', b.id,
-                'booked_at', app.instant(d.decided_at))))));
-        IF failed.error IS NOT NULL THEN RAISE EXCEPTION 'the ledger refused to hold %: %', b.id, failed.error; END IF;
         INSERT INTO app.inbound_return (id, inbound_id, merchant_id, bank_code, amount_minor, currency, hold, decided_by, state,
                 state_since, wait_reason, accepted_at)
-            VALUES ('inr_' || ulid, b.id, '', b.bank_code, b.amount_minor, b.currency, hold, d.id, 'ready', d.decided_at,
+            VALUES ('inr_' || ulid, b.id, '', b.bank_code, b.amount_minor, b.currency, b.id || ':hold', d.id, 'ready', d.decided_at,
                 'process_start', d.decided_at);
     END IF;
     UPDATE app.case_record c SET state = 'resolved', resolved_by = d.id, resolved_at = d.decided_at

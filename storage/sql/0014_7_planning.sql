@@ -135,6 +135,9 @@ BEGIN
     IF plan <> (i->>'plan_version')::bigint THEN
         RETURN jsonb_build_object('ok', false, 'error', 'stale_plan', 'version', plan);
     END IF;
+    -- Its process ends it; what has stopped for people or for a freeze has no slot until its own process asks for one again.
+    IF f.withdrawn_by IS NOT NULL THEN RETURN app.fx_planned(f, 'withdrawn', false); END IF;
+    IF why = 'calendar_changed' AND app.fx_has_stopped(f) THEN RETURN app.fx_planned(f, f.wait_reason, false); END IF;
     IF i->>'desk' IS NULL OR NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = i->>'desk' AND t.enabled) THEN
         RETURN app.fx_planned(app.show_fx_wait(f, 'partner', instant), 'partner_not_available', false);
     END IF;
@@ -176,6 +179,10 @@ BEGIN
     RETURN app.fx_planned(f, NULL, coalesce(before > f.slot_at, false));
 END $$;
 
+-- What no new plan sets going: people or a freeze have stopped it, or are about to.
+CREATE FUNCTION app.fx_has_stopped(f app.fx) RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
+    RETURN coalesce(f.wait_reason IN ('freeze', 'authority_order', 'operator'), false) OR f.withdrawn_by IS NOT NULL;
+
 -- What waits by an older plan, in order of acceptance, after the one that was planned last. What nobody has started yet is planned
 -- by its own process: a plan made here would hide from the sweeper that it has none.
 CREATE FUNCTION app.fx_to_replan(wanted bigint, after_at timestamptz, after_id text, most int)
@@ -184,7 +191,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT f.id, f.accepted_at, f.wait_reason FROM app.fx f
     WHERE f.state = 'waiting' AND coalesce(f.plan_version, -1) < wanted AND f.process_started_at IS NOT NULL
-      AND (after_at IS NULL OR (f.accepted_at, f.id) > (after_at, after_id))
+      AND NOT app.fx_has_stopped(f) AND (after_at IS NULL OR (f.accepted_at, f.id) > (after_at, after_id))
     ORDER BY f.accepted_at, f.id LIMIT most;
 END;
 
@@ -195,6 +202,7 @@ BEGIN ATOMIC
     SELECT v.version FROM app.calendar_version v
     WHERE v.version = app.current_plan_version() AND v.at < instant - older_than
       AND EXISTS (SELECT 1 FROM app.fx f WHERE f.state = 'waiting' AND f.plan_version < v.version AND f.process_started_at IS NOT NULL
+            AND NOT app.fx_has_stopped(f)
           -- What has no plan at all (-1) cannot be planned yet, or is about to be: its process is told, or asks by itself.
           AND f.plan_version >= 0);
 END;

@@ -10,6 +10,16 @@ CREATE FUNCTION app.quote_obstacle(f app.fx, q jsonb, at timestamptz) RETURNS te
         WHEN (q->>'valid_until')::timestamptz <= at OR (q->>'published_at')::timestamptz > at + interval '60 seconds'
             OR (q->>'published_at')::timestamptz < at - (SELECT l.longest_quote_age FROM app.fx_rule l) THEN 'quote_stale' END;
 
+CREATE FUNCTION app.free_on(account text) RETURNS bigint LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN coalesce((SELECT b.posted - b.held FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id
+        WHERE a.code = account), 0);
+
+-- What a reversal costs has to lie at the desk's bank, or its deal could not be booked.
+CREATE FUNCTION app.reserve_obstacle(f app.fx, rate_e8 bigint) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN CASE WHEN f.kind = 'reversal' AND app.free_on('reserve:' || f.desk || ':CNY') + f.held_minor
+            < app.cny_of(f.amount_minor, f.currency, rate_e8)
+        THEN 'fx_bank_without_funds' END;
+
 CREATE FUNCTION app.record_quote(q jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     known app.fx_quote;
@@ -46,7 +56,8 @@ BEGIN
         VALUES (at, 'process', 'send_' || lower(step), 'received', subject, nullif(whose, ''), bank, role, number);
     INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)
         VALUES (number, subject, step, bank, role, at) ON CONFLICT DO NOTHING;
-    IF FOUND AND disclosures IS NOT NULL AND disclosures <> 'null' THEN PERFORM vault.record_disclosures(disclosures); END IF;
+    -- Each time it leaves, also under a number that the bank knows.
+    IF disclosures IS NOT NULL AND disclosures <> 'null' THEN PERFORM vault.record_disclosures(disclosures); END IF;
 END $$;
 
 CREATE FUNCTION app.claim_refused(why text, state text, again boolean) RETURNS jsonb LANGUAGE sql IMMUTABLE
@@ -86,29 +97,27 @@ BEGIN
         'residency', f.residency, 'state', f.state, 'quote_id', f.quote_id, 'rate_e8', (SELECT x.rate_e8 FROM app.fx_quote x
             WHERE x.bank_code = f.desk AND x.quote_id = f.quote_id), 'reverses', (SELECT e.request_number FROM app.effect e
             WHERE e.subject_id = f.reversal_of AND e.step = 'FX' AND e.outcome = 'succeeded'));
-    IF again AND NOT coalesce((i->>'resend')::boolean, false) THEN RETURN out; END IF;
+    -- A deal is sent once: its quote is over when it could be sent again, and what a bank has no trace of was never dealt.
+    IF again THEN
+        RETURN CASE WHEN coalesce((i->>'resend')::boolean, false) THEN app.claim_refused('resend_window_over', f.state, true) ELSE out END;
+    END IF;
     refusal := CASE
         WHEN f.withdrawn_by IS NOT NULL AND f.claimed_at IS NULL AND f.state = 'waiting' THEN 'withdrawn'
         WHEN f.concluded_by IS NOT NULL AND app.is_concluded(f.concluded_by, f.id) THEN 'concluded_by_operators'
-        WHEN NOT CASE WHEN again THEN f.state IN ('sending', 'unknown')
-            ELSE f.state = 'waiting' AND app.nothing_was_dealt(f.id, NULL) END THEN 'state_conflict'
-        WHEN again AND prior.claimed_at <= (i->>'remembered_since')::timestamptz THEN 'resend_window_over'
-        ELSE coalesce(app.fx_obstacle(f, instant), CASE WHEN NOT again THEN app.fx_slot_obstacle(f, instant) END) END;
-    IF refusal IS NULL AND NOT again AND app.quota_exemption(f) IS NULL THEN
+        WHEN f.state <> 'waiting' OR NOT app.nothing_was_dealt(f.id, NULL) THEN 'state_conflict'
+        ELSE coalesce(app.fx_obstacle(f, instant), app.fx_slot_obstacle(f, instant)) END;
+    IF refusal IS NULL AND app.quota_exemption(f) IS NULL THEN
         q := app.lock_quota(app.person_of(f.user_id), app.year_of(instant));
         refusal := CASE WHEN q.exceeded_at IS NOT NULL THEN 'quota_known_exceeded'
             WHEN NOT app.quota_is_current(f, instant) THEN 'quota_outdated' END;
     END IF;
-    IF refusal IS NULL AND NOT again THEN refusal := app.quote_obstacle(f, i->'quote', instant); END IF;
-    IF refusal IS NOT NULL THEN RETURN app.claim_refused(refusal, f.state, again); END IF;
-    opened := app.opened_tokens(f.user_id, app.fx_person_tokens(f), 'fx_settlement', '["name", "id_number"]', 'process:' || f.id, instant);
-    IF NOT (opened->>'ok')::boolean THEN RETURN app.claim_refused('personal_data_erased', f.state, again); END IF;
-    out := out || jsonb_build_object('sealed', opened->'items');
-    IF again THEN
-        -- Under the number that the bank may know already: what it was sent, and nothing newer.
-        PERFORM app.begin_effect(f.id, f.merchant_id, i->>'request_number', step, f.desk, NULL, instant);
-        RETURN out;
+    IF refusal IS NULL THEN
+        refusal := coalesce(app.quote_obstacle(f, i->'quote', instant), app.reserve_obstacle(f, (i->'quote'->>'rate_e8')::bigint));
     END IF;
+    IF refusal IS NOT NULL THEN RETURN app.claim_refused(refusal, f.state, false); END IF;
+    opened := app.opened_tokens(f.user_id, app.fx_person_tokens(f), 'fx_settlement', '["name", "id_number"]', 'process:' || f.id, instant);
+    IF NOT (opened->>'ok')::boolean THEN RETURN app.claim_refused('personal_data_erased', f.state, false); END IF;
+    out := out || jsonb_build_object('sealed', opened->'items');
     PERFORM app.record_quote(i->'quote', instant);
     UPDATE app.fx n SET state = 'sending', state_since = instant, claimed_at = coalesce(n.claimed_at, instant),
         quote_id = i->'quote'->>'quote_id', wait_reason = 'bank_answer', wait_until = NULL, wait_deadline = NULL,

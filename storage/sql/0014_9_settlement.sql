@@ -61,7 +61,12 @@ DECLARE
 BEGIN
     f.rate_e8 := (i->>'rate_e8')::bigint; f.cny_minor := (i->>'cny_minor')::bigint;
     f.dealt_at := (i->>'booked_at')::timestamptz; f.bank_reference := i->>'bank_reference';
-    -- The desk's amount prevails; by its rate it is ours, or the connector would not have believed it.
+    -- At the quote that was sent, to the fen, and about when it was sent: anything else is no deal that we have made.
+    IF f.rate_e8 IS DISTINCT FROM (SELECT q.rate_e8 FROM app.fx_quote q WHERE q.bank_code = f.desk AND q.quote_id = f.quote_id)
+            OR f.cny_minor IS DISTINCT FROM app.cny_of(f.amount_minor, f.currency, f.rate_e8)
+            OR f.dealt_at IS NULL OR f.dealt_at < f.claimed_at - interval '1 hour' OR f.dealt_at > instant + interval '1 hour' THEN
+        RAISE EXCEPTION USING ERRCODE = 'LS003', MESSAGE = 'terms_differ';
+    END IF;
     f.remainder_e8 := app.exact_e8(f.amount_minor, f.currency, f.rate_e8) - f.cny_minor::numeric * 100000000;
     IF f.kind = 'conversion' THEN
         f := app.use_quota(f, f.dealt_at, instant);
@@ -127,7 +132,12 @@ BEGIN
             f.quota_decision := 'known_exceeded';
         END IF;
         f := app.release_quota(f, instant);
-        IF f.kind = 'reversal' THEN PERFORM app.open_fx_case('reversal_refused', f.id, f.merchant_id, instant); END IF;
+        -- What of the CNY was kept for it is the user's again; the excess is for people, or for the bank's next word of it.
+        IF f.kind = 'reversal' THEN
+            transfers := app.fx_release(f, instant);
+            f.held_minor := 0;
+            PERFORM app.open_fx_case('reversal_refused', f.id, f.merchant_id, instant);
+        END IF;
     WHEN i->>'state' = 'released' THEN
         f := app.release_quota(f, instant);
         transfers := app.fx_release(f, instant);
@@ -146,7 +156,7 @@ BEGIN
         slot_at = CASE i->>'state' WHEN 'waiting' THEN NULL ELSE n.slot_at END,
         plan_version = CASE i->>'state' WHEN 'waiting' THEN -1 ELSE n.plan_version END,
         claimed_at = CASE i->>'state' WHEN 'waiting' THEN NULL ELSE n.claimed_at END,
-        rate_e8 = f.rate_e8, cny_minor = f.cny_minor, remainder_e8 = f.remainder_e8, dealt_at = f.dealt_at,
+        held_minor = f.held_minor, rate_e8 = f.rate_e8, cny_minor = f.cny_minor, remainder_e8 = f.remainder_e8, dealt_at = f.dealt_at,
         bank_reference = f.bank_reference, shortfall_minor = f.shortfall_minor, rate_difference_minor = f.rate_difference_minor,
         quota_decision = f.quota_decision, quota_year = f.quota_year, quota_usd_minor = f.quota_usd_minor,
         quota_usd_e8 = f.quota_usd_e8, quota_rate_month = f.quota_rate_month,
@@ -182,11 +192,9 @@ BEGIN
     IF verdict <> 'go' THEN
         RETURN jsonb_build_object('ok', verdict = 'replayed', 'error', nullif(verdict, 'replayed'), 'replayed', verdict = 'replayed', 'state', r.state);
     END IF;
-    -- One of a conversion that failed leaves the money held, as the conversion's.
-    IF i->>'state' = 'succeeded' OR i->>'state' = 'failed' AND f.id IS NULL THEN
-        PERFORM app.post_all(jsonb_build_array(jsonb_build_object('action',
-            CASE i->>'state' WHEN 'succeeded' THEN 'post_hold' ELSE 'release_hold' END, 'key', r.id || ':' || (i->>'state'),
-            'hold', r.hold, 'instruction', r.inbound_id, 'reference', r.id, 'booked_at', app.instant(instant))), r.id);
+    -- What did not leave stays held, as the conversion's or as what is nobody's yet.
+    IF i->>'state' = 'succeeded' THEN
+        PERFORM app.post_all(jsonb_build_array(jsonb_build_object('action', 'post_hold', 'key', r.id || ':succeeded', 'hold', r.hold, 'instruction', r.inbound_id, 'reference', r.id, 'booked_at', app.instant(instant))), r.id);
     END IF;
     UPDATE app.inbound_return n SET state = coalesce(i->>'state', n.state),
         state_since = CASE WHEN coalesce(i->>'state', n.state) <> n.state THEN instant ELSE n.state_since END,
@@ -257,31 +265,36 @@ DECLARE
     c app.fx := app.lock_fx(i->>'fx_id');
     excess bigint := least((i->>'excess_minor')::bigint, c.amount_minor);
     before bigint;
+    shares bigint;
     f app.fx;
 BEGIN
     IF c.id IS NULL OR c.kind <> 'conversion' OR c.state NOT IN ('converted', 'settled') THEN
         RETURN jsonb_build_object('ok', false, 'error', CASE WHEN c.id IS NULL THEN 'fx_not_found' ELSE 'state_conflict' END, 'state', c.state);
     END IF;
-    -- Of what was converted and is not there yet, nothing can be taken back: it comes with the delivery.
-    IF c.state = 'converted' THEN RETURN jsonb_build_object('ok', false, 'error', 'try_again', 'state', c.state); END IF;
-    SELECT coalesce(max(r.excess_minor), 0) INTO before FROM app.fx r WHERE r.reversal_of = c.id;
     -- A5.2 does not apply to trade: what a bank says of it is for people to look at (A5.2d).
     IF app.quota_exemption(c) IS NOT NULL THEN
         PERFORM app.open_fx_case('excess_of_exempt', c.id, c.merchant_id, instant);
         RETURN jsonb_build_object('ok', true, 'state', c.state);
     END IF;
-    IF excess <= before THEN
-        RETURN jsonb_build_object('ok', true, 'state', c.state, 'reversal_id', (SELECT r.id FROM app.fx r
-            WHERE r.reversal_of = c.id AND r.excess_minor = excess AND r.state = 'waiting' AND r.process_started_at IS NULL));
+    IF excess > 0 AND (app.lock_quota(app.person_of(c.user_id), c.quota_year)).exceeded_at IS NULL THEN
+        PERFORM app.move_quota(app.person_of(c.user_id), c.quota_year, c.id, 0, 0, 'learned_exceeded', instant);
     END IF;
-    PERFORM app.move_quota(app.person_of(c.user_id), c.quota_year, c.id, 0, 0, 'learned_exceeded', instant);
+    -- Of what was converted and is not there yet, nothing can be taken back: it comes with the delivery.
+    IF c.state = 'converted' THEN RETURN jsonb_build_object('ok', false, 'error', 'try_again', 'state', c.state); END IF;
+    -- One that its desk has refused, or that was withdrawn, has taken nothing back.
+    SELECT coalesce(sum(r.amount_minor), 0), coalesce(sum(r.share_minor), 0) INTO before, shares FROM app.fx r
+        WHERE r.reversal_of = c.id AND r.state NOT IN ('refused', 'released');
+    IF excess <= before OR EXISTS (SELECT 1 FROM app.fx r WHERE r.id = i->>'reversal_id') THEN
+        RETURN jsonb_build_object('ok', true, 'state', c.state, 'reversal_id', (SELECT r.id FROM app.fx r WHERE r.reversal_of = c.id
+            AND r.state = 'waiting' AND r.process_started_at IS NULL ORDER BY r.id DESC LIMIT 1));
+    END IF;
     f.id := i->>'reversal_id'; f.kind := 'reversal'; f.origin := 'institution'; f.merchant_id := c.merchant_id; f.user_id := c.user_id;
     f.reversal_of := c.id; f.excess_minor := excess; f.amount_minor := excess - before; f.currency := c.currency;
     f.held_at := c.held_at; f.desk := c.desk; f.purpose_code := c.purpose_code; f.is_trade := c.is_trade; f.evidence := c.evidence;
     f.residency := c.residency; f.over_quota := c.over_quota; f.agreement_version := c.agreement_version; f.inbound_id := c.inbound_id;
     f.quota_decision := 'not_subject';
     -- What it came to, so that all reversals together come to what the conversion did.
-    f.share_minor := app.cny_of(excess, c.currency, c.rate_e8) - app.cny_of(before, c.currency, c.rate_e8);
+    f.share_minor := greatest(app.cny_of(excess, c.currency, c.rate_e8) - shares, 0);
     PERFORM app.lock_reversal(f);
     f.held_minor := greatest(least(f.share_minor, app.free_on('user:' || f.user_id || ':CNY'), app.free_on('reserve:' || f.desk || ':CNY')), 0);
     f := app.new_fx(f, instant);
@@ -291,6 +304,3 @@ BEGIN
     RETURN jsonb_build_object('ok', true, 'state', c.state, 'reversal_id', f.id);
 END $$;
 
-CREATE FUNCTION app.free_on(account text) RETURNS bigint LANGUAGE sql STABLE SET search_path = pg_catalog
-    RETURN coalesce((SELECT b.posted - b.held FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id
-        WHERE a.code = account), 0);

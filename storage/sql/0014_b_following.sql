@@ -113,6 +113,8 @@ BEGIN
         UNION ALL SELECT f.state, f.claimed_at IS NOT NULL, f.withdrawn_by FROM app.fx f WHERE f.id = subject;
     RETURN CASE
         WHEN what = 'instruction.withdraw' THEN CASE
+            -- What is no instruction that can be withdrawn, such as a return, is not.
+            WHEN s.state IS NULL THEN 'decision_not_applicable'
             WHEN s.sent THEN 'already_sent'
             WHEN s.withdrawn_by IS NOT NULL OR s.state NOT IN ('awaiting_code', 'ready', 'awaiting_confirmation', 'checking',
                 'under_review', 'cooling_off', 'scheduled', 'waiting') THEN 'decision_not_applicable' END
@@ -151,7 +153,9 @@ BEGIN
         WHEN what LIKE 'waiver.%' THEN
             EXISTS (SELECT 1 FROM app.waiver_application w WHERE w.id = subject AND w.state = 'pending')
         WHEN what = 'case.resolve' THEN
-            EXISTS (SELECT 1 FROM app.case_record c WHERE c.id = subject AND c.state = 'open')
+            -- Money that is nobody's is not put aside by a note: it is assigned, or goes back.
+            EXISTS (SELECT 1 FROM app.case_record c WHERE c.id = subject AND c.state = 'open' AND NOT (c.kind = 'inbound_unmatched'
+                AND EXISTS (SELECT 1 FROM app.inbound b WHERE b.id = c.subject_id AND b.state IN ('suspense', 'returning'))))
         WHEN what = 'partner.disable' THEN EXISTS (SELECT 1 FROM app.partner t WHERE t.code = subject AND t.enabled)
         WHEN what = 'partner.enable' THEN EXISTS (SELECT 1 FROM app.partner t WHERE t.code = subject AND NOT t.enabled)
         WHEN what IN ('user.suspend', 'merchant.suspend') THEN NOT EXISTS (
@@ -260,10 +264,11 @@ CREATE FUNCTION app.unattended_fx(at timestamptz, older_than interval, most int)
         UNION ALL
         (SELECT 'decision', f.id, d.id FROM app.fx f JOIN app.decision d ON d.id = coalesce(f.concluded_by, f.withdrawn_by)
             WHERE f.state IN ('waiting', 'unknown') AND d.decided_at < at - older_than
-              AND (d.kind <> 'instruction.conclude' OR app.is_concluded(d.id, f.id)) LIMIT most)
+              AND (d.kind <> 'instruction.conclude' OR app.is_concluded(d.id, f.id)) ORDER BY d.decided_at LIMIT most)
         UNION ALL
         (SELECT 'decision', r.id, d.id FROM app.inbound_return r JOIN app.decision d ON d.id = r.concluded_by
-            WHERE r.state = 'unknown' AND d.decided_at < at - older_than AND app.is_concluded(d.id, r.id) LIMIT most)
+            WHERE r.state = 'unknown' AND d.decided_at < at - older_than AND app.is_concluded(d.id, r.id)
+            ORDER BY d.decided_at LIMIT most)
         UNION ALL
         (SELECT 'tell_fx', f.id, NULL FROM app.fx f WHERE f.state = 'waiting'
             AND f.wait_reason IN ('freeze', 'authority_order', 'partner', 'authority_rate') AND f.process_started_at IS NOT NULL
@@ -310,6 +315,6 @@ GRANT EXECUTE ON FUNCTION app.accept_receiving_account(jsonb), app.accept_fx_man
     app.no_such_inbound(text, text, timestamptz), app.announce_inbound(text, text, text, timestamptz),
     app.fx_planning_facts(text), app.plan_fx(jsonb), app.fx_to_replan(bigint, timestamptz, text, int),
     app.version_to_replan_fx(timestamptz, interval), app.claim_fx_effect(jsonb), app.settle_fx(jsonb), app.open_reversal(jsonb),
-    app.fx_standing(text, timestamptz), app.unattended_fx(timestamptz, interval, int),
+    app.fx_standing(text, timestamptz), app.value_date_ahead(text, text, timestamptz), app.unattended_fx(timestamptz, interval, int),
     app.unfinished_fx(timestamptz, interval, text, int) TO {app};
 GRANT EXECUTE ON FUNCTION app.export_counts(int) TO {ops};

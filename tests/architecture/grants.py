@@ -27,7 +27,8 @@ OF_APP = frozenset({
     "app.accept_fx", "app.accept_fx_mandate", "app.accept_receiving_account", "app.announce_inbound",
     "app.claim_fx_effect", "app.dispose_of_fx", "app.end_fx_mandate", "app.fx_planning_facts", "app.fx_standing",
     "app.fx_to_replan", "app.no_such_inbound", "app.open_reversal", "app.plan_fx", "app.receive_inbound",
-    "app.receiver_of", "app.settle_fx", "app.unattended_fx", "app.unfinished_fx", "app.version_to_replan_fx",
+    "app.receiver_of", "app.settle_fx", "app.unattended_fx", "app.unfinished_fx", "app.value_date_ahead",
+    "app.version_to_replan_fx",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from domain.errors import SettlementRefusedError
+from domain.errors import EffectRefusedError
 from ledger.verify import verify
 from tests.conftest import Database
 from tests.storage.fx_books import DESK, FxBooks, open_fx_books
@@ -116,18 +116,19 @@ async def test_what_the_user_has_taken_out_already_is_owed_and_no_balance_falls_
     assert await fx.books.value("SELECT array_agg(kind) FROM app.case_record") == ["user_receivable"]
 
 
-async def test_a_reversal_that_the_desks_bank_has_no_cny_for_waits_for_it_and_changes_nothing(fx: FxBooks) -> None:
+async def test_a_reversal_that_the_desks_bank_has_no_cny_for_is_not_sent_until_it_has(fx: FxBooks) -> None:
     """The institution's own account falls short, and is never taken below nought either."""
     converted = await fx.convert(await fx.funded(100_000))
     reversal_id = await fx.reverse(converted, 100_000)
     assert reversal_id is not None
     await fx.plan(reversal_id)
     reversal = await fx.view(reversal_id)
-    await fx.claim(reversal)
     before = await fx.balances()
-    with pytest.raises(SettlementRefusedError, match="insufficient_funds"):
-        await fx.book.settle(fx.dealt(reversal, rate="7.2000"))
+    quote = fx.quote(reversal, rate="7.2000")
+    with pytest.raises(EffectRefusedError, match="fx_bank_without_funds"):
+        await fx.claim(reversal, quote=quote)
     assert (await fx.balances(), await fx.quota()) == (before, (0, 100_000))
     await fx.books.fund(10_000)
+    await fx.claim(reversal, quote=quote)
     assert await fx.book.settle(fx.dealt(reversal, rate="7.2000")) == "settled"
     assert (await fx.view(reversal_id))["shortfall_minor"] == 0

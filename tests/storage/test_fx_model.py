@@ -80,15 +80,15 @@ class MoneyMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.now, self.spent = NOW, 0
-        self.attempts, self.inbounds = dict[str, int](), list[str]()
+        self.attempts, self.inbounds, self.quoted = dict[str, int](), list[str](), dict[str, str]()
         self.account = {"USD": str(next(numbers)), "JPY": str(next(numbers))}
         self.user: FxUser = self.wait(self._user())
         for currency, trade in (("USD", False), ("JPY", True)):
             self._receive(2_000_000, currency)
             self._instruct(1_500_000, currency, trade)
         for fx_id in self._in("waiting"):
-            self._send(fx_id)
-        self._answer(self._in("sending")[0], "settled", RATES[0])
+            self._send(fx_id, RATES[0])
+        self._answer(self._in("sending")[0], "settled")
 
     async def _user(self) -> FxUser:
         user = await add_fx_user(self.fx, self.fx.books.merchant_id, f"person-{self.account['USD']}")
@@ -147,28 +147,27 @@ class MoneyMachine(RuleBasedStateMachine):
 
     # It is converted
 
-    @rule(data=st.data())
-    def send(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), rate=st.sampled_from(RATES))
+    def send(self, data: st.DataObject, rate: str) -> None:
         if (fx_id := self._one(data, "waiting")) is not None:
-            self._send(fx_id)
+            self._send(fx_id, rate)
 
-    def _send(self, fx_id: str) -> None:
+    def _send(self, fx_id: str, rate: str) -> None:
         self.wait(self.fx.plan(fx_id))
         view, attempt = self._view(fx_id), self.attempts.get(fx_id, 0)
         if view["state"] == "waiting":
-            self.tried(self.fx.claim(view, NOW, attempt, quote=self.fx.quote(view, rate=RATES[0])))
+            self.quoted[fx_id] = YEN[rate] if view["currency"] == "JPY" else rate
+            self.tried(self.fx.claim(view, NOW, attempt, quote=self.fx.quote(view, rate=self.quoted[fx_id])))
 
     @rule(
-        data=st.data(), rate=st.sampled_from(RATES),
-        word=st.sampled_from(["settled", "settled", "converted", "refused", "waiting", "unknown"]),
+        data=st.data(), word=st.sampled_from(["settled", "settled", "converted", "refused", "waiting", "unknown"]),
     )  # fmt: skip
-    def the_desk_answers(self, data: st.DataObject, rate: str, word: str) -> None:
+    def the_desk_answers(self, data: st.DataObject, word: str) -> None:
         if (fx_id := self._one(data, "sending", "unknown")) is not None:
-            self._answer(fx_id, word, rate)
+            self._answer(fx_id, word)
 
-    def _answer(self, fx_id: str, word: str, rate: str) -> None:
-        view, attempt = self._view(fx_id), self.attempts.get(fx_id, 0)
-        rate = YEN[rate] if view["currency"] == "JPY" else rate
+    def _answer(self, fx_id: str, word: str) -> None:
+        view, attempt, rate = self._view(fx_id), self.attempts.get(fx_id, 0), self.quoted[fx_id]
         made = {
             "settled": lambda: self.fx.dealt(view, rate=rate, attempt=attempt),
             "converted": lambda: converted(self.fx, view, rate=rate, attempt=attempt),
@@ -206,7 +205,7 @@ class MoneyMachine(RuleBasedStateMachine):
             view = self._view(fx_id)
             reversal = self.tried(self.fx.reverse(view, max(view["amount_minor"] * tenths // 10, 1), self.now))
             if isinstance(reversal, str) and at_once:
-                self._send(reversal)
+                self._send(reversal, RATES[1])
 
     # It is used, and frozen
 
@@ -269,7 +268,7 @@ class MoneyMachine(RuleBasedStateMachine):
             return
         self._lift()
         for fx_id in self._in("sending", "unknown"):
-            self._answer(fx_id, "settled", RATES[1])
+            self._answer(fx_id, "settled")
         for fx_id in self._in("converted"):
             self.wait(self.fx.book.settle(delivered(self._view(fx_id))))
         self.nothing_is_created_or_lost()
@@ -294,5 +293,7 @@ async def test_whatever_happens_to_foreign_currency_nothing_is_created_or_lost_a
     )  # fmt: skip
     await asyncio.to_thread(run_state_machine_as_test, machine, settings=profile)
     states = await fx.books.value("SELECT array_agg(DISTINCT kind || ' ' || state) FROM app.fx")
-    assert {"conversion settled", "conversion refused", "conversion released", "reversal settled"} <= set(states)
-    assert await fx.books.value("SELECT count(*) FROM app.user_receivable") > 0
+    assert {"conversion settled", "reversal settled"} <= set(states)
+    if examples > 20:
+        assert {"conversion refused", "conversion released", "reversal refused"} <= set(states)
+        assert await fx.books.value("SELECT count(*) FROM app.user_receivable") > 0

@@ -290,5 +290,5 @@ async def test_people_may_say_that_it_was_not_dealt_and_never_that_it_was(fx: Fx
     with pytest.raises(ValueError, match="cannot take place"):
         await conclude("succeeded")
     await conclude("failed")
-    with pytest.raises(EffectRefusedError, match="concluded_by_operators"):
+    with pytest.raises(EffectRefusedError, match="resend_window_over"):
         await fx.claim(one, resend=True, remembered_since=NOW - timedelta(hours=1))
