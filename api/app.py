@@ -26,6 +26,7 @@ from domain.policy import Policy
 from runtime import logging, temporal
 from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
+from screening.names import is_spelling_of
 from storage.calendars import Calendars
 from storage.fx import FxAcceptance
 from storage.fx_reading import FxReading
@@ -126,6 +127,7 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         fx=FxAcceptance(adapters.engine),
         fx_reading=FxReading(adapters.engine),
         calendars=CalendarBook(Calendars(adapters.engine)),
+        is_spelling_of=is_spelling_of,
         vault=adapters.vault,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),

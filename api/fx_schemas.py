@@ -19,7 +19,8 @@ class NewReceivingAccount(Body):
 
     currency: Currency = Field(examples=["USD"])
     holder_name: str = Field(
-        description="The user's name, as remitters will write it: money to another name is not credited.",
+        description="The user's name, as remitters will write it: money to another name is not credited. An "
+        "individual's is the confirmed one, in Chinese or in pinyin.",
         examples=["Zhang San"],
         repr=False,
     )

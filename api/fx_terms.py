@@ -38,7 +38,7 @@ async def indicative_terms(call: Call, order: FxToConvert) -> dict[str, Any]:
     desk = await _desk(call, order.currency)
     if desk is None:
         return _without_rate("partner") | {"desk": None, "planned": None}
-    planned = await _planned(call, desk, order.currency)
+    planned = await _planned(call, desk, order)
     try:
         quote = await _quote(call, desk, order.currency)
     except QuoteUnavailableError as unavailable:
@@ -94,10 +94,12 @@ async def _quote(call: Call, desk: str, currency: str) -> FxQuote:
     return quote
 
 
-async def _planned(call: Call, desk: str, currency: str) -> dict[str, Any] | None:
-    services = call.services
+async def _planned(call: Call, desk: str, order: FxToConvert) -> dict[str, Any] | None:
+    """By the value date that the books would give the conversion if it were accepted now."""
+    services, currency = call.services, order.currency
+    value_date = await services.fx_reading.value_date_ahead(order.user_id, currency, call.now)
     try:
-        _, plan = await services.calendars.plan_fx(services.policy.fx, desk, currency, None, call.now)
+        _, plan = await services.calendars.plan_fx(services.policy.fx, desk, currency, value_date, call.now)
     except (KeyError, NoWindowError):
         return None
     first = plan.first

@@ -35,6 +35,7 @@ from vault.indexing import IndexKind
 router = APIRouter(prefix="/v1", tags=["payees"])
 C = ErrorCode
 
+_SHOWN_OF_A_CONTRACT = {"recipient", "contract", "ground", "encryption", "access"}
 _IS_RIGHT = {"cnaps": mod_11_10.is_valid, "bic": bic.is_valid}
 
 
@@ -269,12 +270,18 @@ async def read_data_export(request: Request) -> Response:
 def _recipients(policy: Policy, now: datetime) -> list[dict[str, Any]]:
     """Who pays payees in a region abroad, and which banks abroad open receiving accounts, under a contract in force."""
     paying = [
-        {"region": route.region, "bank_code": None, **route.data_export.model_dump()}
+        {
+            "region": route.region,
+            "bank_code": None,
+            **route.data_export.model_dump(),
+            "encryption": None,
+            "access": None,
+        }
         for route in policy.payout_routes.routes
         if route.data_export is not None
     ]
     receiving = [
-        {"region": None, "bank_code": each.bank} | each.model_dump(include={"recipient", "contract", "ground"})
+        {"region": None, "bank_code": each.bank, **each.model_dump(include=_SHOWN_OF_A_CONTRACT)}
         for each in policy.fx.export_contracts
         if each.valid_until > business_date(now)
     ]

@@ -154,3 +154,5 @@ class DataRecipient(Resource):
     recipient: str
     contract: str
     ground: str
+    encryption: str | None = Field(description="Of receiving accounts: how the data is encrypted on the way.")
+    access: list[str] | None = Field(description="Of receiving accounts: who at the recipient may see it.")

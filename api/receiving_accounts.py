@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.calls import Call, Done, Operation, page_of, run_command, run_read
 from api.documentation import documented
-from api.fx_identity import OBSTACLES
+from api.fx_identity import OBSTACLES, check_holder
 from api.fx_resources import PageOfReceivingAccounts, ReceivingAccount
 from api.fx_schemas import NewReceivingAccount
 from api.fx_terms import currency_rules
@@ -73,6 +73,7 @@ READ = Operation("read_receiving_account", "fx:read")
             *OBSTACLES,
             C.PARTNER_NOT_AVAILABLE,
             C.DATA_EXPORT_NOT_ALLOWED,
+            C.PAYEE_NAME_DIFFERS,
             C.RECEIVING_ACCOUNT_EXISTS,
         ],
         body=NewReceivingAccount,
@@ -80,8 +81,10 @@ READ = Operation("read_receiving_account", "fx:read")
     ),
 )
 async def open_receiving_account(request: Request, user_id: str) -> Response:
-    """The name is sealed under the user's own key. At a bank abroad it goes there, which takes the user's consent of
-    kind `data_export`. The bank answers later: `receiving_account.opened`."""
+    """The name of an individual is the one that an issuer has confirmed with a card, or its pinyin: surname first or
+    last, any case, with or without spaces and hyphens (else `PAYEE_NAME_DIFFERS`). That of an enterprise is taken as
+    you give it. The name is sealed under the user's own key. At a bank abroad it goes there, which takes the user's
+    consent of kind `data_export`. The bank answers later: `receiving_account.opened`."""
     return await run_command(request, ACCEPT, lambda call, payload: _open(call, user_id, payload))
 
 
@@ -93,6 +96,7 @@ async def _open(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
     cross_border = call.services.banks.is_overseas(bank_code)
     if cross_border:
         await _check_consent(call, user_id)
+    await check_holder(call, user, name)
     command = await _sealed_command(call, user_id, bank_code, body.currency, name, cross_border=cross_border)
     account = await call.accept(call.services.fx.accept_receiving_account, command)
     # Should this not get through, the sweeper starts it under the same id.

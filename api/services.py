@@ -156,6 +156,8 @@ class Services:
     fx: FxAcceptance
     fx_reading: FxReading
     calendars: Calendars
+    # Whether a name in Latin letters is the pinyin of a Chinese one.
+    is_spelling_of: Callable[[str, str], bool]
     vault: Vault
     banks: Banks
     processes: Processes

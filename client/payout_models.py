@@ -49,6 +49,8 @@ class DataRecipient(Resource):
     recipient: str
     contract: str
     ground: str
+    encryption: str | None = None
+    access: tuple[str, ...] | None = None
 
 
 class DataExport(Resource):

@@ -715,10 +715,10 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
     ),
     C.PAYEE_NAME_DIFFERS: ErrorText(
         K.REFUSED,
-        "Payouts to this destination go to an account in the user's own verified name only",
-        "该目的地仅支持付款至用户本人实名账户",
-        "Use an account of the user's own, and let the user bind a card first if none is bound.",
-        "请使用用户本人账户；未绑卡的请先绑卡完成实名。",
+        "The account has to be in the user's own verified name",
+        "账户户名须为用户本人实名",
+        "Use the user's verified name and own account, and let the user bind a card first if none is bound.",
+        "请使用用户本人实名及本人账户；未绑卡的请先绑卡完成实名。",
     ),
     C.PAYEE_EXISTS: ErrorText(
         K.CONFLICT,

@@ -86,7 +86,10 @@ class AuthorityRates(_Value):
 
 
 class ExportContract(_Value):
-    """To whom personal data goes beyond the border, by which contract, on which ground, and until when (P6)."""
+    """To whom personal data goes beyond the border, by which contract, on which ground, and until when (P6).
+
+    And how it is protected: `encryption` on the way, `access` by whom at the recipient (P6b).
+    """
 
     bank: BankCode
     recipient: str = Field(min_length=1, max_length=120)
@@ -94,6 +97,8 @@ class ExportContract(_Value):
     ground: _Words
     purpose: _Words
     fields: tuple[Literal["name"], ...] = Field(min_length=1, max_length=1)
+    encryption: _Words
+    access: tuple[_Words, ...] = Field(min_length=1, max_length=20)
     valid_until: date
 
 
@@ -118,6 +123,8 @@ class FxRules(_Value):
         if "CNY" not in self.rounding:
             raise ValueError("how amounts in CNY are rounded is not stated")
         _refuse_not_held(self.rounding, "rounding")
+        if self.rounding != {"CNY": "half_up"}:
+            raise ValueError("rounding: books and desks round CNY half_up, and nothing else is rounded by this file")
         _refuse_not_held(self.currencies, "currencies")
         if "CNY" in self.currencies:
             raise ValueError("CNY is what others are converted into, and is not converted")
@@ -141,6 +148,8 @@ class FxRules(_Value):
             ((each.bank, each.valid_until) for each in self.export_contracts),
             "export_contracts state a bank twice until one day",
         )
+        for each in self.export_contracts:
+            _refuse_repeated(each.access, f"export_contracts of {each.bank}: access names one twice")
         held_at = {bank for each in self.currencies.values() for bank in each.banks}
         if others := sorted({each.bank for each in self.export_contracts} - held_at):
             raise ValueError(f"export_contracts name a bank at which nothing is held: {', '.join(others)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -49,6 +50,41 @@ def forms_of(name: str) -> NameForms:
         return NameForms(characters, words, joined, is_reading=True)
     parts = _NOT_WORD.sub(" ", plain).split()
     return NameForms("", (" ".join(sorted(parts)),) if parts else (), frozenset(_turned(parts)), is_reading=False)
+
+
+def is_spelling_of(latin: str, chinese: str) -> bool:
+    """Whether a name in Latin letters is a Chinese one in pinyin, by any reading of each character.
+
+    The surname, or what stands before a dot, may come first or last; case, accents, spaces and hyphens do not count.
+    False for a name that is not in Chinese characters alone, or has one whose reading is not known.
+    """
+    letters = "".join(_NOT_WORD.sub(" ", _plain(latin)).split())
+    parts = _NOT_WORD.sub(" ", _plain(chinese)).split()
+    characters = "".join(parts)
+    if not (letters.isascii() and letters.isalpha()) or not parts or _HAN.sub("", characters):
+        return False
+    ways = [_all_readings(character) for character in characters]
+    return any(_is_read(letters, ways[at:] + ways[:at]) for at in (len(parts[0]), *_ends_of_surname(characters)))
+
+
+def _all_readings(character: str) -> frozenset[str]:
+    [found] = pinyin(character, style=Style.NORMAL, heteronym=True)
+    as_surname = [_SURNAMES[character]] if character in _SURNAMES else []
+    return frozenset(spelling for each in (*found, *as_surname) for spelling in _spellings(each))
+
+
+def _ends_of_surname(characters: str) -> list[int]:
+    """After how many characters the given name may begin; 0 keeps the order. Of four, two may be two surnames."""
+    two = characters[:2] in _COMPOUND or len(characters) >= 4
+    return [0, 1, 2] if two else [0, 1]
+
+
+def _is_read(letters: str, ways: Sequence[frozenset[str]]) -> bool:
+    """Whether the letters are one reading of each, in this order."""
+    ends = {0}
+    for readings in ways:
+        ends = {end + len(each) for end in ends for each in readings if letters.startswith(each, end)}
+    return len(letters) in ends
 
 
 def _plain(name: str) -> str:

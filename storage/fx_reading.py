@@ -5,6 +5,7 @@ more than asked for if there is another page.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,6 +66,7 @@ _IDENTITY = sa.text(
     " JOIN app.end_user u ON u.id = b.user_id AND u.person_index = b.person_index"
     " WHERE b.user_id = :user AND b.state IN ('open', 'unbinding', 'unbound') ORDER BY b.id DESC LIMIT 1"
 )
+_VALUE_DATE = sa.text("SELECT app.value_date_ahead(:user, :currency, :at) AS day").columns(day=sa.Date)
 
 
 class FxReading:
@@ -115,6 +117,13 @@ class FxReading:
         async with self._engine.connect() as connection:
             row = (await connection.execute(_IDENTITY, {"user": user_id})).mappings().one_or_none()
         return None if row is None else dict(row)
+
+    async def value_date_ahead(self, user_id: str, currency: str, at: datetime) -> date | None:
+        """The latest value date of the user's remittances that may still be ahead: that of a new conversion."""
+        async with self._engine.connect() as connection:
+            given = {"user": user_id, "currency": currency, "at": at}
+            found: date | None = await connection.scalar(_VALUE_DATE, given)
+            return found
 
     async def _view(self, statement: Any, **values: Any) -> Resource | None:
         async with self._engine.connect() as connection:

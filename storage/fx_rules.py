@@ -27,13 +27,16 @@ _OFFICE = sa.text(
     " WHERE (o.bank_code, o.currencies) IS DISTINCT FROM (excluded.bank_code, excluded.currencies)"
 )
 _CONTRACT = sa.text(
-    "INSERT INTO app.export_contract AS c (bank_code, recipient, contract, ground, purpose, fields, valid_until)"
-    " VALUES (:bank, :recipient, :contract, :ground, :purpose, CAST(:fields AS text[]), :until)"
+    "INSERT INTO app.export_contract AS c"
+    " (bank_code, recipient, contract, ground, purpose, fields, encryption, access, valid_until)"
+    " VALUES (:bank, :recipient, :contract, :ground, :purpose, CAST(:fields AS text[]), :encryption,"
+    " CAST(:access AS text[]), :until)"
     " ON CONFLICT (bank_code) DO UPDATE SET recipient = excluded.recipient, contract = excluded.contract,"
     " ground = excluded.ground, purpose = excluded.purpose, fields = excluded.fields,"
-    " valid_until = excluded.valid_until WHERE (c.recipient, c.contract, c.ground, c.purpose, c.fields, c.valid_until)"
+    " encryption = excluded.encryption, access = excluded.access, valid_until = excluded.valid_until"
+    " WHERE (c.recipient, c.contract, c.ground, c.purpose, c.fields, c.encryption, c.access, c.valid_until)"
     " <> (excluded.recipient, excluded.contract, excluded.ground, excluded.purpose, excluded.fields,"
-    " excluded.valid_until)"
+    " excluded.encryption, excluded.access, excluded.valid_until)"
 )
 _GONE = sa.text("DELETE FROM app.export_contract WHERE bank_code <> ALL (CAST(:kept AS text[]))")
 _KNOWN_RATE = sa.text("SELECT usd_e8 FROM app.authority_rate WHERE currency = :currency AND month = :month")
@@ -69,8 +72,8 @@ async def _register_contracts(connection: AsyncConnection, rules: FxRules) -> in
     kept = [contract.bank for contract in rules.export_contracts]
     changed = (await connection.execute(_GONE, {"kept": kept})).rowcount
     for contract in rules.export_contracts:
-        given = contract.model_dump(exclude={"valid_until", "fields"})
-        given |= {"fields": list(contract.fields), "until": contract.valid_until}
+        given = contract.model_dump(exclude={"valid_until", "fields", "access"})
+        given |= {"fields": list(contract.fields), "access": list(contract.access), "until": contract.valid_until}
         changed += (await connection.execute(_CONTRACT, given)).rowcount
     return changed
 

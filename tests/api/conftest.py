@@ -44,6 +44,7 @@ from domain.instructions import ClaimEffect
 from domain.policy import Policy
 from domain.settlement import Settlement
 from runtime.id_source import UlidSource
+from screening.names import is_spelling_of
 from storage.administration import SCOPES, Act, create_merchant, issue_key, register_institution
 from storage.batcher import Batcher
 from storage.calendars import Calendars
@@ -521,6 +522,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         fx=FxAcceptance(main),
         fx_reading=FxReading(main),
         calendars=CalendarBook(Calendars(main)),
+        is_spelling_of=is_spelling_of,
         vault=Vault(
             main=main,
             keys=keys,

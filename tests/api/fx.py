@@ -37,8 +37,9 @@ async def allow_export(stage: Stage) -> None:
     async with stage.database.owner_engine.begin() as connection:
         await connection.execute(
             sa.text(
-                "INSERT INTO app.export_contract (bank_code, recipient, contract, ground, purpose, fields, valid_until)"
-                " VALUES ('OSPB', 'Ocean Span Bank', 'c', 'g', 'p', '{name}', '2028-01-01')"
+                "INSERT INTO app.export_contract"
+                " (bank_code, recipient, contract, ground, purpose, fields, encryption, access, valid_until)"
+                " VALUES ('OSPB', 'Ocean Span Bank', 'c', 'g', 'p', '{name}', 'e', '{a}', '2028-01-01')"
                 " ON CONFLICT (bank_code) DO NOTHING"
             )
         )

@@ -7,6 +7,7 @@ from typing import Any
 from domain.error_codes import ErrorCode
 from tests.api.conftest import Merchant, Stage
 from tests.api.fx import (
+    allow_export,
     arrived,
     asked_for,
     confirmed_fx,
@@ -18,6 +19,7 @@ from tests.api.fx import (
     receiving,
     refused_fx,
 )
+from tests.api.payouts import agree_to_export
 from tests.api.refusals import Ask, change, refused_with
 
 C = ErrorCode
@@ -51,6 +53,16 @@ async def a_second_number_in_one_currency(stage: Stage) -> Ask:
     user_id, _ = await stage.payer(merchant)
     await asked_for(stage, merchant, user_id)
     body = {"currency": "USD", "holder_name": "Zhang San"}
+    return lambda: merchant.post(f"/v1/users/{user_id}/receiving_accounts", body)
+
+
+@refused_with(C.PAYEE_NAME_DIFFERS)
+async def number_in_somebody_elses_name(stage: Stage) -> Ask:
+    merchant = await stage.merchant()
+    user_id, _ = await stage.payer(merchant)
+    await allow_export(stage)
+    await agree_to_export(stage, merchant, user_id)
+    body = {"currency": "USD", "holder_name": "Li Si"}
     return lambda: merchant.post(f"/v1/users/{user_id}/receiving_accounts", body)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,11 +16,13 @@ from domain.fx_banking import FxQuote, QuoteSide
 from tests.api.conftest import Stage
 from tests.api.fx import (
     RATE_E8,
+    arrived,
     confirmed_fx,
     converted,
     funded_usd,
     fx_of,
     fx_order_of,
+    receiving,
     refused_fx,
     refused_of_remittance,
 )
@@ -68,6 +70,31 @@ async def test_a_preview_shows_what_is_known_promises_nothing_and_changes_nothin
     assert "1,000.01 USD" in conditions["quantity"]["zh"]
     assert "50,000.00 USD" in conditions["cautions"]["en"]
     assert await fingerprints(stage) == before
+
+
+async def test_a_preview_plans_with_the_value_date_that_the_conversion_would_get(stage: Stage) -> None:
+    """A5.1a: the latest of the user's remittances in the currency that is still ahead."""
+    merchant = await stage.merchant()
+    user_id, _ = await stage.payer(merchant)
+    account = await receiving(stage, merchant, user_id)
+    hong_kong = await receiving(stage, merchant, user_id, currency="HKD")
+    for day, other in (
+        (date(2026, 11, 23), {}),
+        (date(2026, 11, 24), {}),
+        (date(2026, 11, 20), {}),
+        (date(2026, 11, 27), {"currency": "HKD", "number": hong_kong["number"]}),
+    ):
+        number = str(other.pop("number", account["number"]))
+        await arrived(stage, user_id, number, value_date=day, **other)
+    order = fx_order_of(user_id)
+    shown = (await merchant.post("/v1/fx/preview", order, key=None)).json()
+    # 09:30 in Shanghai, when Harbour's desk opens.
+    assert shown["planned"] == {"at": "2026-11-24T01:30:00.000Z", "waits_for": "value_date", "provisional": False}
+    fx = await merchant.post("/v1/fx", await confirmed_fx(merchant, order))
+    assert fx.json()["value_date"] == "2026-11-24"
+    stage.clock.advance(days=4, hours=1)
+    planned = (await merchant.post("/v1/fx/preview", fx_order_of(user_id), key=None)).json()["planned"]
+    assert planned["waits_for"] is None
 
 
 async def test_a_preview_says_nothing_of_what_the_person_has_used_of_the_quota(stage: Stage) -> None:
@@ -220,7 +247,8 @@ async def test_the_residency_is_read_off_the_confirmed_document_on_record_and_ne
     assert refused.json()["errors"] == [{"field": "residency", "code": "unknown_field"}]
     assert (await merchant.post("/v1/fx", body)).json()["residency"] == "domestic_individual"
     [read] = await stage.rows(
-        "SELECT * FROM vault.access WHERE purpose = 'fx_settlement' AND user_id = :id AND actor LIKE 'api:%'",
+        "SELECT * FROM vault.access WHERE purpose = 'fx_settlement' AND user_id = :id AND actor LIKE 'api:%'"
+        " AND fields = '{id_number}'",
         id=user_id,
     )
     assert read["fields"] == ["id_number"]

@@ -155,6 +155,8 @@ async def test_a_payee_abroad_needs_the_users_consent_to_the_text_in_force(stage
     shown = (await merchant.get("/v1/data_export")).json()
     assert {item["region"] or item["bank_code"] for item in shown["recipients"]} == {"HK", "MO", "TW", "OSPB"}
     assert all(item["recipient"] and item["contract"] and item["ground"] for item in shown["recipients"])
+    receiving = [item for item in shown["recipients"] if item["bank_code"] is not None]
+    assert all(item["encryption"] and item["access"] for item in receiving)
     assert "收款人姓名" in shown["text"]
     for wrong in ({"version": "2020-01-01"}, {"content_hash": "0" * 64}):
         export = stage.policy.data_export.model_dump() | wrong

@@ -126,6 +126,68 @@ async def test_a_name_is_corrected_where_that_changes_nothing(stage: Stage) -> N
     assert row["holder_index"] == stage.services.vault.blind_index(IndexKind.RECEIVER_NAME, HOLDER)
 
 
+@pytest.mark.parametrize("name", ["张三", "SAN ZHANG", "zhang san", "Zhang-San", "ZHANGSAN"])
+async def test_an_account_is_in_the_name_that_a_bank_has_confirmed_or_its_pinyin(stage: Stage, name: str) -> None:
+    merchant = await stage.merchant()
+    user_id, _ = await stage.payer(merchant)
+    assert (await asked_for(stage, merchant, user_id, holder_name=name))["state"] == "opening"
+    reads = await stage.rows("SELECT purpose, fields FROM vault.access WHERE user_id = :user", user=user_id)
+    assert [read["fields"] for read in reads if read["purpose"] == "fx_settlement"] == [["name"]]
+
+
+@pytest.mark.parametrize("name", ["李四", "张三丰", "Li Si", "Zhang San Feng", "Zhang", "Zhаng San"])
+async def test_the_merchants_word_for_another_name_is_refused_and_not_quoted(stage: Stage, name: str) -> None:
+    """A0.6, A2.3a."""
+    merchant = await stage.merchant()
+    user_id, _ = await stage.payer(merchant)
+    await allow_export(stage)
+    await agree_to_export(stage, merchant, user_id)
+    body = {"currency": "USD", "holder_name": name}
+    answer = await merchant.post(f"/v1/users/{user_id}/receiving_accounts", body)
+    fault = answer.json()["errors"]
+    if name.isascii() or "\u4e00" <= name[0] <= "\u9fff":
+        assert (answer.status_code, fault) == (422, [{"field": "holder_name", "code": "payee_name_differs"}])
+    else:
+        assert (answer.status_code, fault) == (400, [{"field": "holder_name", "code": "wrong_characters"}])
+    assert name not in answer.text
+    assert await stage.rows("SELECT id FROM app.receiving_account") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("jean-luc picard", 201), ("PICARD Jean Luc", 201), ("Picard Jean", 422), ("Jean Luc Pikard", 422)],
+)
+async def test_a_name_confirmed_in_latin_letters_may_change_case_and_order(
+    stage: Stage, name: str, status: int
+) -> None:
+    merchant = await stage.merchant()
+    user_id = await stage.user(merchant)
+    await stage.open_binding(merchant, user_id, name="Jean-Luc Picard", id_number=born("19900307", area="911124"))
+    await allow_export(stage)
+    await agree_to_export(stage, merchant, user_id)
+    body = {"currency": "USD", "holder_name": name}
+    assert (await merchant.post(f"/v1/users/{user_id}/receiving_accounts", body)).status_code == status
+
+
+async def test_nobody_has_confirmed_who_a_user_without_a_card_is(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    user_id = await stage.user(merchant)
+    await allow_export(stage)
+    await agree_to_export(stage, merchant, user_id)
+    body = {"currency": "USD", "holder_name": HOLDER}
+    answer = await merchant.post(f"/v1/users/{user_id}/receiving_accounts", body)
+    assert answer.json()["code"] == "IDENTITY_NOT_VERIFIED"
+
+
+async def test_an_enterprise_receives_under_the_name_that_the_merchant_gives(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    made = await merchant.post("/v1/users", {"merchant_user_ref": "shop-1", "type": "enterprise", "region": "CN"})
+    user_id = made.json()["id"]
+    assert (await stage.consent(merchant, user_id)).status_code == 201
+    asked = await asked_for(stage, merchant, user_id, holder_name="Crab Apple Trading Co., Ltd.")
+    assert asked["state"] == "opening"
+
+
 async def test_a_remittance_shows_who_sent_it_masked(stage: Stage) -> None:
     merchant = await stage.merchant()
     user_id, account_id, inbound_id = await funded_usd(stage, merchant)

@@ -29,6 +29,17 @@ def test_the_file_of_the_institution_is_right() -> None:
     assert (october.month, october.rate_e8("HKD"), october.rate_e8("JPY")) == ("2026-10", 12_821_000, 663_000)
     assert (october.rate_e8("USD"), october.rate_e8("EUR")) == (100_000_000, None)
     assert rules.export_contracts[0].valid_until == date(2028, 2, 1)
+    assert rules.export_contracts[0].encryption
+    assert rules.export_contracts[0].access
+
+
+@pytest.mark.parametrize("left_out", ["encryption", "access"])
+def test_nobody_gets_personal_data_of_whom_it_is_not_said_how_it_is_protected(left_out: str) -> None:
+    """P6b."""
+    changed = deepcopy(FILE)
+    del changed["export_contracts"][0][left_out]
+    with pytest.raises(ValidationError, match=f"export_contracts.0.{left_out}"):
+        FxRules.model_validate(changed)
 
 
 def test_a_desk_that_is_not_in_the_file_is_a_key_error() -> None:
@@ -49,6 +60,8 @@ _FAULTS: list[tuple[str, Any, str]] = [
     ("rounding", {}, "how amounts in CNY are rounded is not stated"),
     ("rounding", {"CNY": "down"}, "rounding.CNY"),
     ("rounding", {"CNY": "half_up", "XAU": "up"}, "rounding: the institution holds no XAU"),
+    ("rounding", {"CNY": "up"}, "books and desks round CNY half_up"),
+    ("rounding", {"CNY": "half_up", "USD": "half_up"}, "nothing else is rounded by this file"),
     ("desks.WLWB.code", "FX-HBRB", "two offices have one code"),
     ("authority.code", "FX-HBRB", "two offices have one code"),
     ("authority.code", "SAFE", "authority.code"),
@@ -73,6 +86,10 @@ _FAULTS: list[tuple[str, Any, str]] = [
     ("export_contracts", [FILE["export_contracts"][0]] * 2, "state a bank twice until one day"),
     ("export_contracts.0.fields", ["name", "id_number"], "export_contracts.0.fields"),
     ("export_contracts.0.valid_until", "soon", "export_contracts.0.valid_until"),
+    ("export_contracts.0.encryption", "", "export_contracts.0.encryption"),
+    ("export_contracts.0.access", [], "export_contracts.0.access"),
+    ("export_contracts.0.access", [""], "export_contracts.0.access.0"),
+    ("export_contracts.0.access", ["a desk", "a desk"], "export_contracts of OSPB: access names one twice"),
     ("yearly_quota_usd_minor", 0, "yearly_quota_usd_minor"),
     ("longest_quote_age_seconds", 0, "longest_quote_age_seconds"),
     ("version", "", "version"),

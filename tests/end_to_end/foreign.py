@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 import httpx
@@ -24,11 +23,12 @@ ABROAD, DESK, OTHER_DESK = "OSPB", "HBRB", "WLWB"
 DESK_OFFICE, OTHER_DESK_OFFICE, AUTHORITY_OFFICE = "FX-HBRB", "FX-WLWB", "FX-SAFE"
 # The simulator's own.
 BUYS, SELLS, BUYS_E8 = "7.1234", "7.1434", 712_340_000
+# How a payer's name is written abroad.
+SPELT = "ZHANG SAN"
 # States in which nothing happens by itself any more.
 RESTS = ("settled", "refused", "released", "returned")
 PURPOSE = "121010"
 _EVERY_HOUR = [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "opens": "00:00", "closes": "23:59"}]
-_holders = count(1)
 
 
 async def open_offices(staff: Staff, offices: Collection[str] = (DESK_OFFICE, AUTHORITY_OFFICE)) -> None:
@@ -51,7 +51,7 @@ async def post(staff: Staff, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Holder:
-    """A payer with a number abroad, under the name `name`."""
+    """A payer with a number abroad, under the name `name`: the payer's own, or its spelling."""
 
     world: World
     payer: Payer
@@ -161,7 +161,10 @@ class Holder:
 
 async def holder(world: World, merchant: Merchant, name: str | None = None, *, mandate: bool = True) -> Holder:
     """A user whom a bank has identified, with a number for USD abroad and, unless told otherwise, a mandate."""
-    found = Holder(world, await merchant.payer(), name or f"TEST {_letters(next(_holders))}")
+    payer = await merchant.register()
+    payer.name = name or payer.name
+    await payer.bind()
+    found = Holder(world, payer, name or SPELT)
     await found.agree_to_export()
     await found.open_account()
     if mandate:
@@ -178,15 +181,6 @@ async def in_suspense(staff: Staff, reference: str, within_seconds: float = 30) 
             found = await staff.as_person(TREASURY, lambda ops: ops.get("/inbounds", **query)["items"])  # noqa: B023
             await asyncio.sleep(0.1)
     return found[0]
-
-
-def _letters(number: int) -> str:
-    """A name of its own for each."""
-    letters = ""
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters + "JIA"
 
 
 def number_of(fx: dict[str, Any], attempt: int = 0) -> str:

@@ -24,6 +24,7 @@ from tests.end_to_end.foreign import (
     DESK_OFFICE,
     OTHER_DESK,
     OTHER_DESK_OFFICE,
+    SPELT,
     Holder,
     holder,
     in_suspense,
@@ -74,7 +75,7 @@ def turned_away(stack: LocalStack) -> Matter:
 async def test_what_arrives_is_credited_once_and_converted_under_a_mandate_at_the_published_rate(
     world: World, merchant: Merchant, staff: Staff, turned_away: Matter
 ) -> None:
-    who = Holder(world, await merchant.payer(), "TEST JIA")
+    who = Holder(world, await merchant.payer(), SPELT)
     body = {"currency": "USD", "holder_name": who.name}
     refused = await merchant.send("POST", f"/v1/users/{who.user_id}/receiving_accounts", body)
     assert refused.json()["code"] == "DATA_EXPORT_NOT_ALLOWED"
