@@ -71,7 +71,11 @@ class FxPlanning:
         if fx is None:
             return FxPlanned(state="not_found")
         slot = await self._allocate(fx, request.now, request.why)
-        return FxPlanned.model_validate(slot.model_dump())
+        within = {
+            "answer_within_seconds": self._rules.answer_hours * 3600,
+            "deliver_within_seconds": self._rules.delivery_hours * 3600,
+        }
+        return FxPlanned.model_validate(slot.model_dump() | within)
 
     @activity.defn(name=names.REPLAN_FX_PAGE)
     async def replan_fx_page(self, page: ReplanPage) -> ReplannedPage:

@@ -17,12 +17,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities import names
 from activities.bank_steps import blocked as refused_claim
 from activities.bank_steps import surely_remembered, unsent, waited_for_a_worker
+from activities.fx_terms import attempted_at, difference, is_deal, terms_of
 from activities.interfaces import Deal, EffectQuery, EffectRequest, EffectResult, FxQuestion, SettleResult
 from activities.settling import OVERTAKEN
 from domain.banking import BankOutcome
 from domain.disclosure import PartnerRole
 from domain.errors import EffectRefusedError, ErrorCode, SettlementRefusedError
-from domain.fx import ClaimedFxEffect, ClaimFxEffect, FxEntry, FxStanding
+from domain.fx import ClaimedFxEffect, ClaimFxEffect, FxEntry, FxStanding, SentFx
 from domain.fx_banking import (
     ConversionRequest,
     FxAnswer,
@@ -50,6 +51,8 @@ class FxBook(Protocol):
     async def settle(self, entry: FxEntry) -> str | None: ...
 
     async def standing(self, fx_id: str, now: datetime) -> FxStanding | None: ...
+
+    async def sent_terms(self, request_number: str) -> SentFx | None: ...
 
 
 class FxVault(Protocol):
@@ -89,7 +92,10 @@ class FxSteps:
         step = BankStep.FX_REVERSAL if is_reversal else BankStep.FX_CONVERSION
 
         async def send(bank: FxConnector, claimed: ClaimedFxEffect, opened: Opened) -> FxAnswer:
-            return await bank.deal(_deal_of(request, claimed, opened))
+            answer = await bank.deal(_deal_of(request, claimed, opened))
+            differs = difference(answer, terms_of(claimed), request.now + waited_for_a_worker())
+            # Whatever it is about: it is asked about.
+            return answer if differs is None else FxAnswer(outcome=BankOutcome.UNKNOWN, raw_code=differs)
 
         return await self._perform(request, step, send, quote=QuoteSide.SELLS if is_reversal else QuoteSide.BUYS)
 
@@ -137,7 +143,9 @@ class FxSteps:
                 type=ErrorCode.BANK_NO_ANSWER.value,
                 category=ApplicationErrorCategory.BENIGN,
             )
-        moved = answer.foreign_minor if answer.foreign_minor is not None else answer.amount_minor
+        if is_deal(query.request_number):
+            return await self._about_deal(query, bank, answer)
+        moved = answer.amount_minor
         if (
             answer.outcome is BankOutcome.SUCCEEDED
             and None not in (moved, query.amount_minor)
@@ -149,6 +157,22 @@ class FxSteps:
             now = activity.info().current_attempt_scheduled_time
             await self._keep_number(query.subject_id, query.request_number, None, now, answer)
         return _result(answer, bank, query.request_number)
+
+    async def _about_deal(self, query: EffectQuery, bank: FxConnector, answer: FxAnswer) -> EffectResult:
+        """Believed if it is about what was claimed; what the process remembers of it may be of an older plan."""
+        sent = await self._book.sent_terms(query.request_number)
+        result = _result(answer, bank, query.request_number)
+        if sent is None and answer.outcome is BankOutcome.NOT_FOUND:
+            # Neither the books nor the desk know of it: whoever was to claim it never did.
+            return result.model_copy(update={"outcome": BankOutcome.DECLINED, "blocked": "not_claimed"})
+        now = attempted_at(query.now or activity.info().scheduled_time)
+        differs = None if sent is None else difference(answer, sent, now)
+        if sent is None or sent.desk != query.bank_code or differs is not None:
+            # Neither success nor failure of what was asked for: it stays pending, for a person to see.
+            raise ApplicationError(
+                f"{query.bank_code} speaks of something else than was sent", type=differs or "BANK_TERMS_DIFFER"
+            )
+        return result.model_copy(update={"claimed_at": sent.claimed_at})
 
     @activity.defn(name=names.SETTLE_FX)
     async def settle_fx(self, entry: FxEntry) -> SettleResult:

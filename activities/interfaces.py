@@ -89,6 +89,8 @@ class EffectQuery(Message):
     bank_code: str
     request_number: str
     amount_minor: int | None = None
+    # When it was first wanted to be known.
+    now: datetime | None = None
     # Whose answer is kept at once, where it holds personal data: a receiving account.
     subject_id: str | None = None
 
@@ -351,6 +353,9 @@ class FxPlanned(Message):
     amount_minor: int | None = None
     attempt: int = 0
     provisional: bool = False
+    # How long after sending the desk's answer, and after the deal its delivery, may take before a person is asked.
+    answer_within_seconds: int | None = None
+    deliver_within_seconds: int | None = None
 
 
 class FxQuestion(Message):
@@ -369,7 +374,10 @@ class InboundQuestion(Message):
 
 
 class InboundReceived(Message):
-    """`inbound_id` None: the bank knows no such remittance. `fx_id`: the conversion that has begun with it."""
+    """`inbound_id` None: the bank knows no such remittance. `fx_id`: the conversion that has begun with it.
+
+    `state` is `differs` where the bank has said something else of the same reference before: that is a case for people.
+    """
 
     inbound_id: str | None = None
     state: str | None = None

@@ -13,20 +13,27 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities import names
+from activities.fx_terms import attempted_at
 from activities.interfaces import ExcessLearned, ExcessQuestion, InboundQuestion, InboundReceived
 from domain.banking import BankOutcome
 from domain.errors import ErrorCode, SettlementRefusedError
-from domain.fx import OpenReversal, ReceivedInbound, ReceiveInbound
+from domain.fx import FxStanding, OpenReversal, ReceivedInbound, ReceiveInbound
 from domain.fx_banking import FxConnector, InboundRemittance, RemittanceUnavailableError
 from domain.identifiers import IdPrefix, derived_ulid, identifier
+from domain.states import FxState
 
 log = logging.getLogger(__name__)
+
+# As long as it is in one of these, what it was dealt at may still become known.
+_UNDER_WAY = (FxState.SENDING, FxState.UNKNOWN, FxState.CONVERTED)
 
 
 class InboundBook(Protocol):
     """The books (`storage.fx.FxBook`)."""
 
     async def receiver_of(self, bank: str, account_index: str, name_index: str, currency: str) -> str | None: ...
+
+    async def standing(self, fx_id: str, now: datetime) -> FxStanding | None: ...
 
     async def deal_of(self, fx_id: str) -> tuple[str, str] | None: ...
 
@@ -77,17 +84,20 @@ class Receiving:
     @activity.defn(name=names.RECEIVE_INBOUND)
     async def receive_inbound(self, question: InboundQuestion) -> InboundReceived:
         """Asked and booked in one go, once by the bank's reference; safe to run again after any of its steps."""
-        bank = self._banks.fx_connector_for_sent(question.bank_code)
+        bank, now = self._banks.fx_connector_for_sent(question.bank_code), attempted_at(question.now)
         try:
             remittance = await bank.inbound(question.reference)
         except RemittanceUnavailableError as error:
             if not error.is_unknown:
                 raise _no_answer(question.bank_code) from None
-            await self._book.no_such_inbound(question.bank_code, question.reference, question.now)
+            await self._book.no_such_inbound(question.bank_code, question.reference, now)
             return InboundReceived()
-        received = await self._book.receive_inbound(await self._sealed(question, remittance))
+        received = await self._book.receive_inbound(await self._sealed(question, remittance, now))
         if received.error == "try_again":
             raise ApplicationError("its receiving account was opened or closed meanwhile", type="TRY_AGAIN")
+        if received.error == "reference_reused":
+            # The books have opened a case: nothing that is asked again changes it.
+            return InboundReceived(inbound_id=received.inbound_id, state="differs")
         if received.error is not None:
             raise ApplicationError(f"the books refused it: {received.error}", type="SETTLEMENT_REFUSED")
         if received.fx_id is not None:
@@ -98,7 +108,11 @@ class Receiving:
     async def learn_excess(self, question: ExcessQuestion) -> ExcessLearned:
         """What a desk says of a conversion now; exactly what is new of an excess is taken back (A5.2c)."""
         dealt = await self._book.deal_of(question.fx_id)
+        now = attempted_at(question.now)
         if dealt is None:
+            standing = await self._book.standing(question.fx_id, now)
+            if standing is not None and standing.state in _UNDER_WAY:
+                raise ApplicationError("its deal is not booked yet", type="TRY_AGAIN")
             return ExcessLearned(excess_minor=0)
         number, desk = dealt
         answer = await self._banks.fx_connector_for_sent(desk).fx_query(number)
@@ -107,7 +121,7 @@ class Receiving:
         if answer.outcome is not BankOutcome.SUCCEEDED or answer.excess_minor <= 0:
             return ExcessLearned(excess_minor=0)
         command = OpenReversal(
-            now=question.now, fx_id=question.fx_id, excess_minor=answer.excess_minor,
+            now=now, fx_id=question.fx_id, excess_minor=answer.excess_minor,
             reversal_id=identifier(IdPrefix.FX, derived_ulid(question.now, "reversal", question.fx_id)),
         )  # fmt: skip
         try:
@@ -118,7 +132,7 @@ class Receiving:
             await self._starter.begin_fx(reversal_id)
         return ExcessLearned(excess_minor=answer.excess_minor, reversal_id=reversal_id)
 
-    async def _sealed(self, question: InboundQuestion, remittance: InboundRemittance) -> ReceiveInbound:
+    async def _sealed(self, question: InboundQuestion, remittance: InboundRemittance, now: datetime) -> ReceiveInbound:
         number = self._vault.number_index(remittance.account_number)
         receiver = self._vault.name_index(remittance.receiver_name)
         # Derived, so that a second attempt makes no second key.
@@ -138,7 +152,7 @@ class Receiving:
         return ReceiveInbound.model_validate(
             {name: getattr(remittance, name) for name in stated}
             | {
-                "now": question.now, "id": inbound_id, "fx_id": identifier(IdPrefix.FX, ulid),
+                "now": now, "id": inbound_id, "fx_id": identifier(IdPrefix.FX, ulid),
                 "bank_code": question.bank_code, "account_index": number, "receiver_index": receiver,
                 "sealed": sealed.items, "sealed_under": owner, "element_tokens": sealed.tokens,
             }

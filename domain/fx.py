@@ -169,6 +169,18 @@ class ClaimedFxEffect(_Read):
     sealed: tuple[dict[str, Any], ...] = ()
 
 
+class SentFx(_Read):
+    """What was sent to a desk under a number, by the books: an answer is about just that, or it is not believed."""
+
+    desk: str
+    kind: DealKind
+    amount_minor: int
+    currency: str
+    quote_id: str
+    rate_e8: int
+    claimed_at: datetime
+
+
 class FxEntry(_Value):
     """A state change of a conversion, a return or a receiving account with all that belongs to it, known by `key`.
 

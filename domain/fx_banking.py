@@ -90,6 +90,7 @@ class FxAnswer(Frozen):
     raw_code: str | None = None
     bank_reference: str | None = None
     booked_at: datetime | None = None  # of a deal: when it was dealt
+    kind: DealKind | None = None
     rate_e8: RateE8 | None = None
     foreign_minor: int | None = None
     foreign_currency: str | None = None

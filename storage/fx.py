@@ -32,6 +32,7 @@ from domain.fx import (
     OpenReversal,
     ReceivedInbound,
     ReceiveInbound,
+    SentFx,
     WaitingFx,
 )
 from domain.fx_planning import FxWindow
@@ -44,6 +45,12 @@ _FACTS = sa.text("SELECT app.fx_planning_facts(:id) AS answer").columns(answer=J
 _RECEIVER = sa.text("SELECT app.receiver_of(:bank, :number, :name, :currency)")
 _DEAL = sa.text(
     "SELECT request_number, bank_code FROM app.effect WHERE subject_id = :id AND step = 'FX' AND outcome = 'succeeded'"
+)
+_SENT = sa.text(
+    "SELECT e.bank_code AS desk, f.kind, f.amount_minor, f.currency, q.quote_id, q.rate_e8, e.claimed_at"
+    " FROM app.effect e JOIN app.fx f ON f.id = e.subject_id"
+    " JOIN app.fx_quote q ON q.bank_code = f.desk AND q.quote_id = f.quote_id"
+    " WHERE e.request_number = :number AND e.step IN ('FX', 'FR')"
 )
 _ANNOUNCE = sa.text("SELECT app.announce_inbound(:bank, :reference, :notice, :at)")
 _NO_SUCH = sa.text("SELECT app.no_such_inbound(:bank, :reference, :at)")
@@ -134,6 +141,12 @@ class FxBook:
         async with self._engine.connect() as connection:
             row = (await connection.execute(_DEAL, {"id": fx_id})).one_or_none()
         return None if row is None else (row.request_number, row.bank_code)
+
+    async def sent_terms(self, request_number: str) -> SentFx | None:
+        """What was claimed under a number, the last of its conversion's; None if that is of no deal."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_SENT, {"number": request_number})).mappings().one_or_none()
+        return None if row is None else SentFx.model_validate(dict(row))
 
     async def receive_inbound(self, command: ReceiveInbound) -> ReceivedInbound:
         return ReceivedInbound.model_validate(await call(self._engine, "app.receive_inbound", command))

@@ -44,6 +44,7 @@ class BankStep:
         *,
         amount_minor: int | None = None,
         ask: str = names.ASK_BANK,
+        was_known: bool = False,
     ) -> None:
         self._activity = activity
         self._request = request
@@ -59,6 +60,7 @@ class BankStep:
         self._pause = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
         self._parked = False
         self._concluded: EffectResult | None = None
+        self._was_known = was_known
 
     @property
     def request_number(self) -> str:
@@ -69,6 +71,21 @@ class BankStep:
     def claimed_at(self) -> datetime:
         """When it was first sent; before that is known, when this run of the process began with it."""
         return self._claimed_at
+
+    @property
+    def was_known(self) -> bool:
+        """Whether the bank has said once that it is at it."""
+        return self._was_known
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether people have decided what it comes to."""
+        return self._concluded is not None
+
+    def never_arrived(self, result: EffectResult) -> bool:
+        """Whether the bank surely never got it: it says so while it remembers, and nothing can arrive any more."""
+        surely_remembered = self._memory is not None and not self._may_be_forgotten()
+        return result.outcome is BankOutcome.NOT_FOUND and surely_remembered and self._can_no_longer_arrive()
 
     def notice(self) -> None:
         """The bank has said that there is something to ask about."""
@@ -179,6 +196,7 @@ class BankStep:
                 bank_code=self._request.bank_code,
                 request_number=self._request.request_number,
                 amount_minor=self._amount_minor,
+                now=workflow.now(),
                 subject_id=self._request.subject_id if self._request.kind == "receiving_account" else None,
             ),
             result_type=EffectResult,
@@ -230,8 +248,12 @@ class BankStep:
             self._memory = timedelta(seconds=result.remembered_seconds)
         if result.claimed_at is not None:
             self._claimed_at = result.claimed_at
+        self._was_known = self._was_known or result.outcome is BankOutcome.PROCESSING
 
     def _may_be_forgotten(self) -> bool:
+        if self._activity == names.CONVERT and self._was_known:
+            # It has known the number: that it does not now says nothing of whether it has dealt.
+            return True
         if self._activity not in MOVES_MONEY or self._memory is None:
             return False
         return workflow.now() >= self._claimed_at + self._memory
@@ -249,24 +271,31 @@ async def send_until_known(
     show_as_unknown: Callable[[EffectResult, datetime], Awaitable[None]],
     park: Callable[[], Awaitable[None]],
     renew: Callable[[], None],
+    resend: bool = True,
 ) -> EffectResult:
     """Sends a step once and asks until it is known: for a moment as if nothing were the matter, then shown as unknown.
 
     A person is asked once `answer_within` is over since it was sent (`answer_by`, where that was decided before); the
-    bank, for ever. `is_shown`: it was shown as unknown by an earlier run.
+    bank, for ever. `is_shown`: it was shown as unknown by an earlier run. Without `resend` nothing is sent twice: what
+    never arrived ends with that.
     """
+    resend_until = None if resend else workflow.now()
+
+    def is_over(result: EffectResult) -> bool:
+        return is_known(result) or (not resend and step.never_arrived(result))
+
     result = await step.send()
     if is_known(result):
         return result
     if not is_shown:
-        result = await step.learn(until=workflow.now() + policies.PATIENCE_BEFORE_UNKNOWN, resend_until=None)
-        if is_known(result):
+        result = await step.learn(until=workflow.now() + policies.PATIENCE_BEFORE_UNKNOWN, resend_until=resend_until)
+        if is_over(result):
             return result
     due = answer_by or step.claimed_at + answer_within
     await show_as_unknown(result, due)
     if workflow.now() < due:
-        result = await step.learn(until=due, resend_until=None, renew=renew, park=park)
-        if is_known(result):
+        result = await step.learn(until=due, resend_until=resend_until, renew=renew, park=park)
+        if is_over(result):
             return result
     await park()
-    return await step.learn(until=None, resend_until=None, renew=renew, park=park)
+    return await step.learn(until=None, resend_until=resend_until, renew=renew, park=park)

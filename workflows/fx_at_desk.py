@@ -9,7 +9,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
-    from activities.interfaces import EffectQuery, EffectRequest, EffectResult
+    from activities.interfaces import EffectQuery, EffectRequest, EffectResult, ExcessLearned, ExcessQuestion
     from domain.banking import BankOutcome
     from domain.identifiers import BankStep as Step
     from domain.identifiers import request_number
@@ -22,6 +22,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.settling_fx import settle_fx
 
 Show = Callable[[str, WaitReason | None], None]
+# The desk never got it, and nothing can arrive any more: nothing was dealt, as if it had said no.
+NEVER_ARRIVED = "never_arrived"
 
 
 def number_of(order: FxOrder) -> str:
@@ -40,8 +42,9 @@ def desk_step(order: FxOrder) -> BankStep:
     what = "Convert" if order.kind == "conversion" else "Take back"
     summary = f"{what} {format_amount(order.amount_minor, order.currency)} at {order.desk}"
     return BankStep(
-        activity_names.CONVERT, request, summary, amount_minor=order.amount_minor, ask=activity_names.ASK_FX_BANK
-    )
+        activity_names.CONVERT, request, summary, amount_minor=order.amount_minor, ask=activity_names.ASK_FX_BANK,
+        was_known=order.is_known_to_desk,
+    )  # fmt: skip
 
 
 class FxAtDesk:
@@ -58,19 +61,26 @@ class FxAtDesk:
         if result.request_number in (None, self.step.request_number):
             self.step.conclude(result)
 
-    async def outcome(self) -> EffectResult:
-        """What became of it."""
+    async def outcome(self, answer_within: timedelta) -> EffectResult:
+        """What became of it. It is never sent twice: its quote is over long before that would be known to be safe."""
         order = self._order
         self._show(f"Dealing {format_amount(order.amount_minor, order.currency)} at {order.desk}.", None)
-        return await send_until_known(
+        result = await send_until_known(
             self.step,
             is_shown=order.state == FxState.UNKNOWN,
             answer_by=order.answer_by,
-            answer_within=policies.ANSWER_TO_DEAL_WITHIN,
+            answer_within=answer_within,
             show_as_unknown=self._show_as_unknown,
             park=self._park,
-            renew=lambda: self._renew_process(self._order),
+            renew=self._renew,
+            resend=False,
         )
+        if not self.step.never_arrived(result):
+            return result
+        return result.model_copy(update={"outcome": BankOutcome.DECLINED, "reason": NEVER_ARRIVED})
+
+    def _renew(self) -> None:
+        self._renew_process(self._order.model_copy(update={"is_known_to_desk": self.step.was_known}))
 
     async def _show_as_unknown(self, result: EffectResult, answer_by: datetime) -> None:
         self._order = self._order.model_copy(update={"state": FxState.UNKNOWN, "answer_by": answer_by})
@@ -90,7 +100,9 @@ class FxAtDesk:
 
 async def ask_desk(order: FxOrder) -> EffectResult:
     """What the desk knows of the deal now, for as long as it takes to say so."""
-    query = EffectQuery(bank_code=order.desk or "", request_number=number_of(order), amount_minor=order.amount_minor)
+    query = EffectQuery(
+        bank_code=order.desk or "", request_number=number_of(order), amount_minor=order.amount_minor, now=workflow.now()
+    )
     answer: EffectResult = await workflow.execute_activity(
         activity_names.ASK_FX_BANK,
         query,
@@ -100,6 +112,19 @@ async def ask_desk(order: FxOrder) -> EffectResult:
         summary=f"Ask whether {order.desk} has delivered",
     )
     return answer
+
+
+async def learn_excess(fx_id: str) -> ExcessLearned:
+    """What the desk says was above the quota; exactly what is new of it is taken back (A5.2c)."""
+    learned: ExcessLearned = await workflow.execute_activity(
+        activity_names.LEARN_EXCESS,
+        ExcessQuestion(fx_id=fx_id, now=workflow.now()),
+        result_type=ExcessLearned,
+        start_to_close_timeout=policies.SETTLE_TIMEOUT,
+        retry_policy=policies.PATIENTLY,
+        summary="Ask how much was above the quota, and have it taken back",
+    )
+    return learned
 
 
 def next_pause(pause: timedelta, longest: timedelta) -> timedelta:

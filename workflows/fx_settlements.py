@@ -21,6 +21,8 @@ STOPS = {
     "user_not_active": WaitReason.FREEZE,
     "authority_hold": WaitReason.AUTHORITY_ORDER,
     "bank_contradicts_itself": WaitReason.OPERATOR,
+    # Of a reversal: the desk's bank has less CNY of ours than it takes back.
+    "fx_bank_without_funds": WaitReason.OPERATOR,
 }
 
 
@@ -86,7 +88,7 @@ def waits_for_operator(order: FxOrder, number: str, now: datetime, expect: FxSta
 
 
 def turned_away(order: FxOrder, number: str, now: datetime, result: EffectResult, not_before: datetime) -> FxEntry:
-    """The desk was closed, or its quote was over: nothing was dealt, and it goes out later under another number."""
+    """The desk was closed, its quote was over, or it never got it: nothing was dealt, and another number goes out."""
     return _entry(
         order, f"turned_away:{number}", now, FxState.WAITING, "refused", expect=SENT, wait_reason=WaitReason.FX_QUEUE,
         earliest_at=not_before, **_bank_words(result, number, "declined"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities import names as activity_names
-    from activities.interfaces import ExcessLearned, ExcessQuestion
+    from activities.interfaces import ExcessLearned
     from domain.fx import FxEntry
     from workflows import names, policies
-    from workflows.fx_at_desk import next_pause
+    from workflows.fx_at_desk import learn_excess, next_pause
     from workflows.messages import ExcessOrder, ProcessResult
     from workflows.settling_fx import settle_fx
     from workflows.waking import Waker
@@ -31,7 +30,7 @@ class LearnExcess:
         pause, found = policies.FIRST_PAUSE_BEFORE_EXCESS_SHOWS, False
         until = workflow.now() + policies.PATIENCE_FOR_ANNOUNCED_EXCESS
         while True:
-            learned = await self._ask()
+            learned = await learn_excess(self._order.fx_id)
             is_over = workflow.now() >= until
             found = found or learned.reversal_id is not None
             if not self._waker.is_woken and (learned.reversal_id is not None or is_over):
@@ -52,17 +51,6 @@ class LearnExcess:
         if found:
             return ProcessResult(state="reversing")
         return ProcessResult(state="nothing_new") if learned.excess_minor > 0 else await self._deny()
-
-    async def _ask(self) -> ExcessLearned:
-        learned: ExcessLearned = await workflow.execute_activity(
-            activity_names.LEARN_EXCESS,
-            ExcessQuestion(fx_id=self._order.fx_id, now=workflow.now()),
-            result_type=ExcessLearned,
-            start_to_close_timeout=policies.SETTLE_TIMEOUT,
-            retry_policy=policies.PATIENTLY,
-            summary="Ask how much was above the quota, and have it taken back",
-        )
-        return learned
 
     async def _deny(self) -> ProcessResult:
         """Announced, and then the desk says of none: it is on record, and nothing is taken back."""

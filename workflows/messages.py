@@ -110,6 +110,8 @@ class FxOrder(Message):
     is_enterprise: bool = False
     # How often the desk has turned it away: each attempt has a request number of its own.
     attempt: int = 0
+    # The desk has said once that it is at it: that it does not know its number says nothing after that.
+    is_known_to_desk: bool = False
     # By when the desk's answer is due, and its delivery; after it a person is asked.
     answer_by: datetime | None = None
     deliver_by: datetime | None = None

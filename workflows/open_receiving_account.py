@@ -64,8 +64,7 @@ class OpenReceivingAccount:
             await self._show_stop(result.blocked)
             await self._waker.woken_by(workflow.now() + pause, "Until it may go on")
             pause = next_pause(pause, policies.LONGEST_PAUSE_WHILE_HELD)
-            if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(self._order)
+            await self._renew_if_long()
         if result.blocked in ("state_conflict", "not_found"):
             return ProcessResult(state=result.blocked_state or "unknown_to_the_books")
         if result.outcome is BankOutcome.SUCCEEDED:
@@ -77,6 +76,7 @@ class OpenReceivingAccount:
     def bank_notice(self) -> None:
         """The bank has something to say; it is asked, and only its answer counts."""
         self._step.notice()
+        self._waker.wake()
 
     @workflow.signal(name=names.LOOK_AGAIN_SIGNAL)
     def look_again(self) -> None:
@@ -94,6 +94,14 @@ class OpenReceivingAccount:
             park=self._park,
             renew=lambda: workflow.continue_as_new(self._order),
         )
+
+    async def _renew_if_long(self) -> None:
+        """A long wait goes on in a fresh history, unless there is something to look at first."""
+        if not workflow.info().is_continue_as_new_suggested():
+            return
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if not self._waker.is_woken:
+            workflow.continue_as_new(self._order)
 
     async def _show_stop(self, obstacle: str) -> None:
         self._tell(f"Stopped: {obstacle}.")

@@ -13,7 +13,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
-    from activities.interfaces import EffectResult, FxPlanned, FxPlanRequest, FxQuestion
+    from activities.interfaces import Deal, EffectResult, FxPlanned, FxPlanRequest, FxQuestion, SettleResult
     from domain.banking import BankOutcome, DeclineReason
     from domain.decisions import DecisionKind
     from domain.fx import FxStanding
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import fx_settlements as settlements
     from workflows import names, policies
     from workflows.decided import WITHDRAWN, look_up_decision, outcome_of
-    from workflows.fx_at_desk import FxAtDesk, ask_desk, next_pause, number_of
+    from workflows.fx_at_desk import NEVER_ARRIVED, FxAtDesk, ask_desk, learn_excess, next_pause, number_of
     from workflows.messages import DecisionMessage, DecisionTaken, FxOrder, ProcessResult
     from workflows.settling_fx import settle_fx
     from workflows.stages import through_stages
@@ -30,10 +30,14 @@ with workflow.unsafe.imports_passed_through():
 S = FxState
 ELSEWHERE = ("state_conflict", "not_found")
 # Nothing is in its way but that its plan is not of now: it is planned anew.
-OUTDATED = ("too_early", "quota_outdated", "partner_not_available")
+NOT_CLAIMED = "not_claimed"
+OUTDATED = ("too_early", "quota_outdated", "partner_not_available", NOT_CLAIMED)
+# How much CNY a reversal takes is known at its rate, so that nobody but the claim can say whether it is there.
+WITHOUT_FUNDS = "fx_bank_without_funds"
 WITHOUT_RATE = ("quote_missing", "quote_stale")
 # The desk has not dealt, and may later: under the next number.
-LATER = (DeclineReason.DESK_CLOSED, DeclineReason.QUOTE_EXPIRED)
+LATER = (DeclineReason.DESK_CLOSED, DeclineReason.QUOTE_EXPIRED, NEVER_ARRIVED)
+AT_ONCE = (DeclineReason.QUOTE_EXPIRED, NEVER_ARRIVED)
 _NO_PLAN = {"partner_not_available": WaitReason.PARTNER, "authority_rate_missing": WaitReason.AUTHORITY_RATE}
 
 
@@ -48,7 +52,11 @@ class SettleFx:
         self._not_before = workflow.now()
         self._pause_without_rate = policies.FIRST_PAUSE_WITHOUT_QUOTE
         self._shown_without_rate = False
+        self._pause_without_funds = policies.FIRST_PAUSE_WHILE_HELD
+        self._pause_unclaimed = policies.FIRST_PAUSE_BETWEEN_QUESTIONS
         self._at_desk: FxAtDesk | None = None
+        self._answer_within = policies.ANSWER_TO_DEAL_WITHIN
+        self._deliver_within = policies.DELIVERY_WITHIN
         self._withdrawn = False
         self._waker = Waker()
         self._shown: WaitReason | None = None
@@ -106,6 +114,8 @@ class SettleFx:
         if plan.state != S.WAITING:
             self._reason = plan.reason
             return plan.state
+        if plan.obstacle == WITHDRAWN:
+            return await self._withdraw()
         if plan.obstacle is not None or plan.slot_at is None:
             return await self._without_plan(plan.obstacle or "")
         if plan.slot_at > workflow.now() + policies.LONGEST_PAUSE_WITHOUT_QUOTE:
@@ -157,7 +167,7 @@ class SettleFx:
     async def _deal(self) -> str:
         """Claims with a quote of now, deals once, and goes by what became of it."""
         self._at_desk = FxAtDesk(self._order, self._show, self._renew)
-        result = await self._at_desk.outcome()
+        result = await self._at_desk.outcome(self._answer_within)
         if result.blocked:
             return await self._not_sent(result)
         number, now = self._at_desk.step.request_number, workflow.now()
@@ -166,12 +176,20 @@ class SettleFx:
         if result.deal is None:
             # It cannot be believed without its terms: it is asked again, and shown to people if that goes on.
             return S.UNKNOWN
-        deliver_by = now + policies.DELIVERY_WITHIN
+        deliver_by = now + self._deliver_within
         settled = await settle_fx(
             settlements.dealt(self._order, number, now, result, result.deal, deliver_by=deliver_by)
         )
         self._order = self._order.model_copy(update={"deliver_by": deliver_by})
-        return settled.state or S.SETTLED
+        return await self._settled(settled, result.deal)
+
+    async def _settled(self, settled: SettleResult, deal: Deal) -> str:
+        """With what the desk says was above the quota: it may never be announced besides (A5.2c)."""
+        state = settled.state or S.SETTLED
+        if state == S.SETTLED and deal.excess_minor > 0 and self._order.kind == "conversion":
+            self._show(f"Settled; {self._order.desk} says that a part of it was above the quota.", None)
+            await learn_excess(self._order.fx_id)
+        return state
 
     async def _not_sent(self, result: EffectResult) -> str:
         """The send claim was refused, so nothing was sent: what stands in the way decides how it goes on."""
@@ -179,9 +197,9 @@ class SettleFx:
         if blocked in ELSEWHERE:
             return result.blocked_state or "unknown_to_the_books"
         if blocked in settlements.STOPS:
-            return await self._wait_out(blocked)
+            return await (self._without_funds(blocked) if blocked == WITHOUT_FUNDS else self._wait_out(blocked))
         if blocked in OUTDATED:
-            return S.WAITING
+            return self._to_be_planned(blocked)
         if blocked in WITHOUT_RATE:
             return await self._without_rate()
         if blocked == WITHDRAWN:
@@ -189,6 +207,23 @@ class SettleFx:
         settled = await settle_fx(settlements.refused_unsent(self._order, workflow.now(), blocked))
         self._reason = None if settled.refused else blocked
         return settled.state or S.REFUSED
+
+    def _to_be_planned(self, blocked: str) -> str:
+        """What nobody has claimed goes out under the same number, and not in a hurry."""
+        if blocked == NOT_CLAIMED:
+            self._not_before = workflow.now() + self._pause_unclaimed
+            self._pause_unclaimed = next_pause(self._pause_unclaimed, policies.LONGEST_PAUSE_BETWEEN_QUESTIONS)
+        return S.WAITING
+
+    async def _without_funds(self, obstacle: str) -> str:
+        """People bring CNY to the desk's bank; it is tried again, more and more slowly. It is told once."""
+        self._show(f"{self._order.desk} has too little CNY of ours.", settlements.STOPS[obstacle])
+        pause, now = self._pause_without_funds, workflow.now()
+        told = pause > policies.FIRST_PAUSE_WHILE_HELD
+        await settle_fx(settlements.stopped(self._order, now, obstacle, told=told))
+        self._pause_without_funds = next_pause(pause, policies.LONGEST_PAUSE_WHILE_HELD)
+        await self._waker.woken_by(now + pause, "Until there may be enough CNY at the desk's bank")
+        return S.WAITING
 
     async def _without_rate(self) -> str:
         """A stale or expired quote is no rate: another one is asked for, as long as the window is open."""
@@ -206,7 +241,10 @@ class SettleFx:
         if result.reason in LATER and order.attempt + 1 < policies.MOST_FX_ATTEMPTS:
             self._not_before = now + self._pause_before_next(result)
             settled = await settle_fx(settlements.turned_away(order, number, now, result, self._not_before))
-            self._order = order.model_copy(update={"attempt": order.attempt + 1, "answer_by": None})
+            if settled.refused is None:
+                # A number that was not ended is not followed by another.
+                changed = {"attempt": order.attempt + 1, "answer_by": None, "is_known_to_desk": False}
+                self._order = order.model_copy(update=changed)
             return settled.state or S.WAITING
         learned = result.reason == DeclineReason.FX_QUOTA_EXCEEDED
         self._reason = result.reason or "declined"
@@ -214,15 +252,15 @@ class SettleFx:
         return settled.state or S.REFUSED
 
     def _pause_before_next(self, result: EffectResult) -> timedelta:
-        """A quote that was over is followed by another at once; a desk that is closed is not hurried."""
-        if result.reason == DeclineReason.QUOTE_EXPIRED:
+        """What is wanted is another quote: at once. A desk that is closed is not hurried."""
+        if result.reason in AT_ONCE:
             return timedelta(0)
         pause = policies.FIRST_PAUSE_BEFORE_CLOSED_DESK * (1 << min(self._order.attempt, 10))
         return min(pause, policies.LONGEST_PAUSE_BEFORE_CLOSED_DESK)
 
     async def _await_delivery(self) -> str:
         """Dealt: both currencies are still to move at the bank, which is asked, and may say so by itself."""
-        deadline = self._order.deliver_by or workflow.now() + policies.DELIVERY_WITHIN
+        deadline = self._order.deliver_by or workflow.now() + self._deliver_within
         self._order = self._order.model_copy(update={"deliver_by": deadline})
         self._show(f"Dealt; {self._order.desk} has not delivered yet.", WaitReason.FX_DELIVERY)
         pause, parked = policies.FIRST_PAUSE_BEFORE_DELIVERY, False
@@ -231,7 +269,7 @@ class SettleFx:
             deal = (await ask_desk(self._order)).deal
             if deal is not None and deal.delivered_at is not None:
                 settled = await settle_fx(settlements.delivered(self._order, workflow.now(), deal))
-                return settled.state or S.SETTLED
+                return await self._settled(settled, deal)
             if not parked and workflow.now() >= deadline:
                 parked = True
                 self._show(f"{self._order.desk} has not delivered in time.", WaitReason.OPERATOR)
@@ -281,6 +319,10 @@ class SettleFx:
         changed = {"desk": plan.desk or self._order.desk, "amount_minor": plan.amount_minor or self._order.amount_minor}
         self._order = self._order.model_copy(update=changed)
         self._shown_without_rate = False
+        if plan.answer_within_seconds is not None:
+            self._answer_within = timedelta(seconds=plan.answer_within_seconds)
+        if plan.deliver_within_seconds is not None:
+            self._deliver_within = timedelta(seconds=plan.deliver_within_seconds)
         return plan
 
     async def _look(self) -> FxStanding:

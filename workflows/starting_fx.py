@@ -103,6 +103,7 @@ def fx_order(fx: Resource, merchant_id: str) -> FxOrder:
         desk=fx["desk"],
         is_enterprise=fx["residency"] == "enterprise",
         attempt=fx.get("attempt", 0),
+        is_known_to_desk=reason == WaitReason.BANK_PROCESSING,
         answer_by=awaited.get("deadline") if fx["state"] == FxState.UNKNOWN else None,
         deliver_by=awaited.get("deadline") if fx["state"] == FxState.CONVERTED else None,
         stopped_by=_STOPPED_BY.get(reason) if fx["state"] == FxState.WAITING else None,

@@ -31,6 +31,7 @@ from domain.fx_banking import (
     ReceivingAccountRequest,
     RemittanceUnavailableError,
 )
+from domain.identifiers import BankStep
 from domain.money import MAX_AMOUNT_MINOR, MINOR_DIGITS
 from domain.personal_data import PersonalField
 from domain.rates import RateE8, convert, format_rate, parse_rate
@@ -159,7 +160,13 @@ def read_fx_query_answer(http_status: int, body: bytes, request_number: str) -> 
         return FxAnswer(outcome=BankOutcome.NOT_FOUND, raw_code=reply.code)
     if http_status != 200:
         return unknown(shown_code(reply.code))
-    return _read_outcome(reply)
+    return _read_outcome(reply) if _fits(reply, request_number) else unknown("ANSWER_MISMATCH")
+
+
+def _fits(reply: _FxReply, request_number: str) -> bool:
+    """Whether it is about the kind of step that is numbered so."""
+    operation, kind = _NUMBERED.get(request_number[:2], (None, None))
+    return operation in (None, reply.operation) and (reply.kind is None or kind in (None, reply.kind))
 
 
 def _parse(body: bytes) -> _FxReply | None:
@@ -212,6 +219,7 @@ def _dealt(reply: _FxReply) -> FxAnswer | None:
         raw_code="OK",
         bank_reference=reply.bank_reference,
         booked_at=reply.booked_at,
+        kind=reply.kind,
         rate_e8=reply.rate,
         foreign_minor=reply.foreign_minor,
         foreign_currency=reply.foreign_currency,
@@ -253,6 +261,14 @@ _SUCCESSES = {
     Resource.FX_DEALS.value: _dealt,
     Resource.INBOUND_RETURNS.value: _sent_back,
     Resource.RECEIVING_ACCOUNTS.value: _opened,
+}
+
+
+_NUMBERED: Mapping[str, tuple[str, DealKind | None]] = {
+    BankStep.FX_CONVERSION: (Resource.FX_DEALS.value, "conversion"),
+    BankStep.FX_REVERSAL: (Resource.FX_DEALS.value, "reversal"),
+    BankStep.INBOUND_RETURN: (Resource.INBOUND_RETURNS.value, None),
+    BankStep.RECEIVING_ACCOUNT: (Resource.RECEIVING_ACCOUNTS.value, None),
 }
 
 

@@ -93,6 +93,20 @@ def test_what_is_whole_is_believed_from_an_answer_and_from_a_query() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"kind": "reversal"},
+        {"status": "FAILED", "code": "FX_REFUSED", "operation": "inbound-returns"},
+        {"status": "FAILED", "code": "FX_REFUSED", "kind": "reversal"},
+        {"status": "PROCESSING", "code": "OK", "operation": "receiving-accounts"},
+    ],
+)
+def test_what_a_query_is_told_of_another_kind_of_step_is_not_about_its_number(change: dict[str, Any]) -> None:
+    answer = asked(DEALT | change)
+    assert (answer.outcome, answer.raw_code) == (BankOutcome.UNKNOWN, "ANSWER_MISMATCH")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         *({name: None} for name in ("bank_reference", "booked_at", "kind", "rate", "cny_minor")),
         *({name: None} for name in ("foreign_minor", "foreign_currency", "operation")),
         {"cny_minor": 71_233},

@@ -15,6 +15,8 @@ from tests.replay.branches import BRANCHES, P
 from tests.storage.fx_books import DESK, OTHER_DESK
 from tests.workflows.conftest import House
 from tests.workflows.fx_house import STATE, WAITS, Fx, FxHouse
+from tests.workflows.test_kills import Plugs
+from tests.workflows.test_settle_fx_quota import others_money, pay_out
 from workflows import names
 
 K, R = DecisionKind, DeclineReason
@@ -118,8 +120,35 @@ async def turned_away_and_dealt_under_another_number(house: FxHouse) -> str:
 
 
 @branch(P.SETTLE_FX)
-async def never_arrived_and_sent_again(house: FxHouse) -> str:
+async def never_arrived_and_dealt_under_another_number(house: FxHouse) -> str:
     return await _settled(house, "lost")
+
+
+@branch(P.SETTLE_FX)
+async def never_claimed_and_dealt_under_its_number(house: FxHouse) -> str:
+    house.fx.book.claim = Plugs(house.fx.book.claim, ["killed_before"])  # type: ignore[method-assign]
+    return await _settled(house)
+
+
+@branch(P.SETTLE_FX)
+async def at_it_and_then_not_known_and_concluded(house: FxHouse) -> str:
+    house.desk.weather.append("processing")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(WAITS, "bank_processing", fx)
+    await house.env.sleep(timedelta(minutes=30))
+    house.desk.forget(house.number(fx))
+    await house.come_to(WAITS, "operator", fx)
+    assert await house.conclude("fx", fx["id"])
+    return await _ended(house, fx)
+
+
+@branch(P.SETTLE_FX)
+async def settled_with_an_excess_in_the_answer(house: FxHouse) -> str:
+    fx = await house.funded()
+    house.desk.found_excess[house.number(fx)] = 40_000
+    await house.begin(fx)
+    return await _ended(house, fx)
 
 
 @branch(P.SETTLE_FX)
@@ -201,6 +230,14 @@ async def withdrawn_and_seen_by_the_claim(house: FxHouse) -> str:
 
 
 @branch(P.SETTLE_FX)
+async def withdrawn_and_seen_by_its_plan(house: FxHouse) -> str:
+    fx = await house.funded()
+    await house.decide_by_two(K.INSTRUCTION_WITHDRAW, fx["id"])
+    await house.begin(fx)
+    return await _ended(house, fx)
+
+
+@branch(P.SETTLE_FX)
 async def stopped_and_resumed(house: FxHouse) -> str:
     fx = await house.funded()
     later = (await house.now() + timedelta(days=20)).isoformat()
@@ -242,6 +279,8 @@ async def gone_on_in_the_state_that_another_left(house: FxHouse) -> str:
 @branch(P.SETTLE_FX)
 async def continued_in_fresh_histories(house: FxHouse) -> str:
     with _short_histories():
+        # Known to have arrived or not within one of them.
+        house.desk.capabilities = house.desk.capabilities.model_copy(update={"request_validity_seconds": 10})
         house.desk.delivers_after = timedelta(hours=40)
         house.desk.quoting.extend(["none"] * 8)  # type: ignore[list-item]
         return await _settled(house, R.DESK_CLOSED, R.DESK_CLOSED, "lost")
@@ -261,6 +300,19 @@ async def _reversal(house: FxHouse, *weather: Any) -> str:
 @branch(P.SETTLE_FX)
 async def an_excess_taken_back(house: FxHouse) -> str:
     return await _reversal(house, "unheard")
+
+
+@branch(P.SETTLE_FX)
+async def a_reversal_without_funds_at_its_bank(house: FxHouse) -> str:
+    fx = await house.dealt()
+    await pay_out(house, 700_000)
+    house.desk.found_excess[house.number(fx)] = 40_000
+    assert await house.processes.learn_excess(fx["id"])
+    found = "SELECT id FROM app.fx WHERE reversal_of = :id"
+    await house.until("SELECT wait_reason FROM app.fx WHERE reversal_of = :id", "operator", id=fx["id"])
+    await house.env.sleep(timedelta(minutes=20))
+    await others_money(house)
+    return await _ended(house, {"id": await house.books.value(found, id=fx["id"])})
 
 
 @branch(P.SETTLE_FX)

@@ -165,6 +165,16 @@ async def unknown_to_the_bank(house: FxHouse) -> str:
     return await _announced(house)
 
 
+@branch(P.RECEIVE_INBOUND)
+async def something_else_than_before(house: FxHouse) -> str:
+    await house.remittance(REFERENCE)
+    await _announced(house)
+    await house.remittance(REFERENCE, 100_001)
+    assert await house.processes.receive_inbound(OVERSEAS, REFERENCE)
+    await house.end_of(P.RECEIVE_INBOUND, f"{OVERSEAS}-{REFERENCE}")
+    return f"{OVERSEAS}-{REFERENCE}"
+
+
 async def _excess(house: FxHouse, *, shows_after: timedelta | None) -> str:
     fx = await house.dealt()
     if shows_after == timedelta(0):

@@ -124,9 +124,10 @@ class FxHouse(House):
     # What is asked for
 
     async def funded(self, amount_minor: int = 100_000, currency: str = "USD", **changes: Any) -> Fx:
-        """A conversion, accepted at the present instant, of money that has arrived for it."""
+        """A conversion, accepted at the present instant, of money that has arrived for it and is at our disposal."""
         now = await self.now()
-        await self.fx.receive(amount_minor, currency, now, booked_at=now, value_date=now.date())
+        at_disposal = now.date() - timedelta(days=7)
+        await self.fx.receive(amount_minor, currency, now, booked_at=now, value_date=at_disposal)
         return await self.fx.accept(amount_minor, currency, now=now, **changes)
 
     async def begin(self, fx: Fx, state: str | None = None) -> None:

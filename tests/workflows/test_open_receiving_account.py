@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
 
 from domain.banking import DeclineReason
 from domain.decisions import DecisionKind
@@ -159,6 +160,23 @@ async def test_what_stops_it_is_shown_and_it_goes_on_by_itself(house: FxHouse) -
     await house.decide(DecisionKind.USER_RESUME, house.books.user_id)
     await house.come_to(ACCOUNT, "open", account)
     await assert_open(house, account)
+
+
+async def test_one_that_is_stopped_for_days_goes_on_in_fresh_histories(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 40
+    )
+    account = await accepted(house)
+    await house.switch(OVERSEAS, on=False)
+    await house.begin_account(account)
+    await house.env.sleep(timedelta(hours=40))
+    history = await house.handle(Process.OPEN_RECEIVING_ACCOUNT, account["id"]).fetch_history()
+    assert len(history.events) < 80
+    await house.switch(OVERSEAS, on=True)
+    await house.come_to(ACCOUNT, "open", account)
+    assert len(house.overseas.requests) == 1
 
 
 async def test_without_an_answer_in_time_a_person_looks(house: FxHouse) -> None:

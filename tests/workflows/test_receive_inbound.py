@@ -10,10 +10,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
 
 from domain.banking import DeclineReason
 from domain.decisions import DecisionKind
 from domain.errors import DomainError
+from domain.identifiers import IdPrefix, derived_ulid, identifier
 from tests.conftest import Database
 from tests.storage.fx_books import NUMBER, OVERSEAS
 from tests.workflows.fx_house import MORNING, FxHouse, open_fx_house
@@ -88,6 +90,32 @@ async def test_what_its_bank_does_not_know_is_booked_when_it_is_announced_anew_a
     await announced(house)
     await house.until(outcome, "received", r=REFERENCE)
     await house.until(INBOUND, "credited", r=REFERENCE)
+
+
+async def test_a_reference_of_which_the_bank_says_something_else_than_before_is_a_case_and_not_asked_about_for_ever(
+    house: FxHouse,
+) -> None:
+    await announced(house)
+    assert await ended(house) == "credited"
+    await house.remittance(REFERENCE, 100_001)
+    assert await house.processes.receive_inbound(OVERSEAS, REFERENCE)
+    assert await ended(house) == "differs"
+    assert await house.books.value("SELECT array_agg(kind) FROM app.case_record") == ["inbound_differs"]
+    assert await house.books.balance(f"user:{house.books.user_id}:USD") == 100_000
+
+
+async def test_what_is_booked_after_days_is_booked_at_the_moment_at_which_its_bank_answered(house: FxHouse) -> None:
+    house.overseas.silent = True
+    began = await house.now()
+    await announced(house)
+    await house.env.sleep(timedelta(days=2))
+    house.overseas.silent = False
+    assert await ended(house) == "credited"
+    booked = await house.books.value("SELECT received_at FROM app.inbound")
+    assert abs(booked - began - timedelta(days=2)) < timedelta(minutes=5)
+    # Its number is of when it was first asked about, so that no attempt makes a second.
+    at_most = identifier(IdPrefix.INBOUND, derived_ulid(began + timedelta(minutes=1)))
+    assert await inbound_id(house) < at_most
 
 
 async def test_what_is_announced_five_times_at_once_is_booked_once(house: FxHouse) -> None:
@@ -175,7 +203,7 @@ async def test_a_return_that_its_bank_refuses_is_back_in_suspense_for_people(hou
     house.overseas.weather.append(DeclineReason.REMITTANCE_NOT_FOUND)
     assert (await house.return_(return_id)).reason == "remittance_not_found"
     assert await house.books.value(INBOUND, r=REFERENCE) == "suspense"
-    assert await house.books.held("suspense:USD") == 0
+    assert await house.books.held("suspense:USD") == 100_000
     kinds = await house.books.value("SELECT array_agg(kind ORDER BY kind) FROM app.case_record WHERE state = 'open'")
     assert "inbound_return_failed" in kinds
 
@@ -230,6 +258,25 @@ async def test_a_return_that_is_stopped_says_so_and_goes_on_by_itself(house: FxH
     found = await house.view("inbound_return", return_id)
     assert (found["state"], found["reason"]) == ("succeeded", None)
     assert (await house.found(fx))["state"] == "returned"
+
+
+async def test_a_return_that_is_stopped_for_days_goes_on_in_fresh_histories_and_is_sent_once(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 40
+    )
+    return_id = await returning(house)
+    await house.switch(OVERSEAS, on=False)
+    await house.begin_return(return_id)
+    await house.env.sleep(timedelta(hours=20))
+    assert await house.processes.tell_bank_notice(Process.RETURN_INBOUND, return_id)
+    await house.env.sleep(timedelta(hours=20))
+    history = await house.handle(Process.RETURN_INBOUND, return_id).fetch_history()
+    assert len(history.events) < 80
+    await house.switch(OVERSEAS, on=True)
+    assert (await house.end_of(Process.RETURN_INBOUND, return_id)).state == "succeeded"
+    assert len(house.overseas.requests) == 1
 
 
 async def test_what_was_assigned_cannot_be_returned_as_well(house: FxHouse) -> None:

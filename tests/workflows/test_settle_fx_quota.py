@@ -253,8 +253,13 @@ async def others_money(house: FxHouse) -> None:
 
 
 async def take_out(house: FxHouse, amount_minor: int) -> None:
-    """What the user has paid out meanwhile."""
+    """What the user has paid out meanwhile; others have money at the bank besides."""
     await others_money(house)
+    await pay_out(house, amount_minor)
+
+
+async def pay_out(house: FxHouse, amount_minor: int) -> None:
+    """Of the user's CNY, from the desk's bank."""
     user, key = f"user:{house.books.user_id}:CNY", house.books.new_id("po")
     transfer = {
         "action": "post", "key": f"{key}:payout", "kind": "payout", "direction": "out", "debit": user,

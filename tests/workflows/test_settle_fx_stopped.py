@@ -142,6 +142,16 @@ async def test_a_withdrawal_that_its_process_was_never_told_of_is_told_by_the_sw
     await house.until(STATE, "released", id=fx["id"])
 
 
+async def test_a_withdrawal_that_is_met_when_it_is_planned_ends_it_at_once(house: FxHouse) -> None:
+    await house.at("2026-11-23 17:00:00")
+    fx = await house.funded()
+    await house.decide_by_two(K.INSTRUCTION_WITHDRAW, fx["id"])
+    # Nobody told the process, which has just begun.
+    await house.begin(fx, "released")
+    assert await house.held() == 0
+    assert await house.slot(fx) is None
+
+
 async def test_a_withdrawal_in_the_very_moment_of_sending_is_seen_by_the_claim(house: FxHouse) -> None:
     await house.at("2026-11-23 17:00:00")
     fx = await house.funded()

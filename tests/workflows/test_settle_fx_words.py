@@ -1,0 +1,200 @@
+"""What a desk's answers are worth: what it never got goes out anew, and what is about something else is not believed.
+
+What it says was above the quota is taken back without being announced (A5.1b, A5.2c, P2.1.3-1c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from temporalio import workflow
+
+from domain.fx_banking import FxAnswer
+from tests.calendars.planned import shanghai
+from tests.conftest import Database
+from tests.storage.fx_books import RULES
+from tests.workflows.fx_house import MORNING, STATE, WAITS, FxHouse, begins, open_fx_house
+from tests.workflows.test_settle_fx_at_desk import assert_dealt_once
+from tests.workflows.test_settle_fx_quota import others_money, pay_out
+from workflows.names import Process
+from workflows.starting_fx import fx_order
+
+
+@pytest.fixture
+async def house(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[FxHouse]:
+    async with open_fx_house(database, getattr(request, "param", MORNING)) as opened:
+        yield opened
+
+
+# What never arrived
+
+
+async def test_what_never_reached_the_desk_goes_out_once_it_cannot_arrive_any_more_under_the_next_number(
+    house: FxHouse,
+) -> None:
+    house.desk.weather.extend(["lost", "lost"])
+    fx = await house.funded()
+    assert (await house.settle(fx)).state == "settled"
+    # Each was sent once; at the rate of the moment at which it is sent, and not of one that is over (A5.1b).
+    assert house.desk.numbers == [house.number(fx, 2)]
+    assert house.desk.requests[0].quote_id == house.desk.quotes[2].quote_id
+    words = await house.books.value(
+        "SELECT array_agg(coalesce(reason, outcome) ORDER BY request_number) FROM app.effect"
+    )
+    assert words == ["never_arrived", "never_arrived", "succeeded"]
+    claims = await house.books.value("SELECT array_agg(claimed_at ORDER BY claimed_at) FROM app.effect")
+    valid = timedelta(seconds=house.desk.capabilities.request_validity_seconds)
+    assert all(later - earlier > valid for earlier, later in pairwise(claims))
+    sent = "SELECT count(*) FROM app.operation WHERE action = 'send_fx' AND subject_id = :id"
+    assert await house.books.value(sent, id=fx["id"]) == 3
+    await assert_dealt_once(house, fx, attempt=2)
+
+
+@begins("2026-11-27 16:29:30")
+async def test_what_never_arrived_before_the_closing_is_planned_anew_for_the_next_window(house: FxHouse) -> None:
+    house.desk.weather.append("lost")
+    fx = await house.funded()
+    assert (await house.settle(fx)).state == "settled"
+    assert await house.dealt_at(fx) >= shanghai("2026-11-30 09:30:00")
+    await assert_dealt_once(house, fx, attempt=1)
+
+
+async def test_a_number_that_the_desk_was_at_and_then_does_not_know_is_for_people(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It remembers numbers for a week: that it finds nothing an hour later says nothing of whether it has dealt."""
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 60
+    )
+    house.desk.weather.append("processing")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(WAITS, "bank_processing", fx)
+    await house.env.sleep(timedelta(minutes=30))
+    house.desk.forget(house.number(fx))
+    await house.come_to(WAITS, "operator", fx)
+    await house.env.sleep(timedelta(hours=1))
+    assert len(house.desk.requests) == 1
+    assert await house.conclude("fx", fx["id"])
+    assert (await house.end(fx)).state == "refused"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"foreign_minor": 99_999}, {"foreign_currency": "HKD"}, {"rate_e8": 712_350_000}, {"cny_minor": 712_341},
+        {"kind": "reversal"}, {"booked_at": datetime(2026, 11, 23, 0, 59, tzinfo=UTC)},
+        {"booked_at": datetime(2027, 1, 1, tzinfo=UTC)},
+    ],
+    ids="|".join,
+)  # fmt: skip
+async def test_an_answer_about_something_else_than_was_sent_is_not_believed_and_shown_to_people(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    real = house.desk._known
+
+    async def of_something_else(number: str) -> FxAnswer:
+        return (await real(number)).model_copy(update=changes)
+
+    monkeypatch.setattr(house.desk, "_known", of_something_else)
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(WAITS, "operator", fx)
+    assert await house.money() == (0, 100_000)
+    assert await house.held() == 100_000
+    monkeypatch.setattr(house.desk, "_known", real)
+    assert (await house.end(fx)).state == "settled"
+    await assert_dealt_once(house, fx)
+
+
+async def test_a_split_of_which_its_process_knows_another_amount_is_asked_about_by_the_books(house: FxHouse) -> None:
+    house.desk.weather.append("dealt_then_silent")
+    fx = await house.funded(6_000_000)
+    await house.begin(fx)
+    await house.come_to(STATE, "unknown", fx)
+    await house.lose(Process.SETTLE_FX, fx["id"])
+    house.desk.silent = False
+    found = await house.found(fx) | {"amount_minor": 6_000_000}
+    order = fx_order(found, house.books.merchant_id)
+    assert await house.processes.revive(Process.SETTLE_FX, fx["id"], order)
+    await house.until(STATE, "settled", id=fx["id"])
+
+
+async def test_how_long_desk_and_delivery_may_take_is_what_the_rules_say(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = RULES.model_copy(update={"answer_hours": 2, "delivery_hours": 30})
+    monkeypatch.setattr("tests.workflows.fx_house.RULES", rules)
+    within = (
+        "SELECT round(extract(epoch FROM (body->'waiting_for'->>'deadline')::timestamptz - at) / 600)"
+        " FROM app.event WHERE object_id = :id AND type = :type"
+    )
+    async with open_fx_house(database, MORNING) as house:
+        house.desk.weather.append("processing")
+        house.desk.delivers_after = None
+        fx = await house.funded()
+        await house.begin(fx)
+        await house.come_to(STATE, "unknown", fx)
+        assert await house.books.value(within, id=fx["id"], type="fx.unknown") == 2 * 6
+        await house.desk.decide(house.number(fx))
+        await house.come_to(STATE, "converted", fx)
+        assert await house.books.value(within, id=fx["id"], type="fx.converted") == 30 * 6
+        house.desk.delivers_after = timedelta(0)
+        assert (await house.end(fx)).state == "settled"
+
+
+# Above the quota
+
+
+REVERSAL = "SELECT state FROM app.fx WHERE reversal_of = :id"
+
+
+@pytest.mark.parametrize("delivered_after", [timedelta(0), timedelta(hours=5)])
+async def test_an_excess_in_the_answer_is_taken_back_although_nobody_announces_it(
+    house: FxHouse, delivered_after: timedelta
+) -> None:
+    fx = await house.funded()
+    house.desk.delivers_after = delivered_after
+    house.desk.found_excess[house.number(fx)] = 40_000
+    assert (await house.settle(fx)).state == "settled"
+    await house.come_to(REVERSAL, "settled", fx)
+    assert (await house.found(fx))["reversed_minor"] == 40_000
+
+
+async def test_a_reversal_for_which_its_bank_has_too_little_of_ours_waits_for_people_and_goes_on_by_itself(
+    house: FxHouse,
+) -> None:
+    fx = await house.dealt()
+    await pay_out(house, 700_000)
+    house.desk.found_excess[house.number(fx)] = 40_000
+    assert await house.processes.learn_excess(fx["id"])
+    await house.until("SELECT wait_reason FROM app.fx WHERE reversal_of = :id", "operator", id=fx["id"])
+    reversal = {"id": await house.books.value("SELECT id FROM app.fx WHERE reversal_of = :id", id=fx["id"])}
+    await house.env.sleep(timedelta(hours=2))
+    assert len(house.desk.requests) == 1
+    assert (await house.events(reversal["id"])).count("fx.stopped") == 1
+    await others_money(house)
+    assert (await house.end(reversal)).state == "settled"
+
+
+async def test_an_excess_that_is_announced_while_its_deal_is_unknown_is_asked_about_once_it_is_booked(
+    house: FxHouse,
+) -> None:
+    house.desk.weather.append("processing")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(STATE, "unknown", fx)
+    assert await house.processes.learn_excess(fx["id"])
+    await house.env.sleep(timedelta(hours=3))
+    house.desk.delivers_after = timedelta(hours=5)
+    await house.desk.decide(house.number(fx))
+    await house.come_to(STATE, "converted", fx)
+    await house.env.sleep(timedelta(hours=2))
+    house.desk.found_excess[house.number(fx)] = 40_000
+    await house.come_to(REVERSAL, "settled", fx)
+    assert (await house.end_of(Process.LEARN_EXCESS, fx["id"])).state in ("reversing", "nothing_new")
+    assert await house.books.value("SELECT count(*) FROM app.fx WHERE reversal_of = :id", id=fx["id"]) == 1
