@@ -40,11 +40,13 @@ from tests.end_to_end.world import World, world_on
 
 # A desk that misbehaves once: before or after it has dealt, with its answer, or with its word about it later.
 DEALT_IN_THE_END = (
-    "time_out_before", "time_out_after", "arrives_late", "error_before", "error_after", "processing_then_success",
+    "time_out_after", "arrives_late", "error_after", "processing_then_success",
     "late_success", "duplicate_callbacks", "callbacks_out_of_order", "slow", "answer_unsigned", "answer_unreadable",
     "line_broken",
 )  # fmt: skip
 REFUSED_IN_THE_END = {"processing_then_failure": "other", "forged_callback": "other", "answer_forged": "other"}
+# What never reached the desk: that is certain once nothing can arrive any more, and it is dealt under the next number.
+NEVER_ARRIVED = ("time_out_before", "error_before")
 EACH_MINOR, EACH_CNY = 10_000, 71_234
 
 
@@ -57,7 +59,7 @@ async def staff(world: World) -> Staff:
 
 @pytest.fixture(scope="module")
 def turned_away(stack: LocalStack) -> Matter:
-    """A desk that says that it is closed is not hurried: this one has its minute while the other tests run."""
+    """A desk that says that it is closed is not hurried: this takes a minute."""
 
     async def begin() -> Matter:
         async with world_on(stack) as world:
@@ -73,7 +75,7 @@ def turned_away(stack: LocalStack) -> Matter:
 
 
 async def test_what_arrives_is_credited_once_and_converted_under_a_mandate_at_the_published_rate(
-    world: World, merchant: Merchant, staff: Staff, turned_away: Matter
+    world: World, merchant: Merchant, staff: Staff
 ) -> None:
     who = Holder(world, await merchant.payer(), SPELT)
     body = {"currency": "USD", "holder_name": who.name}
@@ -101,6 +103,28 @@ async def test_what_arrives_is_credited_once_and_converted_under_a_mandate_at_th
     assert await who.told(fx["id"]) == ["fx.accepted", "fx.scheduled", "fx.settled"]
     assert await times_dealt(world, fx) == 1
     assert await world.wrong() == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+async def test_what_never_reached_its_desk_is_dealt_under_another_number_once_it_cannot_arrive_any_more(
+    world: World, merchant: Merchant, staff: Staff
+) -> None:
+    who = await holder(world, merchant, mandate=False)
+    await who.funded(len(NEVER_ARRIVED) * EACH_MINOR)
+    await staff.close_bank(DESK_OFFICE, 600)
+    accepted = [await who.convert(EACH_MINOR) for _ in NEVER_ARRIVED]
+    for fx, kind in zip(accepted, NEVER_ARRIVED, strict=True):
+        await world.control("faults", {"operation": "fx-deals", "request_number": number_of(fx), "kind": kind})
+        await who.waits_for(fx["id"], "fx_desk_window")
+    await staff.open_bank(DESK_OFFICE)
+    for fx in await asyncio.gather(*(who.ended(fx["id"], within_seconds=300) for fx in accepted)):
+        assert (fx["state"], await times_dealt(world, fx)) == ("settled", 1)
+        [number] = await world.rows(
+            "SELECT request_number FROM app.effect WHERE subject_id = :id AND outcome = 'succeeded'", id=fx["id"]
+        )
+        assert number["request_number"] == number_of(fx, 1)
+    assert await who.balance("CNY") == (len(NEVER_ARRIVED) * EACH_CNY, 0)
 
 
 async def test_every_answer_of_a_desk_ends_a_conversion_as_it_must_and_deals_it_once_or_never(
@@ -289,9 +313,11 @@ async def test_an_excess_is_taken_back_and_what_was_paid_out_by_then_is_owed_and
     assert await world.rows(owed, id=reversal["id"]) == [{"amount_minor": 71_434 - left}]
     case = "SELECT state FROM app.case_record WHERE kind = 'user_receivable' AND subject_id = :id"
     assert await world.rows(case, id=reversal["id"]) == [{"state": "open"}]
+    assert await open_positions(world) == []
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_conversion_that_a_closed_desk_turned_away_is_dealt_under_the_next_number_and_all_positions_are_nought(
     world: World, turned_away: Matter
 ) -> None:

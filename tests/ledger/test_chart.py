@@ -32,7 +32,7 @@ def movement(**change: Any) -> dict[str, Any]:
 
 async def test_every_code_of_the_chart_opens_an_account_of_its_kind_and_side(books: Books) -> None:
     codes = chart.accounts_of_institution(["WLWB"], "USD") + chart.accounts_of_merchant("mch_1", "USD")
-    codes += [chart.user("usr_1", "USD"), chart.frozen("usr_1", "USD")]
+    codes += [chart.user("usr_1", "USD"), chart.frozen("usr_1", "USD"), chart.fx_position("HBRB", "USD")]
     assert {chart.kind_of(code) for code in codes} == set(chart.AccountKind)
     await books.open(*codes)
     query = sa.text("SELECT code, kind, normal_side FROM ledger.account WHERE code = ANY (:codes)")

@@ -63,6 +63,7 @@ async def test_what_never_arrived_before_the_closing_is_planned_anew_for_the_nex
     await assert_dealt_once(house, fx, attempt=1)
 
 
+@pytest.mark.long
 async def test_a_number_that_the_desk_was_at_and_then_does_not_know_is_for_people(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
