@@ -218,7 +218,7 @@ class FxSteps:
 
         One that took long to come is none, either: with it and the deal the attempt would outlast its time-out.
         """
-        if side is None or request.resend:
+        if side is None:
             return None
         began = time.monotonic()
         try:

@@ -103,7 +103,8 @@ def fx_order(fx: Resource, merchant_id: str) -> FxOrder:
         desk=fx["desk"],
         is_enterprise=fx["residency"] == "enterprise",
         attempt=fx.get("attempt", 0),
-        is_known_to_desk=reason == WaitReason.BANK_PROCESSING,
+        # What waits for people is not dealt anew without them.
+        is_known_to_desk=fx["state"] == FxState.UNKNOWN and reason in (WaitReason.BANK_PROCESSING, WaitReason.OPERATOR),
         answer_by=awaited.get("deadline") if fx["state"] == FxState.UNKNOWN else None,
         deliver_by=awaited.get("deadline") if fx["state"] == FxState.CONVERTED else None,
         stopped_by=_STOPPED_BY.get(reason) if fx["state"] == FxState.WAITING else None,

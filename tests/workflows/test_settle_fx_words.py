@@ -5,6 +5,7 @@ What it says was above the quota is taken back without being announced (A5.1b, A
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -82,6 +83,21 @@ async def test_a_number_that_the_desk_was_at_and_then_does_not_know_is_for_peopl
     assert len(house.desk.requests) == 1
     assert await house.conclude("fx", fx["id"])
     assert (await house.end(fx)).state == "refused"
+
+
+@pytest.mark.parametrize(
+    ("reason", "for_people"), [("bank_answer", False), ("bank_processing", True), ("operator", True)]
+)
+async def test_what_waits_for_people_still_does_when_its_process_was_lost_and_is_revived(
+    house: FxHouse, reason: str, for_people: bool
+) -> None:
+    """A revived process remembers nothing of what the desk has said before: the books do."""
+    fx = await house.funded()
+    await house.books.run("ALTER TABLE app.fx DISABLE TRIGGER legal_step")
+    change = "UPDATE app.fx SET state = 'unknown', wait_reason = :reason WHERE id = :id"
+    await house.books.run(change, reason=reason, id=fx["id"])
+    view = json.loads(await house.books.value("SELECT app.fx_view(f)::text FROM app.fx f WHERE id = :id", id=fx["id"]))
+    assert fx_order(view, house.books.merchant_id).is_known_to_desk is for_people
 
 
 @pytest.mark.parametrize(
