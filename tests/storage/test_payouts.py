@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +77,29 @@ async def test_the_next_bank_pays_if_the_first_lacks_money_or_is_off(books: Book
     assert await refused(books, payee_ids[2], banks=both) is ErrorCode.PARTNER_NOT_AVAILABLE
 
 
+async def test_of_two_payouts_the_one_that_is_in_the_books_first_counts_for_the_other(books: Books) -> None:
+    """Whoever was late for the lock had looked at the clock before: a count of what was ordered before misses neither."""
+    await books.fund(100_000)
+    payee_ids = [await books.known_payee() for _ in range(3)]
+    first, second, third = [
+        await books.instructions.accept_payout(books.payout(payee_id, now=now))
+        for payee_id, now in zip(payee_ids, (NOW, NOW - SECOND, NOW), strict=True)
+    ]
+    in_order = await books.value("SELECT jsonb_agg(id ORDER BY accepted_at) FROM app.payout")
+    assert in_order == [first["id"], second["id"], third["id"]]
+    counted = [
+        await books.value(
+            "SELECT jsonb_agg(x.value->>'id' ORDER BY x.value->>'accepted_at')"
+            " FROM jsonb_array_elements(app.risk_inputs(:id, :at)->'payouts') x",
+            id=payout["id"], at=NOW,
+        )
+        for payout in (first, second, third)
+    ]  # fmt: skip
+    assert counted == [None, [first["id"]], [first["id"], second["id"]]]
+    later = await books.instructions.accept_payout(books.payout(payee_ids[0], now=NOW + SECOND, amount_minor=1_000))
+    assert datetime.fromisoformat(later["accepted_at"]) == NOW + SECOND
+
+
 async def test_one_hundred_payouts_at_once_against_funds_for_sixty_are_sixty(books: Books) -> None:
     await books.fund(60 * 10_200)
     payee_ids = [await books.known_payee(most=100) for _ in range(100)]
@@ -141,7 +164,7 @@ async def test_a_second_payout_to_one_account_within_a_day_is_confirmed_in_time_
         await books.instructions.confirm_payout(books.confirmation(third["id"], NOW + timedelta(minutes=15)))
     with pytest.raises(NotFoundError):
         await books.instructions.confirm_payout(books.confirmation("po_" + "0" * 26))
-    later = NOW + timedelta(hours=24)
+    later = NOW + timedelta(hours=24, milliseconds=1)
     assert (await books.instructions.accept_payout(books.payout(payee_id, now=later)))["state"] == "checking"
 
 
