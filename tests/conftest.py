@@ -14,7 +14,6 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from runtime.postgres import EmbeddedPostgres
 from storage.provision import Passwords, Urls, provision, restrict_access
@@ -153,7 +152,7 @@ class _Clone:
             await admin.close()
 
     def _engine(self, url: str) -> AsyncEngine:
-        engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+        engine = create_async_engine(url, pool_size=1, max_overflow=40, hide_parameters=True)
         self._engines.append(engine)
         return engine
 
