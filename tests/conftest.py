@@ -145,7 +145,9 @@ class _Clone:
         admin = await asyncpg.connect(self._admin_url)
         try:
             for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
-                await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{template}_owner"')
+                await admin.execute(
+                    f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy OWNER "{template}_owner"'
+                )
                 suffixes = ("app", "ops", "webhooks") if template == _TEMPLATE else ("app", "ops")
                 await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from contextlib import nullcontext
 
 import pytest
 
@@ -25,6 +24,7 @@ from domain.states import (
     WaitReason,
 )
 from domain.webhooks import EVENT_TYPES
+from tests.api.document import api_document
 from tests.architecture.project import PROJECT
 
 DOCUMENTS = PROJECT / "docs" / "merchants"
@@ -85,10 +85,7 @@ def test_every_event_and_address_in_the_pictures_exists() -> None:
 
 
 def _addresses() -> set[str]:
-    from api.application import build
-
-    app = build(nullcontext, needs_tls=False)  # type: ignore[arg-type, return-value]
-    return set(app.openapi()["paths"])
+    return set(api_document()["paths"])
 
 
 def test_every_method_of_the_client_is_in_its_document() -> None:

@@ -130,7 +130,7 @@ def played_bank(connection: Connection) -> Iterator[PlayedBank]:
         transaction.rollback()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(STEPS)
 def test_any_sequence_of_payouts_and_returns_leaves_books_that_balance_and_answers_that_are_true(
     connection: Connection, steps: list[Any]

@@ -183,6 +183,7 @@ async def _found(client: Client, query: str, expected: set[str]) -> set[str]:
     return found
 
 
+@pytest.mark.long
 async def test_each_query_finds_what_it_is_for_and_nothing_else() -> None:
     values = VALUES | {"before": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
     async with played() as client:

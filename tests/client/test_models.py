@@ -19,7 +19,7 @@ from client import (
 )
 from client.models import Payment, Resource
 from domain import states as rules
-from tests.api.conftest import Stage
+from tests.api.document import api_document
 
 _SAME = (
     "User",
@@ -90,8 +90,8 @@ _MODELS: dict[str, type[Resource]] = {name: getattr(models, name) for name in _S
 
 
 @pytest.mark.parametrize("name", _MODELS)
-def test_every_field_of_the_api_is_in_the_model(stage: Stage, name: str) -> None:
-    schemas, model = stage.openapi()["components"]["schemas"], _MODELS[name]
+def test_every_field_of_the_api_is_in_the_model(name: str) -> None:
+    schemas, model = api_document()["components"]["schemas"], _MODELS[name]
     documented = {field: schema for field, schema in schemas[name]["properties"].items() if field != "object"}
     names = {found.alias or name for name, found in model.model_fields.items()}
     assert {field for field in documented if field not in names} == set()

@@ -166,6 +166,7 @@ async def test_a_refund_ends_as_its_bank_says_and_what_the_bank_refused_is_the_m
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_banks_that_are_down_for_a_while_delay_payments_and_lose_and_double_none(
     world: World, merchant: Merchant
 ) -> None:
@@ -177,7 +178,10 @@ async def test_banks_that_are_down_for_a_while_delay_payments_and_lose_and_doubl
     assert await world.wrong() == []
 
 
-@pytest.mark.parametrize("kind", ["time_out_after", "answer_forged", "error_before"])
+@pytest.mark.parametrize(
+    "kind",
+    [*(pytest.param(kind, marks=pytest.mark.long) for kind in ("answer_forged", "error_before")), "time_out_after"],
+)
 async def test_an_issuer_that_misbehaves_at_the_unsigning_knows_the_card_no_more_in_the_end(
     world: World, merchant: Merchant, kind: str
 ) -> None:

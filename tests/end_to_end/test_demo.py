@@ -64,6 +64,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         shutil.rmtree(moved_to.read_text().strip())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_the_line_that_up_prints_registers_a_user_when_pasted(folder: Path) -> None:
     with command("up", folder) as (_, said):

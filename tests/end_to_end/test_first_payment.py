@@ -60,7 +60,7 @@ async def test_the_python_of_the_first_payment_runs_to_its_end(world: World, che
     assert await world.wrong() == []
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("shell", [pytest.param("bash", marks=pytest.mark.long), "sh"])
 async def test_the_lines_of_curl_run_to_their_end(world: World, checkout: Path, shell: str) -> None:
     said = run([shell, "-eu"], lines_of("sh"), checkout).splitlines()
     assert said[-1] == "succeeded"

@@ -165,6 +165,7 @@ async def test_every_answer_of_a_desk_ends_a_conversion_as_it_must_and_deals_it_
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_desk_without_a_rate_of_now_is_asked_again_until_it_has_one(
     world: World, merchant: Merchant, staff: Staff
 ) -> None:
@@ -189,6 +190,7 @@ async def test_a_desk_without_a_rate_of_now_is_asked_again_until_it_has_one(
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_what_names_no_user_of_ours_is_in_suspense_until_two_people_have_decided_about_it(
     world: World, merchant: Merchant, staff: Staff
 ) -> None:

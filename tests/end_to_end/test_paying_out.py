@@ -86,6 +86,7 @@ async def test_a_bank_that_says_that_it_is_closed_has_paid_nothing_and_the_insti
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_payouts_that_are_frozen_while_their_bank_is_closed_wait_and_leave_when_they_are_released(
     world: World, merchant: Merchant, staff: Staff
 ) -> None:

@@ -296,7 +296,10 @@ def test_each_process_gets_only_the_secrets_it_needs(folder: Path) -> None:
         stack.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [*(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGINT, signal.SIGTERM)), signal.SIGKILL],
+)
 def test_no_process_outlives_the_supervisor_however_it_ends(folder: Path, number: signal.Signals) -> None:
     supervisor, marks, guardian = _supervisor(folder)
     supervisor.send_signal(number)

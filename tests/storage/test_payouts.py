@@ -78,7 +78,7 @@ async def test_the_next_bank_pays_if_the_first_lacks_money_or_is_off(books: Book
 
 
 async def test_of_two_payouts_the_one_that_is_in_the_books_first_counts_for_the_other(books: Books) -> None:
-    """Whoever was late for the lock had looked at the clock before: a count of what was ordered before misses neither."""
+    """Whoever was late for the lock may have looked at the clock earlier; a count of earlier ones misses neither."""
     await books.fund(100_000)
     payee_ids = [await books.known_payee() for _ in range(3)]
     first, second, third = [

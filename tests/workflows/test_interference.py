@@ -331,6 +331,7 @@ async def test_a_debit_that_an_outsider_reports_as_failed_is_unknown_and_asked_a
     assert (await house.end_of(Process.COLLECT_PAYMENT, payment["id"])).state == "succeeded"
 
 
+@pytest.mark.long
 async def test_a_process_whose_key_is_missing_waits_for_the_key_and_fails_no_payment(house: House) -> None:
     payment = await house.accept_waived()
     rotated = await Client.connect(

@@ -162,6 +162,7 @@ async def test_what_stops_it_is_shown_and_it_goes_on_by_itself(house: FxHouse) -
     await assert_open(house, account)
 
 
+@pytest.mark.long
 async def test_one_that_is_stopped_for_days_goes_on_in_fresh_histories(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ async def test_a_reference_of_which_the_bank_says_something_else_than_before_is_
     assert await house.books.balance(f"user:{house.books.user_id}:USD") == 100_000
 
 
+@pytest.mark.long
 async def test_what_is_booked_after_days_is_booked_at_the_moment_at_which_its_bank_answered(house: FxHouse) -> None:
     house.overseas.silent = True
     began = await house.now()
@@ -260,6 +261,7 @@ async def test_a_return_that_is_stopped_says_so_and_goes_on_by_itself(house: FxH
     assert (await house.found(fx))["state"] == "returned"
 
 
+@pytest.mark.long
 async def test_a_return_that_is_stopped_for_days_goes_on_in_fresh_histories_and_is_sent_once(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ async def a_backlog(planned: PlannedHouse, count: int) -> Backlog:
     return backlog
 
 
+@pytest.mark.long
 async def test_a_calendar_corrected_while_500_wait_sends_them_earlier_and_in_order(planned: PlannedHouse) -> None:
     house = planned.house
     assert await planned.load(closed_for=10) == 1

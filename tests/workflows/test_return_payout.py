@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from activities.interfaces import EffectResult
 from domain.banking import BankOutcome
 from tests.workflows.conftest import House
@@ -84,6 +86,7 @@ async def test_a_payout_that_went_out_at_the_second_try_is_asked_about_by_its_se
     assert house.bank.asked("query") == [number_of(payout, 1)]
 
 
+@pytest.mark.long
 async def test_a_return_that_is_announced_before_the_success_is_booked_waits_for_it(house: House) -> None:
     """The answer that says "paid" is on its way to the books while the payee's bank sends the money back."""
     payout = await house.accept_payout()

@@ -81,6 +81,7 @@ async def test_one_that_nobody_told_of_the_release_looks_for_itself(house: FxHou
     assert (await house.end(fx)).state == "settled"
 
 
+@pytest.mark.long
 async def test_a_stop_that_lasts_for_days_is_looked_at_in_fresh_histories_and_told_once(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
