@@ -30,6 +30,10 @@ def is_known(result: EffectResult) -> bool:
     return result.outcome in KNOWN
 
 
+async def _nobody_listens() -> None:
+    return
+
+
 class BankStep:
     """Sends one step, then asks by request number until the bank knows.
 
@@ -140,11 +144,13 @@ class BankStep:
         resend_until: datetime | None,
         renew: Callable[[], None] | None = None,
         park: Callable[[], Awaitable[None]] | None = None,
+        heard: Callable[[], Awaitable[None]] = _nobody_listens,
     ) -> EffectResult:
         """Asks until it is known, or until `until`. What the bank never got is sent again up to `resend_until`
         (None: for as long as it takes); after that, NOT_FOUND is the answer once nothing can arrive any more.
         `renew` continues the process in a fresh history when this one has grown long. `park` tells that only a person
         can bring it on: the bank finds nothing, but may have forgotten the number, so that this says nothing any more.
+        `heard` is called after each answer that ends nothing.
         """
         result = UNANSWERED
         while True:
@@ -164,6 +170,7 @@ class BankStep:
                         return result
                 elif self._can_no_longer_arrive():
                     return result
+            await heard()
             if until is not None and workflow.now() >= until:
                 return result
             if renew is not None and workflow.info().is_continue_as_new_suggested():
@@ -272,12 +279,13 @@ async def send_until_known(
     park: Callable[[], Awaitable[None]],
     renew: Callable[[], None],
     resend: bool = True,
+    heard: Callable[[], Awaitable[None]] = _nobody_listens,
 ) -> EffectResult:
     """Sends a step once and asks until it is known: for a moment as if nothing were the matter, then shown as unknown.
 
     A person is asked once `answer_within` is over since it was sent (`answer_by`, where that was decided before); the
     bank, for ever. `is_shown`: it was shown as unknown by an earlier run. Without `resend` nothing is sent twice: what
-    never arrived ends with that.
+    never arrived ends with that. `heard` is called after each answer that ends nothing, once it is shown as unknown.
     """
     resend_until = None if resend else workflow.now()
 
@@ -294,8 +302,8 @@ async def send_until_known(
     due = answer_by or step.claimed_at + answer_within
     await show_as_unknown(result, due)
     if workflow.now() < due:
-        result = await step.learn(until=due, resend_until=resend_until, renew=renew, park=park)
+        result = await step.learn(until=due, resend_until=resend_until, renew=renew, park=park, heard=heard)
         if is_over(result):
             return result
     await park()
-    return await step.learn(until=None, resend_until=resend_until, renew=renew, park=park)
+    return await step.learn(until=None, resend_until=resend_until, renew=renew, park=park, heard=heard)

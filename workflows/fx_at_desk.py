@@ -54,6 +54,8 @@ class FxAtDesk:
         self._order = order
         self._show = show
         self._renew_process = renew
+        # Whether the books say that the desk has had this number, or that a person has to look.
+        self._is_in_books = order.is_known_to_desk
         self.step = desk_step(order)
 
     def conclude(self, result: EffectResult) -> None:
@@ -74,6 +76,7 @@ class FxAtDesk:
             park=self._park,
             renew=self._renew,
             resend=False,
+            heard=self._heard,
         )
         if not self.step.never_arrived(result):
             return result
@@ -84,16 +87,24 @@ class FxAtDesk:
 
     async def _show_as_unknown(self, result: EffectResult, answer_by: datetime) -> None:
         self._order = self._order.model_copy(update={"state": FxState.UNKNOWN, "answer_by": answer_by})
-        processing = result.outcome is BankOutcome.PROCESSING
-        reason = WaitReason.BANK_PROCESSING if processing else WaitReason.BANK_ANSWER
+        self._is_in_books = self.step.was_known
+        reason = WaitReason.BANK_PROCESSING if self.step.was_known else WaitReason.BANK_ANSWER
         self._show(f"{self._order.desk} has not said what became of it; asking until it does.", reason)
         await settle_fx(
             settlements.shown_as_unknown(self._order, self.step.request_number, workflow.now(), reason, answer_by)
         )
 
+    async def _heard(self) -> None:
+        """That the desk has had the number outlives this process: it is never taken for one that did not arrive."""
+        if self.step.was_known and not self._is_in_books:
+            self._is_in_books = True
+            now, number = workflow.now(), self.step.request_number
+            await settle_fx(settlements.at_the_desk(self._order, number, now, self._order.answer_by))
+
     async def _park(self) -> None:
         """No word of the desk's in time, or none that says anything any more: a person has to look."""
         self._show(f"{self._order.desk} does not say what became of it.", WaitReason.OPERATOR)
+        self._is_in_books = True
         now, number = workflow.now(), self.step.request_number
         await settle_fx(settlements.waits_for_operator(self._order, number, now, FxState.UNKNOWN))
 

@@ -79,6 +79,14 @@ def shown_as_unknown(order: FxOrder, number: str, now: datetime, reason: WaitRea
     )  # fmt: skip
 
 
+def at_the_desk(order: FxOrder, number: str, now: datetime, due: datetime | None) -> FxEntry:
+    """The desk is at it, which it says for the first time: it has had the number, whatever it says of it later."""
+    return _entry(
+        order, f"processing:{number}", now, None, "unknown", expect=(FxState.UNKNOWN,),
+        wait_reason=WaitReason.BANK_PROCESSING, wait_deadline=due,
+    )  # fmt: skip
+
+
 def waits_for_operator(order: FxOrder, number: str, now: datetime, expect: FxState) -> FxEntry:
     """Asking the desk alone does not bring it on."""
     return _entry(

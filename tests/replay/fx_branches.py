@@ -144,6 +144,21 @@ async def at_it_and_then_not_known_and_concluded(house: FxHouse) -> str:
 
 
 @branch(P.SETTLE_FX)
+async def thought_lost_and_at_the_desk_after_all(house: FxHouse) -> str:
+    house.desk.weather.append("lost_then_silent")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(STATE, "unknown", fx)
+    house.desk.arrive_late(house.number(fx))
+    house.desk.silent = False
+    await house.come_to(WAITS, "bank_processing", fx)
+    house.desk.forget(house.number(fx))
+    await house.come_to(WAITS, "operator", fx)
+    assert await house.conclude("fx", fx["id"])
+    return await _ended(house, fx)
+
+
+@branch(P.SETTLE_FX)
 async def settled_with_an_excess_in_the_answer(house: FxHouse) -> str:
     fx = await house.funded()
     house.desk.found_excess[house.number(fx)] = 40_000

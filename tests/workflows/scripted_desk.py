@@ -124,6 +124,10 @@ class ScriptedDesk:
         request = self._undecided.pop(request_number)
         self._answers[request_number] = await self._done(request) if reason is None else declined(reason)
 
+    def arrive_late(self, request_number: str) -> None:
+        """What was thought lost is there, and takes its time."""
+        self._answers[request_number] = PROCESSING
+
     def forget(self, request_number: str) -> None:
         """Its memory of request numbers is over."""
         self._answers.pop(request_number, None)

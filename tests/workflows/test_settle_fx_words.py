@@ -85,6 +85,26 @@ async def test_a_number_that_the_desk_was_at_and_then_does_not_know_is_for_peopl
     assert (await house.end(fx)).state == "refused"
 
 
+async def test_that_a_desk_was_at_it_outlives_the_process_to_which_it_first_said_so_late(house: FxHouse) -> None:
+    house.desk.weather.append("lost_then_silent")
+    # Time may not be skipped any more after it is ended.
+    house.desk.capabilities = house.desk.capabilities.model_copy(update={"request_validity_seconds": 1})
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(STATE, "unknown", fx)
+    deadline = (await house.found(fx))["waiting_for"]["deadline"]
+    house.desk.arrive_late(house.number(fx))
+    house.desk.silent = False
+    await house.come_to(WAITS, "bank_processing", fx)
+    assert (await house.found(fx))["waiting_for"]["deadline"] == deadline
+    await house.lose(Process.SETTLE_FX, fx["id"])
+    house.desk.forget(house.number(fx))
+    assert await house.revive() == 1
+    await house.until(WAITS, "operator", id=fx["id"])
+    assert house.desk.numbers == []
+    assert await house.books.value("SELECT count(*) FROM app.effect") == 1
+
+
 @pytest.mark.parametrize(
     ("reason", "for_people"), [("bank_answer", False), ("bank_processing", True), ("operator", True)]
 )
