@@ -30,8 +30,8 @@ _COLUMNS = (
     "expires_at",
 )  # fmt: skip
 _OF_RESTRICTIONS = (
-    "id", "kind", "function", "subject_id", "scope", "amount_minor", "frozen_minor", "ground", "placed_by", "placed_at",
-    "review_at", "ends_at", "authority_order",
+    "id", "kind", "function", "subject_id", "scope", "currency", "amount_minor", "frozen_minor", "ground", "placed_by",
+    "placed_at", "review_at", "ends_at", "authority_order",
 )  # fmt: skip
 
 
@@ -129,7 +129,8 @@ def freeze(  # noqa: PLR0917 - options have names
     ground: Ground,
     reason: Reason,
     review_days: Annotated[int, typer.Option(min=1, max=366, help="After how long somebody has to look again.")] = 7,
-    amount_minor: Annotated[int | None, typer.Option(min=1, help="In fen; all funds, if left out.")] = None,
+    amount_minor: Annotated[int | None, typer.Option(min=1, help="Of the minor unit; all funds, if left out.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Of the amount; CNY, if left out.")] = None,
     function: Annotated[str | None, typer.Option(help="payout or refund alone; all that leaves, if left out.")] = None,
     person: Annotated[bool, typer.Option("--person", help="With every merchant of the same person.")] = False,
     prolongs: Annotated[str | None, typer.Option(metavar="RST", help="The freeze of an amount it replaces.")] = None,
@@ -138,6 +139,7 @@ def freeze(  # noqa: PLR0917 - options have names
     detail: dict[str, Any] = {"review_at": (datetime.now(UTC) + timedelta(days=review_days)).isoformat()}
     if amount_minor is not None:
         detail |= {"amount_minor": amount_minor, "currency": "CNY"}
+    detail |= {"currency": currency} if currency else {}
     detail |= {"function": function} if function else {}
     detail |= {"scope": "all"} if person else {}
     decide("funds.freeze", subject, ground, reason, detail | ({"prolongs": prolongs} if prolongs else {}))

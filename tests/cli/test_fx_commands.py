@@ -69,6 +69,20 @@ async def test_a_conversion_its_desk_its_position_and_its_quota_are_shown_in_wor
     assert "The process asks the bank" in (await run("fx", "ask-bank", dealt, "--as", "tian")).output
 
 
+async def test_an_amount_of_a_foreign_currency_is_frozen_by_command(stage: Stage, run: Run) -> None:
+    currency = await receiver(stage, await stage.merchant())
+    await currency.arrive()
+    freeze = ("freeze", currency.user_id, "--ground", "suspected_fraud", "--reason", "来源可疑", "--as", "chen")
+    refused = await run(*freeze, "--currency", "USD")
+    assert (refused.exit_code, "detail.amount_minor" in refused.output) == (1, True), refused.output
+    asked = await run(*freeze, "--amount-minor", "40000", "--currency", "USD")
+    decision = re.search(r"dec_[0-9A-Z]{26}", asked.output)
+    assert decision is not None, asked.output
+    assert (await run("decisions", "approve", decision[0], "--as", "rui")).exit_code == 0
+    listed = (await run("decisions", "restrictions", "--subject", currency.user_id, "--as", "chen")).output
+    assert ("USD" in listed, "40000" in listed) == (True, True), listed
+
+
 async def test_an_order_is_found_and_rates_and_exports_are_listed(stage: Stage, run: Run) -> None:
     currency = await receiver(stage, await stage.merchant())
     _, fx_id = await currency.arrive()

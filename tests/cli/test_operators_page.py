@@ -14,9 +14,9 @@ from cli.main import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-OF_CURRENCY = (PAGE.parent / "operators" / "fx.md").read_text(encoding="utf-8")
+GUIDES = "".join(path.read_text(encoding="utf-8") for path in sorted((PAGE.parent / "operators").glob("*.md")))
 # In blocks and in tables; an answer's "bin/liushui …" after a colon is a command as well.
-COMMANDS = sorted(set(re.findall(r"bin/liushui ((?:--as su )?[a-z][^`#\n|\\]*)", TEXT + OF_CURRENCY)))
+COMMANDS = sorted(set(re.findall(r"bin/liushui ((?:--as su )?[a-z][^`#\n|\\]*)", TEXT + GUIDES)))
 
 
 def test_the_page_shows_commands() -> None:
