@@ -136,9 +136,13 @@ class FxPlanning:
     async def _request(
         self, fx: FxToPlan, desk: str | None, now: datetime, why: str, earliest: datetime
     ) -> FxSlotRequest:
+        version = await self._planner.version()
         if desk is None:
-            return FxSlotRequest(fx_id=fx.fx_id, now=now, why=why, version=await self._planner.version())
-        version, plan = await self._planner.plan_fx(self._rules, desk, fx.currency, fx.value_date, earliest)
+            return FxSlotRequest(fx_id=fx.fx_id, now=now, why=why, version=version)
+        try:
+            version, plan = await self._planner.plan_fx(self._rules, desk, fx.currency, fx.value_date, earliest)
+        except NoWindowError:
+            return FxSlotRequest(fx_id=fx.fx_id, now=now, why=why, version=version, obstacle="no_window")
         office = self._rules.office_of_desk(desk)
         return FxSlotRequest(
             fx_id=fx.fx_id, now=now, why=why, version=version, desk=desk, office=office.code,
@@ -146,8 +150,6 @@ class FxPlanning:
         )  # fmt: skip
 
     def _desk_for(self, fx: FxToPlan) -> str | None:
-        """The first that is switched on; what takes back a deal goes to the desk that made it."""
+        """The first that is switched on and in config/fx.toml; what takes back a deal goes to the desk that made it."""
         wanted = [fx.desk] if fx.kind == "reversal" else list(self._rules.desks_for(fx.currency))
-        if not wanted:
-            raise PlanningFailedError(f"config/fx.toml has no desk for {fx.currency}")
-        return next((desk for desk in wanted if desk in fx.desks), None)
+        return next((desk for desk in wanted if desk in fx.desks and desk in self._rules.desks), None)

@@ -23,7 +23,7 @@ from activities.settling import OVERTAKEN
 from domain.banking import BankOutcome
 from domain.disclosure import PartnerRole
 from domain.errors import EffectRefusedError, ErrorCode, SettlementRefusedError
-from domain.fx import ClaimedFxEffect, ClaimFxEffect, FxEntry, FxStanding, SentFx
+from domain.fx import NUMBER_IN_USE, ClaimedFxEffect, ClaimFxEffect, FxEntry, FxStanding, SentFx
 from domain.fx_banking import (
     ConversionRequest,
     FxAnswer,
@@ -34,8 +34,9 @@ from domain.fx_banking import (
     QuoteUnavailableError,
     ReceivingAccountRequest,
 )
-from domain.identifiers import BankStep
+from domain.identifiers import BankStep, request_number
 from domain.personal_data import PersonalField
+from domain.states import ReceivingAccountState
 
 _LONGEST_WAIT_BEFORE_SENDING_SECONDS = 4.0
 T = TypeVar("T")
@@ -53,6 +54,8 @@ class FxBook(Protocol):
     async def standing(self, fx_id: str, now: datetime) -> FxStanding | None: ...
 
     async def sent_terms(self, request_number: str) -> SentFx | None: ...
+
+    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> bool: ...
 
 
 class FxVault(Protocol):
@@ -97,7 +100,30 @@ class FxSteps:
             # Whatever it is about: it is asked about.
             return answer if differs is None else FxAnswer(outcome=BankOutcome.UNKNOWN, raw_code=differs)
 
+        unclear = await self._before_another_number(request, step)
+        if unclear is not None:
+            return unclear
         return await self._perform(request, step, send, quote=QuoteSide.SELLS if is_reversal else QuoteSide.BUYS)
+
+    async def _before_another_number(self, request: EffectRequest, step: BankStep) -> EffectResult | None:
+        """What the desk turned away, or never got, it is asked about once more before another number goes out.
+
+        If it has it after all, people look: the books refuse the claim. Nor does anything go out as long as it does not
+        say, or says so still after they have looked.
+        """
+        if request.attempt == 0 or await self._book.sent_terms(request.request_number) is not None:
+            return None
+        number = request_number(step, request.subject_id, request.attempt - 1)
+        sent = await self._book.sent_terms(number)
+        if sent is None:
+            return None
+        answer = await self._banks.fx_connector_for_sent(sent.desk).fx_query(number)
+        if answer.outcome in (BankOutcome.DECLINED, BankOutcome.NOT_FOUND):
+            return None
+        is_known = answer.outcome is not BankOutcome.UNKNOWN
+        if is_known and await self._book.contradicted(sent.desk, number, request.now):
+            return None
+        return EffectResult(outcome=BankOutcome.DECLINED, blocked="not_claimed", request_number=request.request_number)
 
     @activity.defn(name=names.RETURN_INBOUND)
     async def return_inbound(self, request: EffectRequest) -> EffectResult:
@@ -117,9 +143,14 @@ class FxSteps:
 
     @activity.defn(name=names.OPEN_RECEIVING_ACCOUNT)
     async def open_receiving_account(self, request: EffectRequest) -> EffectResult:
-        """The bank gets the holder's name and nothing else (P6b); the number it answers is sealed here and now."""
+        """The bank gets the holder's name and nothing else (P6b); the number it answers is sealed here and now.
+
+        A number that is another user's comes with the reason `NUMBER_IN_USE`: the account has ended with it.
+        """
+        in_use: str | None = None
 
         async def send(bank: FxConnector, claimed: ClaimedFxEffect, opened: Opened) -> FxAnswer:
+            nonlocal in_use
             answer = await bank.open_receiving_account(
                 ReceivingAccountRequest(
                     request_number=request.request_number,
@@ -127,10 +158,13 @@ class FxSteps:
                     holder_name=opened[PersonalField.NAME],
                 )
             )
-            await self._keep_number(request.subject_id, request.request_number, claimed.user_id, request.now, answer)
+            in_use = await self._keep_number(
+                request.subject_id, request.request_number, claimed.user_id, request.now, answer
+            )
             return answer
 
-        return await self._perform(request, BankStep.RECEIVING_ACCOUNT, send)
+        result = await self._perform(request, BankStep.RECEIVING_ACCOUNT, send)
+        return result if in_use is None else result.model_copy(update={"reason": in_use})
 
     @activity.defn(name=names.ASK_FX_BANK)
     async def ask_fx_bank(self, query: EffectQuery) -> EffectResult:
@@ -155,7 +189,8 @@ class FxSteps:
             raise ApplicationError(f"{query.bank_code} booked another amount", type="BANK_AMOUNT_DIFFERS")
         if query.subject_id is not None and answer.account_number is not None:
             now = activity.info().current_attempt_scheduled_time
-            await self._keep_number(query.subject_id, query.request_number, None, now, answer)
+            in_use = await self._keep_number(query.subject_id, query.request_number, None, now, answer)
+            return _result(answer, bank, query.request_number).model_copy(update={"reason": in_use or answer.reason})
         return _result(answer, bank, query.request_number)
 
     async def _about_deal(self, query: EffectQuery, bank: FxConnector, answer: FxAnswer) -> EffectResult:
@@ -254,13 +289,16 @@ class FxSteps:
 
     async def _keep_number(
         self, account_id: str, request_number: str, user_id: str | None, now: datetime, answer: FxAnswer
-    ) -> None:
-        """No number is ever handed to a process: it is sealed and settled by whoever learned it."""
+    ) -> str | None:
+        """No number is ever handed to a process: it is sealed and settled by whoever learned it.
+
+        Answers why it was not kept, where the books say that it is another user's.
+        """
         if answer.outcome is not BankOutcome.SUCCEEDED or answer.account_number is None:
-            return
+            return None
         owner = user_id or await self._owner_of(account_id)
         sealed = await self._vault.seal_number(owner, answer.account_number)
-        await self._book.settle(
+        state = await self._book.settle(
             FxEntry(
                 key=f"{account_id}:opened", kind="receiving_account", id=account_id, expect=("opening",), state="open",
                 at=now, action="open_receiving_account", outcome="done", raw_code=answer.raw_code,
@@ -269,6 +307,7 @@ class FxSteps:
                 account_token=sealed.token, sealed=(sealed.item,),
             )
         )  # fmt: skip
+        return NUMBER_IN_USE if state == ReceivingAccountState.DECLINED else None
 
     async def _owner_of(self, account_id: str) -> str:
         """The send claim of what was claimed already answers whose it is, and sends nothing."""

@@ -16,9 +16,17 @@ from activities import names
 from activities.fx_terms import attempted_at
 from activities.interfaces import ExcessLearned, ExcessQuestion, InboundQuestion, InboundReceived
 from domain.banking import BankOutcome
+from domain.business_time import business_date
 from domain.errors import ErrorCode, SettlementRefusedError
-from domain.fx import FxStanding, OpenReversal, ReceivedInbound, ReceiveInbound
-from domain.fx_banking import FxConnector, InboundRemittance, RemittanceUnavailableError
+from domain.fx import DoubtfulInbound, FxStanding, OpenReversal, ReceivedInbound, ReceiveInbound
+from domain.fx_banking import (
+    PATIENCE_FOR_REMITTANCE,
+    FxConnector,
+    InboundRemittance,
+    RemittanceUnavailableError,
+    RemittanceUnreadableError,
+    check_value_date,
+)
 from domain.identifiers import IdPrefix, derived_ulid, identifier
 from domain.states import FxState
 
@@ -40,6 +48,8 @@ class InboundBook(Protocol):
     async def receive_inbound(self, command: ReceiveInbound) -> ReceivedInbound: ...
 
     async def no_such_inbound(self, bank: str, reference: str, now: datetime) -> None: ...
+
+    async def doubt_inbound(self, command: DoubtfulInbound) -> str | None: ...
 
     async def open_reversal(self, command: OpenReversal) -> str | None: ...
 
@@ -87,9 +97,10 @@ class Receiving:
         bank, now = self._banks.fx_connector_for_sent(question.bank_code), attempted_at(question.now)
         try:
             remittance = await bank.inbound(question.reference)
+            check_value_date(remittance, business_date(now))
         except RemittanceUnavailableError as error:
             if not error.is_unknown:
-                raise _no_answer(question.bank_code) from None
+                return await self._doubted(question, error, now)
             await self._book.no_such_inbound(question.bank_code, question.reference, now)
             return InboundReceived()
         received = await self._book.receive_inbound(await self._sealed(question, remittance, now))
@@ -131,6 +142,27 @@ class Receiving:
         if reversal_id is not None:
             await self._starter.begin_fx(reversal_id)
         return ExcessLearned(excess_minor=answer.excess_minor, reversal_id=reversal_id)
+
+    async def _doubted(
+        self, question: InboundQuestion, error: RemittanceUnavailableError, now: datetime
+    ) -> InboundReceived:
+        """People are told of what cannot be believed, and of a long silence; the bank is asked again all the same."""
+        ulid = derived_ulid(question.now, "inbound_unreadable", question.bank_code, question.reference)
+        about = {
+            "now": now, "case_id": identifier(IdPrefix.CASE, ulid), "bank_code": question.bank_code,
+            "reference": question.reference, "reason": error.reason,
+        }  # fmt: skip
+        if not isinstance(error, RemittanceUnreadableError):
+            patience = int(PATIENCE_FOR_REMITTANCE.total_seconds())
+            await self._book.doubt_inbound(DoubtfulInbound.model_validate(about | {"patience_seconds": patience}))
+            raise _no_answer(question.bank_code) from None
+        booked = await self._book.doubt_inbound(DoubtfulInbound.model_validate(about | {"fields": error.fields}))
+        if booked is not None:
+            return InboundReceived(inbound_id=booked, state="differs")
+        raise ApplicationError(
+            f"what {question.bank_code} says of it cannot be believed: {error.reason}", type="REMITTANCE_UNREADABLE",
+            category=ApplicationErrorCategory.BENIGN,
+        ) from None  # fmt: skip
 
     async def _sealed(self, question: InboundQuestion, remittance: InboundRemittance, now: datetime) -> ReceiveInbound:
         number = self._vault.number_index(remittance.account_number)

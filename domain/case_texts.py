@@ -30,8 +30,18 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
         "Foreign currency has arrived and nobody knows whose it is: assign it to a user, or return it",
     ),
     "inbound_differs": (
-        "银行以同一汇款编号报出不同金额或币种：以首次入账为准，须向银行核实",
-        "A bank says another amount or currency under a reference that is booked: what was booked stands; ask the bank",
+        "银行对已入账的汇款编号报出不同内容（金额、币种、收款人、起息日或用途）：以首次入账为准，须向银行核实",
+        "A bank says something else of a remittance that is booked: what was booked stands; ask the bank",
+    ),
+    "receiving_number_in_use": (
+        "银行给出的收款账号已属于另一用户，未予开立：须向银行核实该账号属谁；到账仍只按账号、户名、币种三者一致入账",
+        "A bank gave a number that is another user's: it was not opened; ask the bank whose it is. What arrives there"
+        " is credited by number, name and currency alone",
+    ),
+    "inbound_unreadable": (
+        "银行通知有外币汇款到账，但其说明无法采信，或超过二十四小时没有可用答复：款项在银行，尚未入账，须向银行核实",
+        "A bank has announced foreign currency and does not say what it is in a way that can be booked:"
+        " the money lies at the bank, outside the books; ask the bank",
     ),
     "inbound_return_failed": (
         "汇款退回失败，资金仍在挂账：查明原因后重新决定",
@@ -44,6 +54,10 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
     "reversal_refused": (
         "结汇超额部分的冲回被银行拒绝：须与银行商定处理",
         "A desk refused to reverse what was above the quota: settle with the bank what becomes of it",
+    ),
+    "fx_without_window": (
+        "结汇无可用时段：银行与主管机关在可见期内没有共同的营业时间，或起息日过远；修正日历或撤回",
+        "A conversion can be dealt at no time that is known: correct hours, calendars or value date, or withdraw it",
     ),
     "excess_of_exempt": (
         "银行称一笔不占额度的结汇超额：未作冲回，须核对贸易凭证",

@@ -23,6 +23,8 @@ OverQuota = Literal["split", "hold"]
 FxSubject = Literal["fx", "inbound_return", "receiving_account"]
 Disposal = Literal["release", "return"]
 MOST_EVIDENCE = 10
+# Why a receiving account ends although its bank gave a number: the number is another user's there.
+NUMBER_IN_USE = "number_in_use"
 EvidenceOfTrade = Annotated[tuple[Evidence, ...], Field(max_length=MOST_EVIDENCE)]
 
 
@@ -185,7 +187,8 @@ class FxEntry(_Value):
     """A state change of a conversion, a return or a receiving account with all that belongs to it, known by `key`.
 
     The books compute its transfers. `state` None keeps the state and changes only what is waited for. `cny_minor`,
-    `rate_e8`: of a deal. `learned_exceeded`: a partner says that the quota is exceeded (A5.2b).
+    `rate_e8`: of a deal. `learned_exceeded`: a partner says that the quota is exceeded (A5.2b). A receiving account
+    that is to be `open` under a number of another user is declined instead, because of `NUMBER_IN_USE`.
     """
 
     key: str
@@ -262,6 +265,22 @@ class ReceiveInbound(_Value):
     element_tokens: dict[str, str]
 
 
+class DoubtfulInbound(_Value):
+    """What a bank has announced and cannot say in a way that can be booked; or has said nothing usable of, for so long.
+
+    `case_id`: of the case that this may open. `reason` is a stable word and `fields` are names, without their content.
+    """
+
+    now: datetime
+    case_id: str
+    bank_code: str
+    reference: str
+    reason: str
+    fields: tuple[str, ...] = ()
+    # None: it has answered. Otherwise a person is told once the announcement is as old as this.
+    patience_seconds: int | None = None
+
+
 class ReceivedInbound(_Read):
     """`fx_id`: the conversion that has begun with it. `error`: reference_reused, try_again."""
 
@@ -298,7 +317,10 @@ class WaitingFx(_Read):
 
 
 class FxSlotRequest(BaseModel):
-    """A plan for a conversion by the calendars of `version`; `desk` None where none is switched on."""
+    """A plan for a conversion by the calendars of `version`; `desk` None where none is switched on.
+
+    `obstacle`: there is none, because its offices are never open together in the time that is looked at.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -310,6 +332,7 @@ class FxSlotRequest(BaseModel):
     office: str | None = None
     rate: int = 1
     plan: FxPlan | None = None
+    obstacle: Literal["no_window"] | None = None
 
 
 class AllocatedFxSlot(_Read):

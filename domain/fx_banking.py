@@ -7,7 +7,8 @@ minor units. A rate is an integer, too: CNY for one major unit of the foreign cu
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol
 
@@ -21,6 +22,12 @@ DealKind = Literal["conversion", "reversal"]
 Residency = Literal["domestic_individual", "foreign_individual", "enterprise"]
 # The balance-of-payments code of what the money is for.
 PurposeCode = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+# A value date further than this from the day on which the remittance is received is a mistake. That is never booked:
+# whatever a user has would be converted no sooner than on that day.
+LONGEST_AHEAD_OF_VALUE_DATE = timedelta(days=60)
+LONGEST_AFTER_VALUE_DATE = timedelta(days=400)
+# So long a bank may say nothing usable of what it has announced before a person is asked.
+PATIENCE_FOR_REMITTANCE = timedelta(hours=24)
 
 
 class QuoteSide(StrEnum):
@@ -148,6 +155,24 @@ class RemittanceUnavailableError(Exception):
         self.is_unknown = is_unknown
 
 
+class RemittanceUnreadableError(RemittanceUnavailableError):
+    """The bank has answered, and what it says of the remittance cannot be believed: a person has to ask it.
+
+    `fields`: the names of what is wrong, and nothing of their content.
+    """
+
+    def __init__(self, reason: str, fields: Iterable[str] = ()) -> None:
+        super().__init__(reason)
+        self.fields = tuple(sorted(set(fields) & InboundRemittance.model_fields.keys()))
+
+
+def check_value_date(remittance: InboundRemittance, received_on: date) -> None:
+    """Raises RemittanceUnreadableError where it is too far from the day on which the remittance is received."""
+    earliest, latest = received_on - LONGEST_AFTER_VALUE_DATE, received_on + LONGEST_AHEAD_OF_VALUE_DATE
+    if not earliest <= remittance.value_date <= latest:
+        raise RemittanceUnreadableError("VALUE_DATE_ABSURD", ["value_date"])
+
+
 class OfficialQuota(Frozen):
     """What a partner says of a person's quota where it offers the question; nobody has a duty to ask (A5.2a)."""
 
@@ -175,7 +200,7 @@ class FxConnector(Protocol):
         """What became of a deal, of a return of a remittance or of a receiving account."""
 
     async def inbound(self, reference: str) -> InboundRemittance:
-        """Raises RemittanceUnavailableError."""
+        """Raises RemittanceUnavailableError; of these, RemittanceUnreadableError for an answer that nobody can book."""
 
     async def official_quota(self, name: str, id_number: str, year: int) -> OfficialQuota | None:
         """None where the partner does not offer it, or does not answer: that is no error (A5.2a)."""

@@ -84,7 +84,15 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
         PersonalField.NAME: PersonalFieldRule(
             data_class=DataClass.ORDINARY,
             purposes=_ELEMENT_PURPOSES | {Purpose.PAYOUT, Purpose.FX_SETTLEMENT},
-            stored_in=frozenset({_CIPHERTEXT, "app.payee.name_index", "app.receiving_account.holder_index", *_CLEARED}),
+            stored_in=frozenset(
+                {
+                    _CIPHERTEXT,
+                    "app.payee.name_index",
+                    "app.receiving_account.holder_index",
+                    "app.inbound.receiver_index",
+                    *_CLEARED,
+                }
+            ),
         ),
         # Blind indexes are keyed digests: they link a person or a card and cannot be turned back.
         PersonalField.ID_NUMBER: PersonalFieldRule(
@@ -112,6 +120,7 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
                     "app.payee.account_index",
                     "app.payee.account_last4",
                     "app.receiving_account.account_index",
+                    "app.inbound.account_index",
                     "app.receiving_account.account_last4",
                     *_CLEARED,
                 }

@@ -23,6 +23,7 @@ from domain.fx import (
     ClaimedFxEffect,
     ClaimFxEffect,
     DisposeOfFx,
+    DoubtfulInbound,
     EndFxMandate,
     FxEntry,
     FxPlanRefusedError,
@@ -148,12 +149,25 @@ class FxBook:
             row = (await connection.execute(_SENT, {"number": request_number})).mappings().one_or_none()
         return None if row is None else SentFx.model_validate(dict(row))
 
+    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> bool:
+        """A desk has what it had turned away; answers whether that is news. A case is open then, and stops the next."""
+        item = {"bank_code": bank_code, "notice_id": f"asked:{request_number}", "request_number": request_number}
+        answer = await call(
+            self._engine, "app.record_callback", item | {"announces": "succeeded", "now": at.isoformat()}
+        )
+        return bool(answer["fresh"])
+
     async def receive_inbound(self, command: ReceiveInbound) -> ReceivedInbound:
         return ReceivedInbound.model_validate(await call(self._engine, "app.receive_inbound", command))
 
     async def no_such_inbound(self, bank: str, reference: str, now: datetime) -> None:
         async with self._engine.begin() as connection:
             await connection.execute(_NO_SUCH, {"bank": bank, "reference": reference, "at": now})
+
+    async def doubt_inbound(self, command: DoubtfulInbound) -> str | None:
+        """The remittance that is booked under this reference, if one is; otherwise people are told, once."""
+        found: str | None = (await call(self._engine, "app.doubt_inbound", command))["inbound_id"]
+        return found
 
     async def open_reversal(self, command: OpenReversal) -> str | None:
         """The reversal that is to be started; None where nothing is new. Raises `SettlementRefusedError`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
@@ -17,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import FxState, WaitReason
     from workflows import fx_settlements as settlements
     from workflows import policies
-    from workflows.bank_step import BankStep, send_until_known
+    from workflows.bank_step import UNANSWERED, BankStep, send_until_known
     from workflows.messages import FxOrder
     from workflows.settling_fx import settle_fx
 
@@ -109,19 +110,25 @@ class FxAtDesk:
         await settle_fx(settlements.waits_for_operator(self._order, number, now, FxState.UNKNOWN))
 
 
-async def ask_desk(order: FxOrder) -> EffectResult:
-    """What the desk knows of the deal now, for as long as it takes to say so."""
+async def ask_desk(order: FxOrder, within: timedelta | None) -> EffectResult:
+    """What the desk knows of the deal now; UNKNOWN where it has not said so within a time (None: it is waited for)."""
     query = EffectQuery(
         bank_code=order.desk or "", request_number=number_of(order), amount_minor=order.amount_minor, now=workflow.now()
     )
-    answer: EffectResult = await workflow.execute_activity(
-        activity_names.ASK_FX_BANK,
-        query,
-        result_type=EffectResult,
-        start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
-        retry_policy=policies.PATIENTLY,
-        summary=f"Ask whether {order.desk} has delivered",
-    )
+    try:
+        answer: EffectResult = await workflow.execute_activity(
+            activity_names.ASK_FX_BANK,
+            query,
+            result_type=EffectResult,
+            start_to_close_timeout=policies.BANK_STEP_TIMEOUT,
+            schedule_to_close_timeout=within,
+            retry_policy=policies.PATIENTLY,
+            summary=f"Ask whether {order.desk} has delivered",
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        return UNANSWERED
     return answer
 
 

@@ -82,7 +82,7 @@ def shown_as_unknown(order: FxOrder, number: str, now: datetime, reason: WaitRea
 def at_the_desk(order: FxOrder, number: str, now: datetime, due: datetime | None) -> FxEntry:
     """The desk is at it, which it says for the first time: it has had the number, whatever it says of it later."""
     return _entry(
-        order, f"processing:{number}", now, None, "unknown", expect=(FxState.UNKNOWN,),
+        order, f"processing:{number}", now, None, "unknown", expect=SENT,
         wait_reason=WaitReason.BANK_PROCESSING, wait_deadline=due,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import names as activity_names
     from activities.interfaces import EffectRequest, EffectResult
     from domain.banking import BankOutcome
-    from domain.fx import FxEntry
+    from domain.fx import NUMBER_IN_USE, FxEntry
     from domain.identifiers import BankStep as Step
     from domain.identifiers import request_number
     from domain.states import ReceivingAccountState, WaitReason
@@ -68,8 +68,7 @@ class OpenReceivingAccount:
         if result.blocked in ("state_conflict", "not_found"):
             return ProcessResult(state=result.blocked_state or "unknown_to_the_books")
         if result.outcome is BankOutcome.SUCCEEDED:
-            self._tell("Open.")
-            return ProcessResult(state=S.OPEN)
+            return self._settled(result)
         return await self._decline(result)
 
     @workflow.signal(name=names.BANK_NOTICE_SIGNAL)
@@ -120,6 +119,14 @@ class OpenReceivingAccount:
     async def _park(self) -> None:
         self._tell(f"{self._order.bank_code} does not answer; a person has to look.")
         await settle_fx(self._entry("parked", None, "unknown", wait_reason=WaitReason.OPERATOR))
+
+    def _settled(self, result: EffectResult) -> ProcessResult:
+        """The bank gave a number, and whoever learned it has settled what comes of it."""
+        if result.reason == NUMBER_IN_USE:
+            self._tell(f"Ended as {S.DECLINED}: the number is another user's; a person asks {self._order.bank_code}.")
+            return ProcessResult(state=S.DECLINED, reason=NUMBER_IN_USE)
+        self._tell("Open.")
+        return ProcessResult(state=S.OPEN)
 
     async def _decline(self, result: EffectResult) -> ProcessResult:
         reason = result.reason or result.blocked or "declined"

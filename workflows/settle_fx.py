@@ -266,7 +266,9 @@ class SettleFx:
         pause, parked = policies.FIRST_PAUSE_BEFORE_DELIVERY, False
         while True:
             await self._waker.woken_by(workflow.now() + pause, "Ask whether it was delivered")
-            deal = (await ask_desk(self._order)).deal
+            # A desk that says nothing at all must not keep people from hearing of it.
+            left = None if parked else max(deadline - workflow.now(), policies.BANK_STEP_TIMEOUT)
+            deal = (await ask_desk(self._order, left)).deal
             if deal is not None and deal.delivered_at is not None:
                 settled = await settle_fx(settlements.delivered(self._order, workflow.now(), deal))
                 return await self._settled(settled, deal)

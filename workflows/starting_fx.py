@@ -11,7 +11,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from domain.money import format_amount
 from domain.states import FxState, WaitReason
 from workflows import names
-from workflows.fx_settlements import STOPS
+from workflows.fx_settlements import SENT, STOPS
 from workflows.messages import ExcessOrder, FxOrder, InboundOrder, InboundReturnOrder, ReceivingOrder, ReplanOrder
 
 Resource = Mapping[str, Any]
@@ -104,7 +104,7 @@ def fx_order(fx: Resource, merchant_id: str) -> FxOrder:
         is_enterprise=fx["residency"] == "enterprise",
         attempt=fx.get("attempt", 0),
         # What waits for people is not dealt anew without them.
-        is_known_to_desk=fx["state"] == FxState.UNKNOWN and reason in (WaitReason.BANK_PROCESSING, WaitReason.OPERATOR),
+        is_known_to_desk=fx["state"] in SENT and reason in (WaitReason.BANK_PROCESSING, WaitReason.OPERATOR),
         answer_by=awaited.get("deadline") if fx["state"] == FxState.UNKNOWN else None,
         deliver_by=awaited.get("deadline") if fx["state"] == FxState.CONVERTED else None,
         stopped_by=_STOPPED_BY.get(reason) if fx["state"] == FxState.WAITING else None,

@@ -30,6 +30,7 @@ from domain.fx_banking import (
     QuoteUnavailableError,
     ReceivingAccountRequest,
     RemittanceUnavailableError,
+    RemittanceUnreadableError,
 )
 from domain.identifiers import BankStep
 from domain.money import MAX_AMOUNT_MINOR, MINOR_DIGITS
@@ -338,24 +339,35 @@ class _ToldRemittance(_Told):
 
 
 def read_remittance(http_status: int, body: bytes, reference: str) -> InboundRemittance:
-    """What the bank has booked under this very reference, whole. Raises RemittanceUnavailableError."""
+    """What the bank has booked under this very reference, whole. Raises RemittanceUnavailableError.
+
+    Where the bank says that it is there, and not what it is in words that can be booked, that is unreadable.
+    """
     try:
         told = _ToldRemittance.model_validate_json(body)
-    except ValidationError:
-        raise RemittanceUnavailableError("ANSWER_UNREADABLE") from None
+    except ValidationError as error:
+        raise _not_whole(http_status, "ANSWER_UNREADABLE", error) from None
     if told.reference != reference:
-        raise RemittanceUnavailableError("ANSWER_MISMATCH")
+        raise _not_whole(http_status, "ANSWER_MISMATCH")
     if (http_status, told.status, told.code) == (404, "REFUSED", "REMITTANCE_NOT_FOUND"):
         raise RemittanceUnavailableError("REMITTANCE_NOT_FOUND", is_unknown=True)
     if (http_status, told.status, told.code) != (200, "SUCCESS", "OK"):
         raise RemittanceUnavailableError(shown_code(told.code))
     try:
         remittance = InboundRemittance(**told.model_dump(exclude={"status", "code"}))
-    except ValidationError:
-        raise RemittanceUnavailableError("ANSWER_MISMATCH") from None
+    except ValidationError as error:
+        raise _not_whole(http_status, "ANSWER_MISMATCH", error) from None
     if remittance.currency not in MINOR_DIGITS or remittance.currency == _CNY:
-        raise RemittanceUnavailableError("ANSWER_MISMATCH")
+        raise RemittanceUnreadableError("ANSWER_MISMATCH", ["currency"])
     return remittance
+
+
+def _not_whole(http_status: int, reason: str, error: ValidationError | None = None) -> RemittanceUnavailableError:
+    """Of what the bank answers as if all were well a person is told; of the rest it did not answer."""
+    if http_status != 200:
+        return RemittanceUnavailableError(reason)
+    wrong = ["reference"] if error is None else [str(each["loc"][0]) for each in error.errors() if each["loc"]]
+    return RemittanceUnreadableError(reason, wrong)
 
 
 def read_official_quota(http_status: int, body: bytes, instruction: FxInstruction) -> OfficialQuota | None:

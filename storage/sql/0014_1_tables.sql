@@ -71,8 +71,10 @@ CREATE TABLE app.receiving_account (
 );
 CREATE UNIQUE INDEX one_receiving_account ON app.receiving_account (user_id, bank_code, currency)
     WHERE state IN ('opening', 'open');
-CREATE UNIQUE INDEX receiving_account_by_number ON app.receiving_account (bank_code, account_index)
-    WHERE account_index IS NOT NULL;
+-- A bank may have one number for all currencies of a user, and give one that was closed to somebody else.
+CREATE UNIQUE INDEX receiving_account_by_number ON app.receiving_account (bank_code, account_index, currency)
+    WHERE state = 'open';
+CREATE INDEX receiving_account_of_number ON app.receiving_account (bank_code, account_index) WHERE account_index IS NOT NULL;
 
 -- What a bank announced and has not been asked about yet: the announcement alone is nothing that counts.
 CREATE TABLE app.inbound_notice (
@@ -101,6 +103,9 @@ CREATE TABLE app.inbound (
     booked_at timestamptz NOT NULL,
     purpose_code text NOT NULL CHECK (purpose_code ~ '^[0-9]{6}$'),
     remitter_country text NOT NULL CHECK (remitter_country ~ '^[A-Z]{2}$'),
+    -- Keyed digests of the number and the name that the bank has said it is for.
+    account_index text NOT NULL,
+    receiver_index text NOT NULL,
     sealed_under text NOT NULL,
     element_tokens jsonb NOT NULL,
     state text NOT NULL,
@@ -228,6 +233,8 @@ CREATE TABLE app.fx (
     -- The hold in the ledger is '<id>:hold:<hold_number>'; of a reversal it is of so much CNY, or none.
     hold_number int NOT NULL DEFAULT 1 CHECK (hold_number > 0),
     held_minor bigint NOT NULL CHECK (held_minor >= 0),
+    -- Of a reversal that was sent: the hold '<id>:<sent_hold>' of what it takes at the desk's bank beyond that, if anything.
+    sent_hold text,
     -- What was decided about the quota, and what is reserved or used of it (A0.6, A5.2a).
     quota_decision text CHECK (quota_decision IN
         ('within', 'exempt_trade', 'documents', 'not_subject', 'exceeded', 'known_exceeded')),

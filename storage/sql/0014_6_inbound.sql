@@ -9,11 +9,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog
         WHEN r.currency <> cur THEN 'currency_differs'
         WHEN r.holder_index <> name_index THEN 'receiver_name_differs' END;
 
+-- What a number at a bank is for, in a currency: the account of that currency, the open one before those that were closed; where
+-- there is none, one of another currency.
+CREATE FUNCTION app.account_of_number(bank text, number_index text, cur text) RETURNS app.receiving_account LANGUAGE sql STABLE
+    SET search_path = pg_catalog
+    RETURN (SELECT r FROM app.receiving_account r WHERE r.bank_code = bank AND r.account_index = number_index
+        ORDER BY (r.currency = cur) DESC, (r.state = 'open') DESC, r.id DESC LIMIT 1);
+
 -- Whose a remittance is, by number, name and currency; NULL if it goes to suspense.
 CREATE FUNCTION app.receiver_of(bank text, number_index text, name_index text, cur text) RETURNS text LANGUAGE sql STABLE
     SECURITY DEFINER SET search_path = pg_catalog
-    RETURN (SELECT u.id FROM app.receiving_account r JOIN app.end_user u ON u.id = r.user_id
-        WHERE r.bank_code = bank AND r.account_index = number_index AND app.why_in_suspense(r, u, cur, name_index) IS NULL);
+    RETURN (SELECT u.id FROM app.account_of_number(bank, number_index, cur) r JOIN app.end_user u ON u.id = r.user_id
+        WHERE app.why_in_suspense(r, u, cur, name_index) IS NULL);
 
 -- The conversion that a mandate asks for when money arrives; all NULL where there is none. `left_minor`: what no freeze took.
 CREATE FUNCTION app.fx_of_inbound(b app.inbound, fx_id text, left_minor bigint, at timestamptz) RETURNS app.fx
@@ -87,13 +94,15 @@ DECLARE
     begun text;
     failed record;
 BEGIN
-    SELECT * INTO r FROM app.receiving_account x WHERE x.bank_code = i->>'bank_code' AND x.account_index = i->>'account_index';
+    SELECT * INTO r FROM app.account_of_number(i->>'bank_code', i->>'account_index', i->>'currency');
     IF r.id IS NOT NULL THEN u := app.lock_user_of(r.merchant_id, r.user_id); END IF;
     -- Two who were told of it at once: the second waits for the first, and finds it, whether or not it was announced.
     PERFORM pg_advisory_xact_lock(hashtextextended('inbound ' || (i->>'bank_code') || ' ' || (i->>'reference'), 0));
     SELECT * INTO b FROM app.inbound x WHERE x.bank_code = i->>'bank_code' AND x.reference = i->>'reference';
     IF b.id IS NOT NULL THEN
-        IF (b.amount_minor, b.currency) <> ((i->>'amount_minor')::bigint, i->>'currency') THEN
+        IF (b.amount_minor, b.currency, b.value_date, b.purpose_code, b.account_index, b.receiver_index)
+                <> ((i->>'amount_minor')::bigint, i->>'currency', (i->>'value_date')::date, i->>'purpose_code',
+                    i->>'account_index', i->>'receiver_index') THEN
             PERFORM app.open_fx_case('inbound_differs', b.id, b.merchant_id, instant);
             RETURN jsonb_build_object('ok', false, 'error', 'reference_reused', 'inbound_id', b.id);
         END IF;
@@ -103,7 +112,7 @@ BEGIN
             (SELECT f.id FROM app.fx f WHERE f.inbound_id = b.id AND f.rest_of IS NULL AND f.kind = 'conversion'));
     END IF;
     SELECT * INTO r FROM app.receiving_account x WHERE x.id = r.id;
-    b := jsonb_populate_record(b, i - ARRAY['now', 'fx_id', 'account_index', 'receiver_index', 'sealed']);
+    b := jsonb_populate_record(b, i - ARRAY['now', 'fx_id', 'sealed']);
     b.reason := app.why_in_suspense(r, u, b.currency, i->>'receiver_index');
     b.state := CASE WHEN b.reason IS NULL THEN 'credited' ELSE 'suspense' END;
     b.state_since := instant; b.received_at := instant; b.event_sequence := 0;
@@ -131,6 +140,8 @@ BEGIN
     END IF;
     UPDATE app.inbound_notice n SET looked_at = instant, outcome = 'received'
         WHERE n.bank_code = b.bank_code AND n.reference = b.reference;
+    UPDATE app.case_record c SET state = 'resolved', resolved_at = instant WHERE c.kind = 'inbound_unreadable'
+        AND c.subject_id = b.bank_code || '-' || b.reference AND c.state = 'open';
     INSERT INTO app.operation (key, at, actor, action, outcome, reason, subject_id, merchant_id, partner)
         VALUES (b.id || ':received', instant, 'process', 'receive_inbound', 'done', b.reason, b.id, b.merchant_id, b.bank_code);
     RETURN jsonb_build_object('ok', true, 'inbound_id', b.id, 'state', b.state, 'fx_id', begun);
@@ -144,6 +155,40 @@ CREATE FUNCTION app.open_fx_case(what text, subject text, whose text, at timesta
             SELECT 'case_' || left(split_part(subject, '_', 2), 10) || upper(left(md5(what || subject), 16)), what, subject,
                 coalesce(whose, ''), at ON CONFLICT DO NOTHING;
     END;
+
+-- What a bank says of what it has announced cannot be believed, or it has said nothing usable for long: people are told, once for
+-- each announcement. Of what is booked already it says something else than before; a silence about that is none of their concern.
+-- item: {now, case_id, bank_code, reference, reason, fields, patience_seconds}; answers {inbound_id} of what is booked.
+CREATE FUNCTION app.doubt_inbound(i jsonb) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    instant timestamptz := (i->>'now')::timestamptz;
+    patience interval := make_interval(secs => (i->>'patience_seconds')::int);
+    subject text := (i->>'bank_code') || '-' || (i->>'reference');
+    n app.inbound_notice;
+    b app.inbound;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('inbound ' || (i->>'bank_code') || ' ' || (i->>'reference'), 0));
+    SELECT * INTO b FROM app.inbound x WHERE x.bank_code = i->>'bank_code' AND x.reference = i->>'reference';
+    SELECT * INTO n FROM app.inbound_notice x WHERE x.bank_code = i->>'bank_code' AND x.reference = i->>'reference';
+    IF b.id IS NOT NULL THEN
+        IF patience IS NULL THEN PERFORM app.open_fx_case('inbound_differs', b.id, b.merchant_id, instant); END IF;
+        RETURN jsonb_build_object('inbound_id', b.id);
+    END IF;
+    IF patience IS NOT NULL AND (n.received_at IS NULL OR n.received_at > instant - patience) OR EXISTS (
+            SELECT 1 FROM app.case_record c WHERE c.kind = 'inbound_unreadable' AND c.subject_id = subject
+            AND (c.state = 'open' OR c.opened_at >= n.received_at)) THEN
+        RETURN '{"inbound_id": null}';
+    END IF;
+    INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
+        VALUES (i->>'case_id', 'inbound_unreadable', subject, '', instant) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO app.operation (at, actor, action, outcome, reason, subject_id, partner, detail)
+            VALUES (instant, 'process', 'receive_inbound', 'refused',
+                CASE WHEN patience IS NULL THEN 'unreadable' ELSE 'no_usable_answer' END, subject, i->>'bank_code',
+                jsonb_build_object('answer', i->>'reason', 'fields', i->'fields'));
+    END IF;
+    RETURN '{"inbound_id": null}';
+END $$;
 
 -- A bank says that it knows no such remittance: nothing is booked, and it may speak up again.
 CREATE FUNCTION app.no_such_inbound(bank text, ref text, at timestamptz) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
@@ -176,6 +221,11 @@ BEGIN
             CASE WHEN NOT fresh THEN 'duplicate' END, bank);
     RETURN n.outcome IS NULL;
 END $$;
+
+-- The remittance whose money a case is about: the case is done by deciding what becomes of that. NULL for any other case.
+CREATE FUNCTION app.inbound_of_case(c app.case_record) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN CASE c.kind WHEN 'inbound_unmatched' THEN c.subject_id
+        WHEN 'inbound_return_failed' THEN (SELECT r.inbound_id FROM app.inbound_return r WHERE r.id = c.subject_id) END;
 
 -- What people decided about money in suspense: it is this user's, or it goes back (two of them).
 CREATE FUNCTION app.why_not_inbound(what text, subject text, more jsonb, at timestamptz) RETURNS text LANGUAGE plpgsql
@@ -211,5 +261,5 @@ BEGIN
                 'process_start', d.decided_at);
     END IF;
     UPDATE app.case_record c SET state = 'resolved', resolved_by = d.id, resolved_at = d.decided_at
-        WHERE c.subject_id = d.subject_id AND c.kind = 'inbound_unmatched' AND c.state = 'open';
+        WHERE c.state = 'open' AND app.inbound_of_case(c) = d.subject_id;
 END $$;

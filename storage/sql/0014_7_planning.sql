@@ -116,7 +116,8 @@ BEGIN
 END $$;
 
 -- item: {fx_id, now, why, plan_version, desk, office, rate, windows: [{opens_at, closes_at, waits_for, provisional}]}, the
--- windows earliest first, as computed from the calendars of `plan_version`; `desk` NULL where none is switched on. A plan that
+-- windows earliest first, as computed from the calendars of `plan_version`; `desk` NULL where none is switched on;
+-- `obstacle` where the offices are never open together. A plan that
 -- still holds is kept. Answers {ok, state, slot_at, obstacle, …} or {ok: false, error}: stale_plan, no_slot, fx_not_found.
 CREATE FUNCTION app.plan_fx(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -138,6 +139,11 @@ BEGIN
     -- Its process ends it; what has stopped for people or for a freeze has no slot until its own process asks for one again.
     IF f.withdrawn_by IS NOT NULL THEN RETURN app.fx_planned(f, 'withdrawn', false); END IF;
     IF why = 'calendar_changed' AND app.fx_has_stopped(f) THEN RETURN app.fx_planned(f, f.wait_reason, false); END IF;
+    IF i->>'obstacle' IS NOT NULL THEN
+        -- Nobody can say when it will be dealt: people hear of it, and may withdraw it.
+        IF f.wait_reason IS DISTINCT FROM 'operator' THEN PERFORM app.open_fx_case('fx_without_window', f.id, f.merchant_id, instant); END IF;
+        RETURN app.fx_planned(app.show_fx_wait(f, 'operator', instant), i->>'obstacle', false);
+    END IF;
     IF i->>'desk' IS NULL OR NOT EXISTS (SELECT 1 FROM app.partner t WHERE t.code = i->>'desk' AND t.enabled) THEN
         RETURN app.fx_planned(app.show_fx_wait(f, 'partner', instant), 'partner_not_available', false);
     END IF;
@@ -166,7 +172,8 @@ BEGIN
         greatest((found_.chosen->>'opens_at')::timestamptz, instant), (i->>'rate')::int);
     waits := CASE WHEN f.slot_at > (found_.chosen->>'opens_at')::timestamptz + interval '1 second' AND f.slot_at > instant
         THEN 'fx_queue' ELSE coalesce(found_.chosen->>'waits_for', 'fx_queue') END;
-    UPDATE app.fx n SET desk = f.desk, slot_at = f.slot_at, release_until = (found_.chosen->>'closes_at')::timestamptz,
+    -- The quote of a desk that has turned it away is none of another's.
+    UPDATE app.fx n SET desk = f.desk, quote_id = CASE n.desk WHEN f.desk THEN n.quote_id END, slot_at = f.slot_at, release_until = (found_.chosen->>'closes_at')::timestamptz,
         plan_version = plan, plan_provisional = coalesce((found_.chosen->>'provisional')::boolean, false),
         earliest_at = coalesce(n.earliest_at, instant), wait_reason = waits, wait_until = f.slot_at, wait_deadline = NULL,
         quota_decision = f.quota_decision, quota_year = f.quota_year, quota_usd_minor = f.quota_usd_minor,

@@ -20,6 +20,24 @@ CREATE FUNCTION app.reserve_obstacle(f app.fx, rate_e8 bigint) RETURNS text LANG
             < app.cny_of(f.amount_minor, f.currency, rate_e8)
         THEN 'fx_bank_without_funds' END;
 
+-- And nobody else may take it before the deal is booked: what the user's hold does not cover is held with the claim, against what
+-- the user may come to owe. Answers the hold, for the row; NULL where there is nothing to hold. Takes the locks of balances.
+CREATE FUNCTION app.hold_for_reversal(f app.fx, rate_e8 bigint, number text, at timestamptz) RETURNS text LANGUAGE plpgsql
+    SET search_path = pg_catalog AS $$
+DECLARE
+    more bigint := app.cny_of(f.amount_minor, f.currency, rate_e8) - f.held_minor;
+    failed record;
+BEGIN
+    IF f.kind <> 'reversal' OR more <= 0 THEN RETURN NULL; END IF;
+    SELECT * INTO failed FROM ledger.apply(jsonb_build_array(jsonb_build_object('item', 0, 'transfers', app.fx_movement(f, 'hold',
+        'sent:' || number, 'fx_reversal', 'internal', 'receivable:CNY', 'reserve:' || f.desk || ':CNY', 'CNY', more, at))));
+    IF failed.error = 'insufficient_funds' THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'fx_bank_without_funds'; END IF;
+    IF failed.error IS NOT NULL THEN
+        RAISE EXCEPTION 'the ledger refused the hold of %: % %', f.id, failed.error, failed.detail;
+    END IF;
+    RETURN 'sent:' || number;
+END $$;
+
 CREATE FUNCTION app.record_quote(q jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     known app.fx_quote;
@@ -28,7 +46,10 @@ BEGIN
         VALUES (q->>'bank_code', q->>'quote_id', q->>'currency', q->>'side', (q->>'rate_e8')::bigint, q->>'publisher',
             (q->>'published_at')::timestamptz, (q->>'valid_until')::timestamptz, at) ON CONFLICT DO NOTHING;
     SELECT * INTO known FROM app.fx_quote x WHERE x.bank_code = q->>'bank_code' AND x.quote_id = q->>'quote_id';
-    IF (known.rate_e8, known.currency, known.side) <> ((q->>'rate_e8')::bigint, q->>'currency', q->>'side') THEN
+    -- What is kept is what it is dealt at: one that says anything else under its id is none.
+    IF (known.rate_e8, known.currency, known.side, known.publisher, known.published_at, known.valid_until)
+            <> ((q->>'rate_e8')::bigint, q->>'currency', q->>'side', q->>'publisher', (q->>'published_at')::timestamptz,
+                (q->>'valid_until')::timestamptz) THEN
         RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'quote_stale';
     END IF;
 END $$;
@@ -123,6 +144,8 @@ BEGIN
         quote_id = i->'quote'->>'quote_id', wait_reason = 'bank_answer', wait_until = NULL, wait_deadline = NULL,
         process_started_at = coalesce(n.process_started_at, instant) WHERE n.id = f.id;
     PERFORM app.begin_effect(f.id, f.merchant_id, i->>'request_number', step, f.desk, i->'disclosures', instant);
+    f.sent_hold := app.hold_for_reversal(f, (i->'quote'->>'rate_e8')::bigint, i->>'request_number', instant);
+    UPDATE app.fx n SET sent_hold = f.sent_hold WHERE n.id = f.id AND f.sent_hold IS NOT NULL;
     RETURN out || jsonb_build_object('state', 'sending', 'quote_id', i->'quote'->>'quote_id', 'rate_e8', i->'quote'->'rate_e8');
 END $$;
 

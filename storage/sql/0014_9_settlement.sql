@@ -143,6 +143,11 @@ BEGIN
         transfers := app.fx_release(f, instant);
     ELSE NULL;
     END CASE;
+    -- What the claim of a reversal held at the desk's bank goes into the deal, or is free again with the desk's no.
+    IF f.sent_hold IS NOT NULL AND coalesce(i->>'state', was) NOT IN ('sending', 'unknown') THEN
+        transfers := app.end_hold(f, 'release_hold', f.sent_hold || ':release', f.sent_hold, instant) || transfers;
+        f.sent_hold := NULL;
+    END IF;
     PERFORM app.post_fx(f, transfers, coalesce(i->>'state', 'shown'), instant);
     UPDATE app.fx n SET
         state = coalesce(i->>'state', n.state),
@@ -156,7 +161,7 @@ BEGIN
         slot_at = CASE i->>'state' WHEN 'waiting' THEN NULL ELSE n.slot_at END,
         plan_version = CASE i->>'state' WHEN 'waiting' THEN -1 ELSE n.plan_version END,
         claimed_at = CASE i->>'state' WHEN 'waiting' THEN NULL ELSE n.claimed_at END,
-        held_minor = f.held_minor, rate_e8 = f.rate_e8, cny_minor = f.cny_minor, remainder_e8 = f.remainder_e8, dealt_at = f.dealt_at,
+        held_minor = f.held_minor, sent_hold = f.sent_hold, rate_e8 = f.rate_e8, cny_minor = f.cny_minor, remainder_e8 = f.remainder_e8, dealt_at = f.dealt_at,
         bank_reference = f.bank_reference, shortfall_minor = f.shortfall_minor, rate_difference_minor = f.rate_difference_minor,
         quota_decision = f.quota_decision, quota_year = f.quota_year, quota_usd_minor = f.quota_usd_minor,
         quota_usd_e8 = f.quota_usd_e8, quota_rate_month = f.quota_rate_month,
@@ -216,6 +221,18 @@ BEGIN
     RETURN jsonb_build_object('ok', true, 'replayed', false, 'state', r.state);
 END $$;
 
+-- Whether a number that a bank gives is another user's there, in whatever currency. Asked with the user and the account locked.
+CREATE FUNCTION app.number_in_use(r app.receiving_account, number_index text) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = pg_catalog AS $$
+BEGIN
+    -- Two who learn of one number at once: the second waits for the first, and finds it.
+    PERFORM pg_advisory_xact_lock(hashtextextended('number ' || r.bank_code || ' ' || number_index, 0));
+    RETURN EXISTS (SELECT 1 FROM app.receiving_account x WHERE x.bank_code = r.bank_code AND x.account_index = number_index
+        AND x.state = 'open' AND x.user_id <> r.user_id);
+END $$;
+
+-- A number that is another user's opens nothing: what arrives under it stays the other's alone, and people ask the bank. Its word
+-- stays with what was sent to it; the number, which is not this user's, is kept nowhere.
 CREATE FUNCTION app.settle_receiving_account(i jsonb) RETURNS jsonb LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     instant timestamptz := (i->>'at')::timestamptz;
@@ -229,7 +246,13 @@ BEGIN
     IF verdict <> 'go' THEN
         RETURN jsonb_build_object('ok', verdict = 'replayed', 'error', nullif(verdict, 'replayed'), 'replayed', verdict = 'replayed', 'state', r.state);
     END IF;
-    IF i->>'state' = 'open' THEN PERFORM vault.store_items(i->'sealed'); END IF;
+    IF i->>'state' = 'open' AND app.number_in_use(r, i->>'account_index') THEN
+        i := (i - ARRAY['account_index', 'account_last4', 'account_token', 'sealed']) || jsonb_build_object('state', 'declined',
+            'outcome', 'failed', 'reason', 'number_in_use', 'event_type', 'receiving_account.declined');
+        PERFORM app.open_fx_case('receiving_number_in_use', r.id, r.merchant_id, instant);
+    ELSIF i->>'state' = 'open' THEN
+        PERFORM vault.store_items(i->'sealed');
+    END IF;
     UPDATE app.receiving_account n SET state = coalesce(i->>'state', n.state),
         state_since = CASE WHEN coalesce(i->>'state', n.state) <> n.state THEN instant ELSE n.state_since END,
         reason = CASE WHEN i->>'state' IS NULL THEN n.reason ELSE i->>'reason' END, raw_code = coalesce(i->>'raw_code', n.raw_code),

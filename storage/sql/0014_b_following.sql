@@ -154,8 +154,8 @@ BEGIN
             EXISTS (SELECT 1 FROM app.waiver_application w WHERE w.id = subject AND w.state = 'pending')
         WHEN what = 'case.resolve' THEN
             -- Money that is nobody's is not put aside by a note: it is assigned, or goes back.
-            EXISTS (SELECT 1 FROM app.case_record c WHERE c.id = subject AND c.state = 'open' AND NOT (c.kind = 'inbound_unmatched'
-                AND EXISTS (SELECT 1 FROM app.inbound b WHERE b.id = c.subject_id AND b.state IN ('suspense', 'returning'))))
+            EXISTS (SELECT 1 FROM app.case_record c WHERE c.id = subject AND c.state = 'open' AND NOT EXISTS (
+                SELECT 1 FROM app.inbound b WHERE b.id = app.inbound_of_case(c) AND b.state IN ('suspense', 'returning')))
         WHEN what = 'partner.disable' THEN EXISTS (SELECT 1 FROM app.partner t WHERE t.code = subject AND t.enabled)
         WHEN what = 'partner.enable' THEN EXISTS (SELECT 1 FROM app.partner t WHERE t.code = subject AND NOT t.enabled)
         WHEN what IN ('user.suspend', 'merchant.suspend') THEN NOT EXISTS (
@@ -312,7 +312,7 @@ GRANT EXECUTE ON FUNCTION app.receiving_account_view(app.receiving_account), app
     app.inbound_return_view(app.inbound_return), app.fx_mandate_view(app.fx_mandate), app.fx_view(app.fx) TO {app}, {ops};
 GRANT EXECUTE ON FUNCTION app.accept_receiving_account(jsonb), app.accept_fx_mandate(jsonb), app.end_fx_mandate(jsonb),
     app.accept_fx(jsonb), app.dispose_of_fx(jsonb), app.receiver_of(text, text, text, text), app.receive_inbound(jsonb),
-    app.no_such_inbound(text, text, timestamptz), app.announce_inbound(text, text, text, timestamptz),
+    app.no_such_inbound(text, text, timestamptz), app.doubt_inbound(jsonb), app.announce_inbound(text, text, text, timestamptz),
     app.fx_planning_facts(text), app.plan_fx(jsonb), app.fx_to_replan(bigint, timestamptz, text, int),
     app.version_to_replan_fx(timestamptz, interval), app.claim_fx_effect(jsonb), app.settle_fx(jsonb), app.open_reversal(jsonb),
     app.fx_standing(text, timestamptz), app.value_date_ahead(text, text, timestamptz), app.unattended_fx(timestamptz, interval, int),

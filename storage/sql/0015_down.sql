@@ -1,3 +1,4 @@
-DROP TRIGGER accepted_in_order ON app.payout;
-DROP FUNCTION app.accept_in_order();
-DROP INDEX app.payout_of_user_in_order;
+DROP TRIGGER numbered_in_order ON app.payout;
+DROP FUNCTION app.number_in_order();
+-- With the sequence that it owns.
+ALTER TABLE app.payout DROP COLUMN accepted_number;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ from domain.fx_banking import (
     QuoteUnavailableError,
     ReceivingAccountRequest,
     RemittanceUnavailableError,
+    RemittanceUnreadableError,
+    check_value_date,
 )
 from domain.rates import convert, format_rate
 
@@ -362,6 +364,58 @@ def test_a_remittance_that_is_not_whole_is_none(change: dict[str, Any], http_sta
     with pytest.raises(RemittanceUnavailableError) as none:
         arrived(REMITTANCE | change, http_status)
     assert none.value.is_unknown is is_unknown
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        *(({name: None}, (name,)) for name in REMITTANCE if name not in ("status", "code")),
+        ({"reference": "OSPBIN000002"}, ("reference",)),
+        ({"currency": "CNY"}, ("currency",)),
+        ({"currency": "XAU"}, ("currency",)),
+        ({"amount_minor": "500"}, ("amount_minor",)),
+        ({"purpose_code": "42199", "value_date": "soon"}, ("value_date",)),
+        ({"purpose_code": "42199", "remitter_name": "H" * 141}, ("purpose_code", "remitter_name")),
+    ],
+)
+def test_what_a_bank_says_of_a_remittance_and_cannot_be_booked_is_unreadable_and_names_what_is_wrong(
+    change: dict[str, Any], fields: tuple[str, ...]
+) -> None:
+    with pytest.raises(RemittanceUnreadableError) as wrong:
+        arrived(REMITTANCE | change)
+    assert wrong.value.fields == fields
+
+
+@pytest.mark.parametrize(
+    ("change", "http_status"),
+    [
+        ({"status": "PROCESSING"}, 200),
+        ({"status": "FAILED", "code": "BUSY"}, 200),
+        ({"status": "REFUSED", "code": "REMITTANCE_NOT_FOUND"}, 404),
+        ({"status": "REFUSED", "code": "REMITTANCE_NOT_FOUND", "reference": "OSPBIN000002"}, 404),
+        ({"status": "REFUSED", "code": "SIGNATURE_REFUSED", "reference": None}, 401),
+        ({"status": None}, 429),
+    ],
+)
+def test_a_bank_that_does_not_describe_a_remittance_has_not_said_anything_unreadable(
+    change: dict[str, Any], http_status: int
+) -> None:
+    with pytest.raises(RemittanceUnavailableError) as none:
+        arrived(REMITTANCE | change, http_status)
+    assert not isinstance(none.value, RemittanceUnreadableError)
+
+
+@pytest.mark.parametrize(
+    ("believed", "absurd_one"),
+    [("2027-01-29", "2027-01-30"), ("2025-10-26", "2025-10-25"), ("2026-11-30", "9999-12-31")],
+)
+def test_a_value_date_far_from_the_day_on_which_a_remittance_is_received_is_absurd(
+    believed: str, absurd_one: str
+) -> None:
+    check_value_date(arrived(REMITTANCE | {"value_date": believed}), date(2026, 11, 30))
+    with pytest.raises(RemittanceUnreadableError) as absurd:
+        check_value_date(arrived(REMITTANCE | {"value_date": absurd_one}), date(2026, 11, 30))
+    assert (absurd.value.reason, absurd.value.fields) == ("VALUE_DATE_ABSURD", ("value_date",))
 
 
 @pytest.mark.parametrize(

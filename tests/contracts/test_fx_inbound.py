@@ -9,7 +9,12 @@ from datetime import UTC, date, datetime
 import pytest
 
 from domain.banking import BankOutcome, CallbackRejectedError, DeclineReason
-from domain.fx_banking import FxAnswer, ReceivingAccountRequest, RemittanceUnavailableError
+from domain.fx_banking import (
+    FxAnswer,
+    ReceivingAccountRequest,
+    RemittanceUnavailableError,
+    RemittanceUnreadableError,
+)
 from tests.contracts.fx_stage import ABROAD, DESK, FxStage, fx_query_until, reference, return_of
 from tests.contracts.harness import number
 from tests.contracts.test_bank_callbacks import callbacks_of, listening
@@ -65,6 +70,8 @@ async def test_a_remittance_without_a_trustworthy_answer_is_asked_for_again(fx: 
     with pytest.raises(RemittanceUnavailableError) as doubtful:
         await fx.impatient_abroad.inbound(arrived)
     assert not doubtful.value.is_unknown
+    # Only what the bank has signed is its word, however little it means.
+    assert isinstance(doubtful.value, RemittanceUnreadableError) is (fault == "answer_unreadable")
     assert (await fx.abroad.inbound(arrived)).amount_minor == 10_000
 
 

@@ -38,8 +38,12 @@ NO_FX_ROWS_ALLOWED = {
     "a conversion holds other money than it should": """
         SELECT f.id FROM app.fx f LEFT JOIN ledger.transfer h ON h.instruction = f.id AND h.action = 'hold'
             AND NOT EXISTS (SELECT 1 FROM ledger.transfer e WHERE e.hold_id = h.id)
-        GROUP BY f.id, f.state, f.held_minor, f.amount_minor, f.kind, f.cny_minor
+            LEFT JOIN app.fx_quote q ON q.bank_code = f.desk AND q.quote_id = f.quote_id
+        GROUP BY f.id, f.state, f.held_minor, f.amount_minor, f.kind, f.cny_minor, q.rate_e8
         HAVING coalesce(sum(h.amount), 0) <> CASE
+            -- What it takes at the desk's bank at the rate it was sent with, of whomever.
+            WHEN f.kind = 'reversal' AND f.state IN ('sending', 'unknown')
+                THEN greatest(f.held_minor, app.cny_of(f.amount_minor, f.currency, q.rate_e8))
             WHEN f.state IN ('waiting', 'sending', 'unknown', 'refused', 'returning') THEN f.held_minor
             WHEN f.state = 'converted' THEN CASE f.kind WHEN 'conversion' THEN f.amount_minor ELSE f.cny_minor END
             ELSE 0 END""",

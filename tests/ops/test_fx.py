@@ -9,6 +9,7 @@ import pytest
 
 from domain.calendars import Closure, LoadedCalendars
 from domain.case_texts import CASE_TEXTS, explain_case
+from domain.fx import DoubtfulInbound
 from domain.identifiers import BankStep
 from ops.fx_desks import desks_in_view
 from tests.api.conftest import ELEMENTS
@@ -122,9 +123,28 @@ async def test_what_only_a_person_can_bring_on_is_among_the_matters_once(house: 
     assert listed["says"]["en"].startswith("Foreign currency has arrived")
 
 
+async def test_money_that_its_bank_describes_absurdly_is_among_the_matters_with_what_to_do(
+    house: House, currency: Currency
+) -> None:
+    su, now = await house.ops.operator("support"), house.api.clock.now()
+    subject = f"{ABROAD}-IN0000009001"
+    about = DoubtfulInbound(
+        now=now, case_id=currency.id("case"), bank_code=ABROAD, reference="IN0000009001", reason="ANSWER_MISMATCH",
+        fields=("purpose_code",),
+    )  # fmt: skip
+    for _ in range(2):
+        assert await currency.book.doubt_inbound(about) is None
+    [matter] = (await su.get("/matters")).json()["items"]
+    assert (matter["kind"], matter["why"], matter["subject_id"]) == ("case", "inbound_unreadable", subject)
+    assert matter["says"] == explain_case("inbound_unreadable")
+    chen = await house.ops.operator("compliance")
+    [record] = (await chen.get("/records", subject_id=subject)).json()["items"]
+    assert (record["reason"], record["detail"]["fields"]) == ("unreadable", ["purpose_code"])
+
+
 def test_every_case_of_foreign_currency_says_in_both_languages_what_to_do() -> None:
     kinds = {"inbound_unmatched", "inbound_differs", "inbound_return_failed", "user_receivable", "reversal_refused"}
-    assert kinds | {"excess_of_exempt"} <= CASE_TEXTS.keys()
+    assert kinds | {"excess_of_exempt", "fx_without_window", "inbound_unreadable"} <= CASE_TEXTS.keys()
     assert all(zh and en for zh, en in CASE_TEXTS.values())
     assert explain_case("cash_out") is None
 

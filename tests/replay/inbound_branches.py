@@ -10,7 +10,7 @@ from tests.replay.branches import P
 from tests.replay.fx_branches import branch
 from tests.storage.fx_books import OVERSEAS
 from tests.workflows.fx_house import FxHouse
-from tests.workflows.test_open_receiving_account import ACCOUNT, accepted, consent
+from tests.workflows.test_open_receiving_account import ACCOUNT, accepted, consent, give_to_another
 
 R = DeclineReason
 REFERENCE = "IN0000009001"
@@ -97,6 +97,12 @@ async def opened(house: FxHouse) -> str:
 @branch(P.OPEN_RECEIVING_ACCOUNT)
 async def declined(house: FxHouse) -> str:
     return await _account(house, R.NAME_MISMATCH)
+
+
+@branch(P.OPEN_RECEIVING_ACCOUNT)
+async def number_of_another_user(house: FxHouse) -> str:
+    await give_to_another(house)
+    return await _account(house)
 
 
 @branch(P.OPEN_RECEIVING_ACCOUNT)

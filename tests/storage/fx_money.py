@@ -81,10 +81,20 @@ WRONG = sa.text(
     SELECT r.id FROM app.fx r JOIN app.fx c ON c.id = r.reversal_of
         WHERE r.rate_difference_minor <> r.share_minor - r.cny_minor OR c.reversed_minor > c.amount_minor
     UNION ALL
-    -- All parts together come to what the conversion did, and differ from it by what their rates do.
-    SELECT c.id FROM app.fx c JOIN app.fx r ON r.reversal_of = c.id GROUP BY c.id
-        HAVING max(r.excess_minor) = c.amount_minor AND sum(r.share_minor) <> c.cny_minor
-            OR sum(r.amount_minor) <> max(r.excess_minor)
-            OR sum(r.amount_minor) FILTER (WHERE r.state IN ('converted', 'settled')) <> c.reversed_minor
+    -- What a reversal takes at its desk's bank is held there while it is there, and no longer.
+    SELECT r.id FROM app.fx r LEFT JOIN app.fx_quote q ON q.bank_code = r.desk AND q.quote_id = r.quote_id
+        LEFT JOIN ledger.transfer h ON h.instruction = r.id AND h.action = 'hold' AND h.currency = 'CNY'
+            AND NOT EXISTS (SELECT 1 FROM ledger.transfer e WHERE e.hold_id = h.id)
+        WHERE r.kind = 'reversal' GROUP BY r.id, q.rate_e8 HAVING coalesce(sum(h.amount), 0) <> CASE
+            WHEN r.state = 'waiting' THEN r.held_minor WHEN r.state = 'converted' THEN r.cny_minor
+            WHEN r.state IN ('sending', 'unknown')
+                THEN greatest(r.held_minor, app.cny_of(r.amount_minor, r.currency, q.rate_e8)) ELSE 0 END
+    UNION ALL
+    -- All parts of one that is taken back whole come to what it did; what was refused or withdrawn is none.
+    SELECT c.id FROM app.fx c JOIN app.fx r ON r.reversal_of = c.id AND r.state NOT IN ('refused', 'released')
+        GROUP BY c.id
+        HAVING sum(r.amount_minor) = c.amount_minor AND sum(r.share_minor) <> c.cny_minor
+            OR sum(r.amount_minor) > max(r.excess_minor)
+            OR coalesce(sum(r.amount_minor) FILTER (WHERE r.state IN ('converted', 'settled')), 0) <> c.reversed_minor
     """
 )

@@ -154,12 +154,21 @@ async def test_without_a_fresh_quote_of_its_own_desk_currency_and_side_nothing_i
     assert (await fx.claim(one)).rate_e8 == 712_340_000
 
 
-async def test_a_quote_that_comes_again_with_another_rate_is_no_quote(fx: FxBooks) -> None:
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"rate": "7.2000"},
+        {"published_at": NOW - timedelta(seconds=1)},
+        {"valid_until": NOW + timedelta(seconds=61)},
+        {"publisher": "Somebody else"},
+    ],
+)
+async def test_a_quote_that_comes_again_with_something_else_is_no_quote(fx: FxBooks, differs: dict[str, Any]) -> None:
     first, second = [await planned(fx, (await fx.funded(100_000))["id"]) for _ in range(2)]
     await fx.claim(first, quote=fx.quote(first, quote_id="QUOTE0001"))
     before = await standing(fx, second["id"])
     with pytest.raises(EffectRefusedError, match="quote_stale"):
-        await fx.claim(second, quote=fx.quote(second, rate="7.2000", quote_id="QUOTE0001"))
+        await fx.claim(second, quote=fx.quote(second, quote_id="QUOTE0001", **differs))
     assert await standing(fx, second["id"]) == before
     # The same is good for more than one.
     assert not (await fx.claim(second, quote=fx.quote(second, quote_id="QUOTE0001"))).already

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from domain.decisions import DecisionKind
+from domain.fx import DoubtfulInbound
 from storage.decisions import decide_directly
 from tests.conftest import Database
 from tests.storage.books import NOW
@@ -45,12 +48,83 @@ async def test_a_remittance_that_two_hear_of_at_once_is_booked_once(fx: FxBooks,
     assert not announced or not await fx.acceptance.announce_inbound(OVERSEAS, "INB00000001", "N2", NOW)
 
 
-async def test_a_reference_that_comes_with_another_amount_is_a_case_and_books_nothing(fx: FxBooks) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount_minor": 100_001},
+        {"currency": "HKD"},
+        {"account_number": "990000000001"},
+        {"receiver_name": "SOMEBODY ELSE"},
+        {"value_date": date(2026, 11, 24)},
+        {"purpose_code": "122030"},
+    ],
+)
+async def test_a_reference_that_comes_with_something_else_than_before_is_a_case_and_books_nothing(
+    fx: FxBooks, change: dict[str, Any]
+) -> None:
     first = await fx.receive(100_000, reference="INB00000001")
-    again = await fx.receive(100_001, reference="INB00000001")
+    again = await fx.receive(**{"amount_minor": 100_000, "reference": "INB00000001"} | change)
     assert (again.error, again.inbound_id) == ("reference_reused", first.inbound_id)
     assert (await fx.balances())[f"user:{fx.books.user_id}:USD"] == (100_000, 0)
     assert await fx.books.value("SELECT array_agg(kind) FROM app.case_record") == ["inbound_differs"]
+
+
+async def doubted(fx: FxBooks, now: datetime = NOW, **changes: Any) -> str | None:
+    values = {
+        "now": now, "case_id": fx.books.new_id("case"), "bank_code": OVERSEAS, "reference": "INB00000001",
+        "reason": "ANSWER_MISMATCH",
+    } | changes  # fmt: skip
+    return await fx.book.doubt_inbound(DoubtfulInbound.model_validate(values))
+
+
+async def unreadable(fx: FxBooks) -> list[str]:
+    found = "SELECT array_agg(state ORDER BY id) FROM app.case_record WHERE kind = 'inbound_unreadable'"
+    return await fx.books.value(found) or []
+
+
+async def test_what_cannot_be_believed_is_a_case_once_for_each_announcement(fx: FxBooks) -> None:
+    assert await fx.acceptance.announce_inbound(OVERSEAS, "INB00000001", "N1", NOW)
+    await asyncio.gather(*(doubted(fx) for _ in range(4)))
+    assert await unreadable(fx) == ["open"]
+    case = await fx.books.value("SELECT id FROM app.case_record")
+    await decide_directly(fx.books.owner, DecisionKind.CASE_RESOLVE, case, NOW, detail={"resolution": "settled"})
+    await doubted(fx, NOW + timedelta(hours=1))
+    assert await unreadable(fx) == ["resolved"]
+    await fx.book.no_such_inbound(OVERSEAS, "INB00000001", NOW + timedelta(hours=2))
+    assert await fx.acceptance.announce_inbound(OVERSEAS, "INB00000001", "N2", NOW + timedelta(hours=3))
+    await doubted(fx, NOW + timedelta(hours=3))
+    assert sorted(await unreadable(fx)) == ["open", "resolved"]
+    # What is booked in the end needs nobody.
+    await fx.receive(100_000, reference="INB00000001")
+    assert await unreadable(fx) == ["resolved", "resolved"]
+
+
+async def test_a_silence_is_a_case_only_once_it_has_lasted_and_none_of_what_is_booked(fx: FxBooks) -> None:
+    assert await fx.acceptance.announce_inbound(OVERSEAS, "INB00000001", "N1", NOW)
+    patience = {"reason": "TIME_OUT", "patience_seconds": 86400}
+    assert await doubted(fx, NOW + timedelta(seconds=86399), **patience) is None
+    assert await unreadable(fx) == []
+    await doubted(fx, NOW + timedelta(seconds=86400), **patience)
+    assert await unreadable(fx) == ["open"]
+    received = await fx.receive(100_000, reference="INB00000001")
+    assert await doubted(fx, NOW + timedelta(days=2), **patience) == received.inbound_id
+    assert await fx.books.value("SELECT array_agg(kind) FROM app.case_record") == ["inbound_unreadable"]
+
+
+async def test_a_case_of_a_failed_return_is_done_by_deciding_anew_and_not_by_a_note(fx: FxBooks) -> None:
+    received = await fx.receive(100_000, receiver_name="SOMEBODY ELSE")
+    made = await decide_directly(fx.books.owner, DecisionKind.INBOUND_RETURN, received.inbound_id or "", NOW)
+    return_id = made.replace("dec_", "inr_")
+    await claim_return(fx, return_id)
+    await fx.book.settle(return_ended(return_id, "failed"))
+    failed = "SELECT {} FROM app.case_record WHERE kind = 'inbound_return_failed'"
+    case = await fx.books.value(failed.format("id"))
+    with pytest.raises(ValueError, match="cannot take place"):
+        await decide_directly(fx.books.owner, DecisionKind.CASE_RESOLVE, case, NOW, detail={"resolution": "settled"})
+    assert await fx.books.value(failed.format("state")) == "open"
+    detail = {"user_id": fx.books.user_id}
+    await decide_directly(fx.books.owner, DecisionKind.INBOUND_ASSIGN, received.inbound_id or "", NOW, detail=detail)
+    assert await fx.books.value(failed.format("state")) == "resolved"
 
 
 @pytest.mark.parametrize(

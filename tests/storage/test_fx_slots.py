@@ -19,7 +19,7 @@ from tests.conftest import Database
 from tests.storage.books import NOW
 from tests.storage.fx_books import DESK, OTHER_DESK, FxBooks
 from tests.storage.fx_people import first_user
-from tests.storage.fx_steps import new_version, sound_fx_books, windows
+from tests.storage.fx_steps import new_version, sent, sound_fx_books, turned_away, windows
 
 OPENS = NOW + timedelta(hours=1)
 
@@ -194,3 +194,15 @@ async def test_what_has_ended_gets_no_slot(backlog: Backlog) -> None:
     assert (slot.state, slot.slot_at) == ("refused", None)
     with pytest.raises(FxPlanRefusedError, match="fx_not_found"):
         await backlog.plan("fx_00000000000000000000000000")
+
+
+async def test_what_one_desk_has_turned_away_goes_to_another_with_a_rate_of_that_one(backlog: Backlog) -> None:
+    fx = backlog.fx
+    one = await sent(fx)
+    await fx.book.settle(turned_away(one))
+    await fx.plan(one["id"], desk=OTHER_DESK)
+    again = await fx.view(one["id"])
+    await fx.claim(again, attempt=1, quote=fx.quote(again, bank_code=OTHER_DESK))
+    assert await fx.book.settle(fx.dealt(again, attempt=1)) == "settled"
+    settled = await fx.view(one["id"])
+    assert (settled["desk"], settled["rate"]["rate_e8"]) == (OTHER_DESK, 712_340_000)

@@ -77,6 +77,16 @@ async def test_the_next_bank_pays_if_the_first_lacks_money_or_is_off(books: Book
     assert await refused(books, payee_ids[2], banks=both) is ErrorCode.PARTNER_NOT_AVAILABLE
 
 
+async def counted(books: Books, payout: dict[str, Any]) -> list[tuple[str, datetime]]:
+    """What a rule about a user's earlier payouts counts for this one, in the order of the books, and as of when."""
+    rows = await books.value(
+        "SELECT jsonb_agg(jsonb_build_array(x.value->>'id', x.value->>'accepted_at') ORDER BY o.accepted_number)"
+        " FROM jsonb_array_elements(app.risk_inputs(:id, :at)->'payouts') x JOIN app.payout o ON o.id = x.value->>'id'",
+        id=payout["id"], at=NOW,
+    )  # fmt: skip
+    return [(row[0], datetime.fromisoformat(row[1])) for row in rows or ()]
+
+
 async def test_of_two_payouts_the_one_that_is_in_the_books_first_counts_for_the_other(books: Books) -> None:
     """Whoever was late for the lock may have looked at the clock earlier; a count of earlier ones misses neither."""
     await books.fund(100_000)
@@ -85,19 +95,20 @@ async def test_of_two_payouts_the_one_that_is_in_the_books_first_counts_for_the_
         await books.instructions.accept_payout(books.payout(payee_id, now=now))
         for payee_id, now in zip(payee_ids, (NOW, NOW - SECOND, NOW), strict=True)
     ]
-    in_order = await books.value("SELECT jsonb_agg(id ORDER BY accepted_at) FROM app.payout")
-    assert in_order == [first["id"], second["id"], third["id"]]
-    counted = [
-        await books.value(
-            "SELECT jsonb_agg(x.value->>'id' ORDER BY x.value->>'accepted_at')"
-            " FROM jsonb_array_elements(app.risk_inputs(:id, :at)->'payouts') x",
-            id=payout["id"], at=NOW,
-        )
-        for payout in (first, second, third)
-    ]  # fmt: skip
-    assert counted == [None, [first["id"]], [first["id"], second["id"]]]
-    later = await books.instructions.accept_payout(books.payout(payee_ids[0], now=NOW + SECOND, amount_minor=1_000))
-    assert datetime.fromisoformat(later["accepted_at"]) == NOW + SECOND
+    assert await counted(books, first) == []
+    assert await counted(books, second) == [(first["id"], NOW - SECOND)]
+    assert await counted(books, third) == [(first["id"], NOW), (second["id"], NOW - SECOND)]
+
+
+async def test_one_clock_that_is_ahead_dates_no_other_payout(books: Books) -> None:
+    """Its own payout counts for those after it, and not as later than they are."""
+    await books.fund(100_000)
+    payee_ids = [await books.known_payee() for _ in range(2)]
+    ahead = await books.instructions.accept_payout(books.payout(payee_ids[0], now=NOW + timedelta(hours=1)))
+    after = await books.instructions.accept_payout(books.payout(payee_ids[1], now=NOW))
+    assert datetime.fromisoformat(after["accepted_at"]) == datetime.fromisoformat(after["state_since"]) == NOW
+    assert await counted(books, after) == [(ahead["id"], NOW)]
+    assert not [name for name in after if "number" in name and name != "order_number"]
 
 
 async def test_one_hundred_payouts_at_once_against_funds_for_sixty_are_sixty(books: Books) -> None:
@@ -164,7 +175,7 @@ async def test_a_second_payout_to_one_account_within_a_day_is_confirmed_in_time_
         await books.instructions.confirm_payout(books.confirmation(third["id"], NOW + timedelta(minutes=15)))
     with pytest.raises(NotFoundError):
         await books.instructions.confirm_payout(books.confirmation("po_" + "0" * 26))
-    later = NOW + timedelta(hours=24, milliseconds=1)
+    later = NOW + timedelta(hours=24)
     assert (await books.instructions.accept_payout(books.payout(payee_id, now=later)))["state"] == "checking"
 
 

@@ -124,6 +124,11 @@ class ScriptedDesk:
         request = self._undecided.pop(request_number)
         self._answers[request_number] = await self._done(request) if reason is None else declined(reason)
 
+    async def deal_late(self, request: Any) -> None:
+        """What was thought lost is there, and dealt at once."""
+        self.requests.append(request)
+        self._answers[request.request_number] = await self._done(request)
+
     def arrive_late(self, request_number: str) -> None:
         """What was thought lost is there, and takes its time."""
         self._answers[request_number] = PROCESSING

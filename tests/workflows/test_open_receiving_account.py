@@ -17,6 +17,7 @@ from domain.identifiers import BankStep, request_number
 from domain.personal_data import PersonalField
 from tests.conftest import Database
 from tests.storage.fx_books import HOLDER, OVERSEAS
+from tests.storage.fx_people import add_fx_user, add_merchant
 from tests.workflows.fx_house import MORNING, Fx, FxHouse, open_fx_house
 from tests.workflows.scripted_desk import NUMBER, Weather
 from workflows.names import Process
@@ -178,6 +179,47 @@ async def test_one_that_is_stopped_for_days_goes_on_in_fresh_histories(
     await house.switch(OVERSEAS, on=True)
     await house.come_to(ACCOUNT, "open", account)
     assert len(house.overseas.requests) == 1
+
+
+async def give_to_another(house: FxHouse) -> str:
+    """Another user of another merchant has the number already."""
+    other = await add_fx_user(house.fx, await add_merchant(house.fx), "person-9")
+    await house.fx.open_account(other.user_id, "HKD", NUMBER)
+    return other.user_id
+
+
+@pytest.mark.parametrize("weather", ["fair", "unheard", "killed_after", "processing", "dealt_then_silent"])
+async def test_a_number_of_another_user_ends_it_and_a_person_asks_the_bank(house: FxHouse, weather: Weather) -> None:
+    other = await give_to_another(house)
+    house.overseas.weather.append(weather)
+    account = await accepted(house, currency="EUR" if weather == "fair" else "HKD")
+    await house.begin_account(account)
+    if weather in ("processing", "dealt_then_silent"):
+        await house.come_to(WAITS, "operator", account)
+        house.overseas.silent = False
+        if weather == "processing":
+            await house.overseas.decide(request_number(BankStep.RECEIVING_ACCOUNT, account["id"]))
+    ended = await house.end_of(Process.OPEN_RECEIVING_ACCOUNT, account["id"])
+    assert (ended.state, ended.reason) == ("declined", "number_in_use")
+    found = await house.view("receiving_account", account["id"])
+    assert (found["state"], found["reason"], found["account_last4"]) == ("declined", "number_in_use", None)
+    assert found["waiting_for"] is None
+    assert (await house.events(account["id"]))[-1] == "receiving_account.declined"
+    assert sum(house.overseas.dealt.values()) == 1
+    assert await house.books.value("SELECT array_agg(kind) FROM app.case_record") == ["receiving_number_in_use"]
+    # What arrives under it is nobody's but the other's.
+    await house.fx.receive(50_000, "HKD", await house.now(), account_number=NUMBER)
+    assert await house.books.balance(f"user:{other}:HKD") == 50_000
+    assert await house.sweep() == 0
+
+
+async def test_a_bank_with_one_number_for_each_user_opens_it_for_every_currency(house: FxHouse) -> None:
+    for currency in ("HKD", "EUR"):
+        account = await accepted(house, currency=currency)
+        await house.begin_account(account)
+        await house.until(ACCOUNT, "open", id=account["id"])
+        await house.fx.receive(50_000, currency, await house.now(), account_number=NUMBER)
+        assert await house.books.balance(f"user:{house.books.user_id}:{currency}") == 50_000
 
 
 async def test_without_an_answer_in_time_a_person_looks(house: FxHouse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from temporalio import workflow
 
+from banks.agreement_pay.fx_translate import read_remittance
 from domain.banking import DeclineReason
 from domain.decisions import DecisionKind
 from domain.errors import DomainError
+from domain.fx_banking import InboundRemittance
 from domain.identifiers import IdPrefix, derived_ulid, identifier
 from tests.conftest import Database
 from tests.storage.fx_books import NUMBER, OVERSEAS
@@ -79,6 +82,77 @@ async def test_a_bank_that_does_not_answer_for_hours_is_asked_until_it_does(hous
     # It was waited for without a word in its history.
     history = await house.handle(Process.RECEIVE_INBOUND, PROCESS).fetch_history()
     assert len(history.events) < 15
+
+
+CASES = "SELECT array_agg(kind || ':' || subject_id || ':' || state) FROM app.case_record"
+
+
+async def asked_again(house: FxHouse, times: int = 2) -> None:
+    """So often as that, after what has been asked so far."""
+    wanted = len(house.overseas.queries) + times
+    while len(house.overseas.queries) < wanted:
+        await house.env.sleep(timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"currency": "AUD"},
+        {"currency": "CNY"},
+        {"purpose_code": "12101"},
+        {"remitter_name": "A" * 141},
+        {"value_date": "2036-01-01"},
+        {"value_date": "2025-01-01"},
+    ],
+)
+async def test_what_a_bank_says_of_money_and_nobody_can_believe_is_told_to_people_once_and_booked_when_it_is_corrected(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    right, real = await house.remittance(REFERENCE), house.overseas.inbound
+    body = json.dumps({"status": "SUCCESS", "code": "OK"} | right.model_dump(mode="json") | change).encode()
+
+    async def garbled(reference: str) -> InboundRemittance:
+        await real(reference)
+        return read_remittance(200, body, reference)
+
+    monkeypatch.setattr(house.overseas, "inbound", garbled)
+    await announced(house)
+    await house.until(CASES, [f"inbound_unreadable:{PROCESS}:open"])
+    await asked_again(house)
+    assert await house.books.value(CASES) == [f"inbound_unreadable:{PROCESS}:open"]
+    assert await house.books.value("SELECT count(*) FROM app.inbound") == 0
+    found = await house.books.value(
+        "SELECT json_build_array(reason, detail) FROM app.operation WHERE subject_id = :p", p=PROCESS
+    )
+    assert (found[0], found[1]["fields"]) == ("unreadable", list(change))
+    monkeypatch.setattr(house.overseas, "inbound", real)
+    assert await ended(house) == "credited"
+    assert await house.books.balance(f"user:{house.books.user_id}:USD") == 100_000
+    assert await house.books.value(CASES) == [f"inbound_unreadable:{PROCESS}:resolved"]
+
+
+async def test_a_bank_without_a_usable_answer_for_a_day_is_told_to_people_and_asked_on(house: FxHouse) -> None:
+    house.overseas.silent = True
+    await announced(house)
+    await house.books.run("UPDATE app.inbound_notice SET received_at = received_at - interval '23 hours 50 minutes'")
+    await asked_again(house)
+    assert await house.books.value(CASES) is None
+    await house.env.sleep(timedelta(minutes=11))
+    assert await house.books.value(CASES) == [f"inbound_unreadable:{PROCESS}:open"]
+    house.overseas.silent = False
+    assert await ended(house) == "credited"
+    assert await house.books.value(CASES) == [f"inbound_unreadable:{PROCESS}:resolved"]
+
+
+async def test_what_is_booked_and_is_described_absurdly_afterwards_is_a_case_and_not_asked_about_for_ever(
+    house: FxHouse,
+) -> None:
+    await announced(house)
+    assert await ended(house) == "credited"
+    await house.remittance(REFERENCE, value_date="2036-01-01")
+    assert await house.processes.receive_inbound(OVERSEAS, REFERENCE)
+    assert await ended(house) == "differs"
+    assert await house.books.value(CASES) == [f"inbound_differs:{await inbound_id(house)}:open"]
 
 
 async def test_what_its_bank_does_not_know_is_booked_when_it_is_announced_anew_and_known(house: FxHouse) -> None:

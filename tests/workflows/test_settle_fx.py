@@ -13,6 +13,7 @@ import pytest
 from temporalio import workflow
 
 from domain.fx_banking import QuoteSide
+from domain.planning import NoWindowError
 from tests.calendars.planned import shanghai
 from tests.conftest import Database
 from tests.storage.books import ELEMENTS
@@ -260,6 +261,28 @@ async def test_one_that_was_planned_and_lost_both_desks_goes_on_at_the_one_that_
     await house.switch(OTHER_DESK, on=True)
     assert await house.sweep() == 1
     await house.until(STATE, "settled", id=fx["id"])
+
+
+async def test_one_that_can_be_dealt_at_no_time_is_shown_to_people_and_can_be_withdrawn(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with an office that has no hours in common with the other, or a value date beyond all that is known."""
+    real = house.planner.plan_fx
+
+    async def plan_fx(*_: object) -> object:
+        raise NoWindowError("fx")
+
+    monkeypatch.setattr(house.planner, "plan_fx", plan_fx)
+    fx, other = await house.funded(), await house.funded()
+    for each in (fx, other):
+        await house.begin(each)
+        await house.until(WAITS, "operator", id=each["id"])
+    cases = await house.books.value("SELECT array_agg(subject_id ORDER BY subject_id) FROM app.case_record")
+    assert cases == sorted([fx["id"], other["id"]])
+    await house.withdraw(fx)
+    await house.until(STATE, "released", id=fx["id"])
+    monkeypatch.setattr(house.planner, "plan_fx", real)
+    assert (await house.end(other)).state == "settled"
 
 
 async def test_without_the_authoritys_rate_it_waits_and_goes_on_when_that_is_published(house: FxHouse) -> None:

@@ -289,6 +289,19 @@ async def test_what_is_not_delivered_in_time_is_shown_to_people_and_settled_when
     await assert_dealt_once(house, fx)
 
 
+async def test_a_desk_that_says_nothing_at_all_after_the_deal_is_shown_to_people_in_time(house: FxHouse) -> None:
+    house.desk.delivers_after = None
+    fx = await house.funded()
+    await house.begin(fx, "converted")
+    house.desk.silent = True
+    await house.env.sleep(timedelta(hours=73))
+    await house.until(WAITS, "operator", id=fx["id"])
+    house.desk.delivers_after, house.desk.silent = timedelta(hours=74), False
+    assert (await house.end(fx)).state == "settled"
+    assert (await house.events(fx["id"])).count("fx.waits_for_operator") == 1
+    await assert_dealt_once(house, fx)
+
+
 async def test_a_process_that_was_lost_before_the_delivery_is_revived_and_settles(house: FxHouse) -> None:
     house.desk.delivers_after = timedelta(days=1)
     fx = await house.funded()

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
+from temporalio.worker import _workflow_instance as instances
 
+from domain.decisions import DecisionKind
 from domain.fx_banking import FxAnswer
 from tests.calendars.planned import shanghai
 from tests.conftest import Database
@@ -53,6 +55,73 @@ async def test_what_never_reached_the_desk_goes_out_once_it_cannot_arrive_any_mo
     sent = "SELECT count(*) FROM app.operation WHERE action = 'send_fx' AND subject_id = :id"
     assert await house.books.value(sent, id=fx["id"]) == 3
     await assert_dealt_once(house, fx, attempt=2)
+
+
+async def test_a_desks_not_found_that_is_heard_late_does_not_say_that_nothing_arrived_since(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The desk is asked at once, and the worker takes its answer up minutes later: the deal has arrived meanwhile."""
+    desk, late = house.desk, [timedelta(0)]
+    activate, query, taken = instances._WorkflowInstanceImpl.activate, desk.fx_query, desk.deal
+    sent: list[Any] = []
+
+    def activated_late(instance: Any, activation: Any) -> Any:
+        activation.timestamp.FromMicroseconds(
+            activation.timestamp.ToMicroseconds() + late[0] // timedelta(microseconds=1)
+        )
+        return activate(instance, activation)
+
+    async def deal(request: Any) -> FxAnswer:
+        sent.append(request)
+        return await taken(request)
+
+    async def fx_query(number: str) -> FxAnswer:
+        answer = await query(number)
+        if not late[0]:
+            await desk.deal_late(sent[0])
+            late[0] = timedelta(minutes=5)
+        return answer
+
+    monkeypatch.setattr(instances._WorkflowInstanceImpl, "activate", activated_late)
+    monkeypatch.setattr(desk, "deal", deal)
+    monkeypatch.setattr(desk, "fx_query", fx_query)
+    desk.weather.append("lost")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(STATE, "settled", fx)
+    await assert_dealt_once(house, fx)
+
+
+async def test_a_desk_that_has_what_it_never_got_is_not_sent_another_number(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is slower than it says: by the time that the next number is to go out, it has dealt the first."""
+    desk, sent = house.desk, []
+    query, taken = desk.fx_query, desk.deal
+
+    async def deal(request: Any) -> FxAnswer:
+        sent.append(request)
+        return await taken(request)
+
+    async def fx_query(number: str) -> FxAnswer:
+        given_up = "SELECT count(*) FROM app.effect WHERE request_number = :n AND reason = 'never_arrived'"
+        if await house.books.value(given_up, n=number) and not desk.numbers:
+            await desk.deal_late(sent[0])
+        return await query(number)
+
+    monkeypatch.setattr(desk, "deal", deal)
+    monkeypatch.setattr(desk, "fx_query", fx_query)
+    desk.weather.append("lost")
+    fx = await house.funded()
+    await house.begin(fx)
+    await house.come_to(WAITS, "operator", fx)
+    assert await house.books.value("SELECT array_agg(kind) FROM app.case_record") == ["operator_needed"]
+    # Even if people find that nothing was dealt: as long as the desk says that it was, nothing more goes out.
+    case_id = await house.books.value("SELECT id FROM app.case_record")
+    await house.decide(DecisionKind.CASE_RESOLVE, case_id, resolution="unfounded")
+    await house.env.sleep(timedelta(hours=5))
+    assert desk.numbers == [house.number(fx)]
+    assert await house.books.value("SELECT count(*) FROM app.effect") == 1
 
 
 @begins("2026-11-27 16:29:30")
@@ -105,17 +174,29 @@ async def test_that_a_desk_was_at_it_outlives_the_process_to_which_it_first_said
     assert await house.books.value("SELECT count(*) FROM app.effect") == 1
 
 
+async def test_that_a_desk_is_at_it_is_in_the_books_as_soon_as_it_says_so(house: FxHouse) -> None:
+    house.desk.weather.append("processing")
+    fx = await house.funded()
+    await house.begin(fx, "sending")
+    await house.until(WAITS, "bank_processing", id=fx["id"])
+    assert await house.books.value(STATE, id=fx["id"]) == "sending"
+
+
 @pytest.mark.parametrize(
-    ("reason", "for_people"), [("bank_answer", False), ("bank_processing", True), ("operator", True)]
-)
+    ("state", "reason", "for_people"),
+    [
+        ("sending", "bank_answer", False), ("sending", "bank_processing", True), ("unknown", "bank_answer", False),
+        ("unknown", "bank_processing", True), ("unknown", "operator", True),
+    ],
+)  # fmt: skip
 async def test_what_waits_for_people_still_does_when_its_process_was_lost_and_is_revived(
-    house: FxHouse, reason: str, for_people: bool
+    house: FxHouse, state: str, reason: str, for_people: bool
 ) -> None:
     """A revived process remembers nothing of what the desk has said before: the books do."""
     fx = await house.funded()
     await house.books.run("ALTER TABLE app.fx DISABLE TRIGGER legal_step")
-    change = "UPDATE app.fx SET state = 'unknown', wait_reason = :reason WHERE id = :id"
-    await house.books.run(change, reason=reason, id=fx["id"])
+    change = "UPDATE app.fx SET state = :state, wait_reason = :reason WHERE id = :id"
+    await house.books.run(change, state=state, reason=reason, id=fx["id"])
     view = json.loads(await house.books.value("SELECT app.fx_view(f)::text FROM app.fx f WHERE id = :id", id=fx["id"]))
     assert fx_order(view, house.books.merchant_id).is_known_to_desk is for_people
 

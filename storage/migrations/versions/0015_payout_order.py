@@ -1,8 +1,8 @@
-"""Payouts of one user are numbered in time in the order in which they were accepted."""
+"""Payouts are numbered in the order in which they were accepted."""
 
 from pathlib import Path
 
-from storage.migrate import execute_sql_file
+from storage.migrate import execute_sql_file, restore_functions
 
 revision = "0015_payout_order"
 down_revision = "0014_fx"
@@ -17,4 +17,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    restore_functions(_SQL / "0011_2_risk.sql", ("app.risk_inputs",))
     execute_sql_file(_SQL / "0015_down.sql")
