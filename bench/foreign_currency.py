@@ -70,7 +70,7 @@ _IDLE_SECONDS, _IDLE_SECONDS_OF_MANY, _MANY = 4.0, 10.0, 1000
 # How much longer than it took before something may take.
 _PATIENCE = 1.4
 # Between the last word about the opening and the opening, beside what the processes need to take it in.
-_MARGIN_SECONDS = 5.0
+_MARGIN_SECONDS, _NEW_WORKER_SECONDS = 5.0, 60.0
 _ASLEEP = f"{WAITING_FOR.name} IN ('fx_desk_window', 'fx_queue') AND ExecutionStatus = 'Running'"
 _BARE_ASLEEP = f"{WAITING_FOR.name} = 'bench' AND ExecutionStatus = 'Running'"
 _STATES = sa.text("SELECT f.state, count(*) FROM app.fx f WHERE f.id = ANY(:ids) GROUP BY 1")
@@ -133,16 +133,16 @@ class Waiters:
             self.say(f"  {first + page} of {number} sleep: {1 / turns.took['ours'][-1]:.1f} a second")
         return accepted
 
-    async def sleep_again(self, number: int) -> list[str]:
-        """So many of ours alone."""
+    async def sleep_again(self, number: int, opens_at: datetime) -> list[str]:
+        """So many of ours alone; raises SetUpError if the desk opens before all of them sleep."""
         resources = await self.conversions.accept(number)
         await self.conversions.start(resources)
-        await self._until_asleep(_ASLEEP, number)
+        await self._until_asleep(_ASLEEP, number, (opens_at - datetime.now(UTC)).total_seconds())
         return [resource["id"] for resource in resources]
 
-    async def _until_asleep(self, query: str, number: int) -> None:
+    async def _until_asleep(self, query: str, number: int, within_seconds: float | None = None) -> None:
         """As Temporal's search says."""
-        until = time.monotonic() + 120 + number
+        until = time.monotonic() + (120 + number if within_seconds is None else within_seconds)
         while (asleep := (await self.client.count_workflows(query)).count) < number:
             if time.monotonic() > until:
                 raise SetUpError(f"{asleep} of {number} sleep, and it takes too long")
@@ -327,12 +327,11 @@ def _told(order: ReplanOrder, number: int) -> tuple[str, str]:
 async def measure_rate(waiters: Waiters, number: int) -> Rows:
     """The lines of the second table: at the configured rate."""
     desk = FxRules.model_validate(read_policy()["fx"]).office_of_desk(DESK)
-    seconds = _MARGIN_SECONDS + _PATIENCE * number / waiters.turns.rate("ours")
+    # The worker is new, and what Temporal has kept of all that went before makes it slower.
+    seconds = _NEW_WORKER_SECONDS + _PATIENCE * number / waiters.turns.rate("ours")
     opens_at = opening_after(seconds, number / _DEALT_A_SECOND)
     await waiters.offices.close_until(opens_at)
-    ids = await waiters.sleep_again(number)
-    if datetime.now(UTC) >= opens_at:
-        raise RuntimeError("the desk opened before all slept")
+    ids = await waiters.sleep_again(number, opens_at)
     await waiters.until_quiet()
     rows = [("conversions", f"{number:,}"), ("desk's rate, a second", f"{desk.conversions_per_second}")]
     return [*rows, *await waiters.opening(ids, opens_at)]
