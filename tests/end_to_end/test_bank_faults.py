@@ -72,6 +72,7 @@ async def test_an_issuers_no_to_the_four_elements_is_a_refused_binding_with_its_
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_binding_whose_issuer_is_silent_or_broken_opens_once_the_payer_has_typed_the_code(
     world: World, merchant: Merchant
 ) -> None:
@@ -103,6 +104,7 @@ async def test_a_declined_debit_is_a_failed_payment_with_its_reason_and_costs_no
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_debit_that_fails_after_all_or_was_forged_into_a_success_is_a_failed_payment(
     world: World, merchant: Merchant
 ) -> None:
@@ -144,6 +146,7 @@ async def test_a_payment_code_that_the_issuer_does_not_take_pays_nothing(world: 
     assert found == {card: (code, "awaiting_code", 0) for card, code in PAYMENT_CODE_REFUSED.items()}
 
 
+@pytest.mark.long
 async def test_a_refund_ends_as_its_bank_says_and_what_the_bank_refused_is_the_merchants_again(
     world: World, merchant: Merchant
 ) -> None:

@@ -234,6 +234,7 @@ def test_a_start_that_is_told_to_stop_stops(folder: Path) -> None:
     assert not server.is_running
 
 
+@pytest.mark.long
 def test_a_killed_part_stays_down_until_it_is_started_again(folder: Path) -> None:
     stack = stack_in(folder, "postgres", "codec")
     stack.start()

@@ -118,6 +118,7 @@ async def test_what_people_say_was_paid_back_is_not_tried_again_before_its_proce
     assert len(house.bank.asked("refund")) == 1
 
 
+@pytest.mark.long
 async def test_a_bank_that_speaks_up_before_its_process_has_taken_a_conclusion_prevails(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,6 +336,7 @@ async def test_a_parked_payment_is_concluded_as_succeeded_on_evidence(house: Hou
     assert await house.books.value("SELECT outcome FROM app.effect WHERE step = 'DB'") == "succeeded"
 
 
+@pytest.mark.long
 async def test_a_payment_concluded_as_failed_is_corrected_by_the_banks_later_word(house: House) -> None:
     payment_id = await parked_debit(house)
     decision = await decide(house, K.INSTRUCTION_CONCLUDE, payment_id, outcome="failed", evidence_ref="scan:1")
