@@ -39,6 +39,8 @@ from domain.personal_data import PersonalField
 from domain.states import ReceivingAccountState
 
 _LONGEST_WAIT_BEFORE_SENDING_SECONDS = 4.0
+# What stops a conversion while a case about its desk's words is open (`app.fx_obstacle`).
+CONTRADICTED = "bank_contradicts_itself"
 T = TypeVar("T")
 Opened = Mapping[PersonalField, str]
 Send = Callable[[FxConnector, ClaimedFxEffect, Opened], Awaitable[FxAnswer]]
@@ -55,7 +57,9 @@ class FxBook(Protocol):
 
     async def sent_terms(self, request_number: str) -> SentFx | None: ...
 
-    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> bool: ...
+    async def desk_of(self, request_number: str) -> str | None: ...
+
+    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> None: ...
 
 
 class FxVault(Protocol):
@@ -108,22 +112,26 @@ class FxSteps:
     async def _before_another_number(self, request: EffectRequest, step: BankStep) -> EffectResult | None:
         """What the desk turned away, or never got, it is asked about once more before another number goes out.
 
-        If it has it after all, people look: the books refuse the claim. Nor does anything go out as long as it does not
-        say, or says so still after they have looked.
+        If it has it after all, people look, and nothing goes out as long as it says so, whatever they find. Nor does
+        anything as long as it does not say.
         """
-        if request.attempt == 0 or await self._book.sent_terms(request.request_number) is not None:
+        if request.attempt == 0 or await self._book.desk_of(request.request_number) is not None:
             return None
         number = request_number(step, request.subject_id, request.attempt - 1)
-        sent = await self._book.sent_terms(number)
-        if sent is None:
+        # It may have gone to another desk than the one whose turn it is now.
+        desk = await self._book.desk_of(number)
+        if desk is None:
             return None
-        answer = await self._banks.fx_connector_for_sent(sent.desk).fx_query(number)
+        answer = await self._banks.fx_connector_for_sent(desk).fx_query(number)
         if answer.outcome in (BankOutcome.DECLINED, BankOutcome.NOT_FOUND):
             return None
-        is_known = answer.outcome is not BankOutcome.UNKNOWN
-        if is_known and await self._book.contradicted(sent.desk, number, request.now):
-            return None
-        return EffectResult(outcome=BankOutcome.DECLINED, blocked="not_claimed", request_number=request.request_number)
+        obstacle = None
+        if answer.outcome is not BankOutcome.UNKNOWN:
+            await self._book.contradicted(desk, number, request.now)
+            standing = await self._book.standing(request.subject_id, request.now)
+            obstacle = standing and standing.obstacle
+        blocked = obstacle if obstacle == CONTRADICTED else "not_claimed"
+        return EffectResult(outcome=BankOutcome.DECLINED, blocked=blocked, request_number=request.request_number)
 
     @activity.defn(name=names.RETURN_INBOUND)
     async def return_inbound(self, request: EffectRequest) -> EffectResult:

@@ -53,6 +53,7 @@ _SENT = sa.text(
     " JOIN app.fx_quote q ON q.bank_code = f.desk AND q.quote_id = f.quote_id"
     " WHERE e.request_number = :number AND e.step IN ('FX', 'FR')"
 )
+_DESK_OF = sa.text("SELECT bank_code FROM app.effect WHERE request_number = :number AND step IN ('FX', 'FR')")
 _ANNOUNCE = sa.text("SELECT app.announce_inbound(:bank, :reference, :notice, :at)")
 _NO_SUCH = sa.text("SELECT app.no_such_inbound(:bank, :reference, :at)")
 _TO_REPLAN = sa.text("SELECT * FROM app.fx_to_replan(:version, :after_at, :after_id, :most)")
@@ -149,13 +150,16 @@ class FxBook:
             row = (await connection.execute(_SENT, {"number": request_number})).mappings().one_or_none()
         return None if row is None else SentFx.model_validate(dict(row))
 
-    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> bool:
-        """A desk has what it had turned away; answers whether that is news. A case is open then, and stops the next."""
+    async def desk_of(self, request_number: str) -> str | None:
+        """To whose desk a deal went under a number; None if nothing was ever claimed under it."""
+        async with self._engine.connect() as connection:
+            desk: str | None = await connection.scalar(_DESK_OF, {"number": request_number})
+        return desk
+
+    async def contradicted(self, bank_code: str, request_number: str, at: datetime) -> None:
+        """A desk has what it had turned away: a case for people, the first time."""
         item = {"bank_code": bank_code, "notice_id": f"asked:{request_number}", "request_number": request_number}
-        answer = await call(
-            self._engine, "app.record_callback", item | {"announces": "succeeded", "now": at.isoformat()}
-        )
-        return bool(answer["fresh"])
+        await call(self._engine, "app.record_callback", item | {"announces": "succeeded", "now": at.isoformat()})
 
     async def receive_inbound(self, command: ReceiveInbound) -> ReceivedInbound:
         return ReceivedInbound.model_validate(await call(self._engine, "app.receive_inbound", command))

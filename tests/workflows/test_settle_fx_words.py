@@ -17,9 +17,10 @@ from temporalio.worker import _workflow_instance as instances
 
 from domain.decisions import DecisionKind
 from domain.fx_banking import FxAnswer
+from storage.fx import call
 from tests.calendars.planned import shanghai
 from tests.conftest import Database
-from tests.storage.fx_books import RULES
+from tests.storage.fx_books import DESK, RULES
 from tests.workflows.fx_house import MORNING, STATE, WAITS, FxHouse, begins, open_fx_house
 from tests.workflows.test_settle_fx_at_desk import assert_dealt_once
 from tests.workflows.test_settle_fx_quota import others_money, pay_out
@@ -92,10 +93,13 @@ async def test_a_desks_not_found_that_is_heard_late_does_not_say_that_nothing_ar
     await assert_dealt_once(house, fx)
 
 
-async def test_a_desk_that_has_what_it_never_got_is_not_sent_another_number(
-    house: FxHouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is slower than it says: by the time that the next number is to go out, it has dealt the first."""
+async def never_got(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch, *, announced: bool = False, elsewhere: bool = False
+) -> dict[str, Any]:
+    """The desk is slower than it says: by the time that the next number is to go out, it has dealt the first.
+
+    `announced`: it has said so besides, and people have found that unfounded. `elsewhere`: it was switched off by then.
+    """
     desk, sent = house.desk, []
     query, taken = desk.fx_query, desk.deal
 
@@ -107,21 +111,49 @@ async def test_a_desk_that_has_what_it_never_got_is_not_sent_another_number(
         given_up = "SELECT count(*) FROM app.effect WHERE request_number = :n AND reason = 'never_arrived'"
         if await house.books.value(given_up, n=number) and not desk.numbers:
             await desk.deal_late(sent[0])
+            if announced:
+                said = {"bank_code": desk.code, "notice_id": "N1", "request_number": number, "announces": "succeeded"}
+                await call(house.books.app, "app.record_callback", said | {"now": (await house.now()).isoformat()})
+                await find_unfounded(house)
         return await query(number)
 
     monkeypatch.setattr(desk, "deal", deal)
     monkeypatch.setattr(desk, "fx_query", fx_query)
     desk.weather.append("lost")
     fx = await house.funded()
-    await house.begin(fx)
+    await house.begin(fx, "sending")
+    if elsewhere:
+        await house.switch(DESK, on=False)
+    return fx
+
+
+async def find_unfounded(house: FxHouse) -> None:
+    case_id = await house.books.value("SELECT id FROM app.case_record")
+    await house.decide(DecisionKind.CASE_RESOLVE, case_id, resolution="unfounded")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_after_a_number_that_its_desk_has_after_all_no_other_goes_out(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    desk, fx = house.desk, await never_got(house, monkeypatch, elsewhere=elsewhere)
     await house.come_to(WAITS, "operator", fx)
     assert await house.books.value("SELECT array_agg(kind) FROM app.case_record") == ["operator_needed"]
     # Even if people find that nothing was dealt: as long as the desk says that it was, nothing more goes out.
-    case_id = await house.books.value("SELECT id FROM app.case_record")
-    await house.decide(DecisionKind.CASE_RESOLVE, case_id, resolution="unfounded")
+    await find_unfounded(house)
     await house.env.sleep(timedelta(hours=5))
-    assert desk.numbers == [house.number(fx)]
+    assert (desk.numbers, house.other.numbers) == ([house.number(fx)], [])
     assert await house.books.value("SELECT count(*) FROM app.effect") == 1
+
+
+async def test_what_people_found_of_a_desks_word_sends_no_second_number_while_the_desk_says_so_still(
+    house: FxHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fx = await never_got(house, monkeypatch, announced=True)
+    await house.env.sleep(timedelta(hours=5))
+    assert house.desk.numbers == [house.number(fx)]
+    assert await house.books.value("SELECT count(*) FROM app.effect") == 1
+    assert await house.books.value(STATE, id=fx["id"]) == "waiting"
 
 
 @begins("2026-11-27 16:29:30")
