@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from domain.closing import ClosureScope
 from domain.money import AmountMinor, Currency
 
 
@@ -200,6 +202,58 @@ class BankNotice(Frozen):
     is_excess: bool = False
 
 
+MOST_NUMBERS_OF_A_NOTICE = 1000
+DisclosedUnder = Annotated[str, Field(pattern=r"^[A-Z0-9]{8,40}$")]
+
+
+class ErasureNotice(Frozen):
+    """Tells a recipient to delete what it got under these request numbers (P4.2b). It names no person: what the
+    numbers stand for is in the recipient's own books, and in the log of disclosures.
+    """
+
+    request_number: str
+    disclosed_under: tuple[DisclosedUnder, ...] = Field(min_length=1, max_length=MOST_NUMBERS_OF_A_NOTICE)
+    scope: ClosureScope
+
+    @model_validator(mode="after")
+    def _names_each_request_once(self) -> Self:
+        if len({self.request_number, *self.disclosed_under}) <= len(self.disclosed_under):
+            raise PydanticCustomError("disclosed_under", "each request is named once, and the notice itself never")
+        return self
+
+
+class ErasureOutcome(StrEnum):
+    """What is known about one notice of erasure."""
+
+    RECEIVED = "received"  # taken in; the recipient replies later, to a query
+    ERASED = "erased"  # nothing of it is held any more
+    KEPT = "kept"  # some of it is, and `kept_reason` says by what right
+    DECLINED = "declined"  # not taken in under this number
+    UNKNOWN = "unknown"
+    NOT_FOUND = "not_found"  # only as the answer to a query
+
+
+class KeptReason(StrEnum):
+    """Why a recipient goes on holding what it got (P4.2b)."""
+
+    LAW = "law"
+    OWN_AUTHORISATION = "own_authorisation"  # the person's own, given to the recipient
+
+
+class ErasureReply(Frozen):
+    """What a recipient said to a notice of erasure, or to a query for one. ERASED and KEPT are final.
+
+    `kept_count`: of how many of the named requests something is kept. `reason` goes with DECLINED, `raw_code` is for
+    the operator.
+    """
+
+    outcome: ErasureOutcome
+    kept_reason: KeptReason | None = None
+    kept_count: int | None = None
+    reason: DeclineReason | None = None
+    raw_code: str | None = None
+
+
 class StatementLine(Frozen):
     """One booked movement on the institution's reserve at the bank; `amount_minor` > 0 came in, < 0 went out."""
 
@@ -249,6 +303,10 @@ class BankConnector(Protocol):
     async def pay_out(self, request: PayoutRequest) -> BankAnswer: ...
 
     async def query(self, request_number: str) -> BankAnswer: ...
+
+    async def send_erasure_notice(self, notice: ErasureNotice) -> ErasureReply: ...
+
+    async def ask_erasure_notice(self, request_number: str) -> ErasureReply: ...
 
     def statement(self, business_date: date) -> AsyncIterator[StatementLine]: ...
 

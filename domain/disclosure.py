@@ -43,6 +43,7 @@ class PartnerOperation(StrEnum):
     INBOUND = "inbound"
     INBOUND_RETURN = "inbound_return"
     OFFICIAL_QUOTA = "official_quota"
+    ERASURE_NOTICE = "erasure_notice"
 
 
 class DisclosureRefusedError(Exception):
@@ -91,6 +92,8 @@ ALLOWED_FIELDS: Mapping[tuple[PartnerRole, PartnerOperation], frozenset[Personal
         (PartnerRole.OVERSEAS_BANK, PartnerOperation.INBOUND): _NONE,
         (PartnerRole.DOMESTIC_BANK, PartnerOperation.INBOUND_RETURN): _NONE,
         (PartnerRole.OVERSEAS_BANK, PartnerOperation.INBOUND_RETURN): _NONE,
+        # Whoever got something is told to delete it (P4.2b), and is named the requests, never the person.
+        **{(role, PartnerOperation.ERASURE_NOTICE): _NONE for role in PartnerRole},
     }
 )
 

@@ -48,6 +48,12 @@ class IdPrefix(StrEnum):
     INBOUND_RETURN = "inr"
     FX_MANDATE = "fxm"
     FX = "fx"
+    RETAINED_RECORD = "ret"
+    RETENTION_KEY = "rtk"
+    RETENTION_HOLD = "rth"
+    ERASURE = "ers"
+    CLOSURE = "cls"
+    DISPUTE = "dsp"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,6 +75,7 @@ class BankStep(StrEnum):
     FX_REVERSAL = "FR"
     INBOUND_RETURN = "IR"
     RECEIVING_ACCOUNT = "RA"
+    ERASURE_NOTICE = "EN"
 
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -9,11 +9,12 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from banks.agreement_pay import translate
+from banks.agreement_pay import erasure_translate, translate
 from banks.agreement_pay.config import (
     MAX_ANSWER_BYTES,
     MAX_CALLBACK_BYTES,
@@ -36,6 +37,8 @@ from domain.banking import (
     BankNotice,
     CallbackRejectedError,
     DebitRequest,
+    ErasureNotice,
+    ErasureReply,
     PaymentCodeRequest,
     PaymentCodeVerification,
     PayoutRequest,
@@ -131,6 +134,23 @@ class AgreementPayConnector(FxOperations):
             return translate.unknown(error.why)
         return translate.read_query_answer(reply.status, reply.body, request_number)
 
+    async def send_erasure_notice(self, notice: ErasureNotice) -> ErasureReply:
+        """RECEIVED: the bank replies later, and `ask_erasure_notice` tells. It may be sent again under its number."""
+        body = _json(erasure_translate.body_of(notice))
+        try:
+            reply = await self._exchange("POST", f"{self._root}/{translate.Resource.ERASURE_NOTICES.value}", body)
+        except NoAnswerError as error:
+            return erasure_translate.unknown(error.why)
+        return erasure_translate.read_reply(reply.status, reply.body, notice)
+
+    async def ask_erasure_notice(self, request_number: str) -> ErasureReply:
+        """What became of a notice of erasure."""
+        try:
+            reply = await self._exchange("GET", f"{self._root}/requests/{quote(request_number, safe='')}", b"")
+        except NoAnswerError as error:
+            return erasure_translate.unknown(error.why)
+        return erasure_translate.read_query_reply(reply.status, reply.body, request_number)
+
     async def statement(self, business_date: date) -> AsyncIterator[StatementLine]:
         """The booked movements of one Asia/Shanghai date; nothing is yielded before the whole file is
         verified.
@@ -183,7 +203,7 @@ class AgreementPayConnector(FxOperations):
         await self._client.aclose()
 
     async def _instruct(self, instruction: translate.Instruction) -> BankAnswer:
-        body = json.dumps(instruction.body, ensure_ascii=False, separators=(",", ":")).encode()
+        body = _json(instruction.body)
         try:
             reply = await self._exchange("POST", f"{self._root}/{instruction.resource.value}", body)
         except NoAnswerError as error:
@@ -236,6 +256,10 @@ class AgreementPayConnector(FxOperations):
         nonce = request.headers[NONCE_HEADER]
         verify_response(self._connection.bank_key, response.status_code, nonce, response.headers, content)
         return VerifiedReply(response.status_code, content)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def _read_limited(response: httpx.Response, limit: int) -> bytes:

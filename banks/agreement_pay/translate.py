@@ -49,6 +49,7 @@ class Resource(StrEnum):
     RECEIVING_ACCOUNTS = "receiving-accounts"
     INBOUND_RETURNS = "inbound-returns"
     OFFICIAL_QUOTAS = "official-quotas"
+    ERASURE_NOTICES = "erasure-notices"
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import httpx
 from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 
 from banks.signatures import milliseconds, read_private_key, read_public_key
-from banks.simulator import fx_control, page
+from banks.simulator import erasure_control, fx_control, page
 from banks.simulator.books import open_house_accounts
 from banks.simulator.cards import BANK_NAMES
 from banks.simulator.control import Bank, get_gateway
 from banks.simulator.control import router as control_router
+from banks.simulator.erasure_notices import finish_due_notices
 from banks.simulator.fx_desk import finish_due_deals
 from banks.simulator.fx_routes import add_fx_readings
 from banks.simulator.gateway import Gateway, seconds_until
@@ -46,7 +47,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         "model": Answer,
         "description": "`REQUEST_NUMBER_REUSED`: this number came with other content before.",
     },
-    413: {"model": Answer, "description": "`REQUEST_TOO_LARGE`: over 16 KiB."},
+    413: {"model": Answer, "description": "`REQUEST_TOO_LARGE`: over 16 KiB, a notice of erasure over 64 KiB."},
 }
 
 
@@ -83,6 +84,7 @@ def create_app(settings: SimulatorSettings, clock: Callable[[], datetime] = lamb
     app.include_router(_protocol_router())
     app.include_router(control_router)
     app.include_router(fx_control.router)
+    app.include_router(erasure_control.router)
     app.include_router(page.router)
     return app
 
@@ -111,7 +113,7 @@ async def _finish_on_time(gateway: Gateway) -> None:
         gateway.due.clear()
         now = gateway.clock()
         with gateway.connection.begin():
-            finish = (finish_due, finish_due_payouts, finish_due_deals, finish_due_returns)
+            finish = (finish_due, finish_due_payouts, finish_due_deals, finish_due_returns, finish_due_notices)
             ends = [end(gateway.connection, gateway.behaviour, milliseconds(now)) for end in finish]
             due_at = min((at for at in ends if at is not None), default=None)
             # A timestamp may lie in the future by the whole window, so its nonce is kept for two windows.

@@ -35,9 +35,13 @@ class FaultKind(StrEnum):
     LINE_BROKEN = "line_broken"
     RETURNED_LATER = "returned_later"
     RETURNED_AT_ONCE = "returned_at_once"
+    KEPT_BY_LAW = "kept_by_law"
+    KEPT_BY_OWN_AUTHORISATION = "kept_by_own_authorisation"
+    REPLIES_ON_COMMAND = "replies_on_command"
 
 
 RETURNS = frozenset({FaultKind.RETURNED_LATER, FaultKind.RETURNED_AT_ONCE})
+ERASURE_REPLIES = frozenset({FaultKind.KEPT_BY_LAW, FaultKind.KEPT_BY_OWN_AUTHORISATION, FaultKind.REPLIES_ON_COMMAND})
 
 
 class Fault(BaseModel):
@@ -70,6 +74,12 @@ class FaultOrder(Fault):
     def _only_a_payout_is_returned(self) -> Self:
         if self.kind in RETURNS and self.operation is not Operation.PAYOUT:
             raise ValueError("only `payouts` are returned")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_notice_of_erasure_is_replied_to(self) -> Self:
+        if self.kind in ERASURE_REPLIES and self.operation is not Operation.ERASURE_NOTICE:
+            raise ValueError("only `erasure-notices` are replied to")
         return self
 
     def fits(self, bank_code: str, operation: Operation, request_number: str, card_number: str | None) -> bool:

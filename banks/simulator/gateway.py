@@ -37,6 +37,7 @@ from banks.simulator.operations import BODIES, HANDLERS
 from banks.simulator.payee_accounts import PAYS_OUT
 from banks.simulator.protocol import (
     MAX_BODY_BYTES,
+    MAX_NOTICE_BYTES,
     Answer,
     BankCode,
     Body,
@@ -87,7 +88,8 @@ class Gateway:
 
     async def instruct(self, request: Request, bank_code: str, operation: Operation) -> Response:
         """One POST: at most one booking, whatever goes wrong around it."""
-        incoming = await self._receive(request, bank_code)
+        longest = MAX_NOTICE_BYTES if operation is Operation.ERASURE_NOTICE else MAX_BODY_BYTES
+        incoming = await self._receive(request, bank_code, longest)
         if isinstance(incoming, Response):
             return incoming
         try:
@@ -181,7 +183,7 @@ class Gateway:
         )
         return signed_json(self.signing_key, 200, incoming.nonce, declared, self.clock())
 
-    async def _receive(self, request: Request, bank_code: str) -> _Incoming | Response:
+    async def _receive(self, request: Request, bank_code: str, longest: int = MAX_BODY_BYTES) -> _Incoming | Response:
         if self.doors.is_down(bank_code, self.clock()):
             return plain_error(503)
         target = request.scope["raw_path"].decode("ascii", "replace")
@@ -195,7 +197,7 @@ class Gateway:
         try:
             if bank_code not in BANK_NAMES:
                 raise RequestRefusedError(404, BankCode.BANK_NOT_FOUND)
-            incoming.raw_body = await _read_body(request)
+            incoming.raw_body = await _read_body(request, longest)
             self._verify(incoming)
         except RequestRefusedError as refused:
             return self._refuse(incoming, refused)
@@ -335,11 +337,11 @@ class _Incoming:
     raw_body: bytes = b""
 
 
-async def _read_body(request: Request) -> bytes:
+async def _read_body(request: Request, longest: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > longest:
             raise RequestRefusedError(413, BankCode.REQUEST_TOO_LARGE)
     return bytes(body)
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from banks.simulator import agreements, fx_desk, fx_quota, inbound, payments, payouts, receiving_accounts
+from banks.simulator import (
+    agreements,
+    erasure_notices,
+    fx_desk,
+    fx_quota,
+    inbound,
+    payments,
+    payouts,
+    receiving_accounts,
+)
 from banks.simulator.fx_protocol import FxDealBody, InboundReturnBody, OfficialQuotaBody, ReceivingAccountBody
 from banks.simulator.protocol import (
     Answer,
     Body,
     DebitBody,
+    ErasureNoticeBody,
     Operation,
     PaymentCodeBody,
     PaymentCodeVerificationBody,
@@ -35,6 +45,7 @@ BODIES: Mapping[Operation, type[Body]] = {
     Operation.RECEIVING_ACCOUNT: ReceivingAccountBody,
     Operation.INBOUND_RETURN: InboundReturnBody,
     Operation.OFFICIAL_QUOTA: OfficialQuotaBody,
+    Operation.ERASURE_NOTICE: ErasureNoticeBody,
 }
 
 HANDLERS: Mapping[Operation, Callable[[Call, Any], Answer]] = {
@@ -50,4 +61,5 @@ HANDLERS: Mapping[Operation, Callable[[Call, Any], Answer]] = {
     Operation.RECEIVING_ACCOUNT: receiving_accounts.open_receiving_account,
     Operation.INBOUND_RETURN: inbound.return_inbound,
     Operation.OFFICIAL_QUOTA: fx_quota.official_quota,
+    Operation.ERASURE_NOTICE: erasure_notices.take_notice,
 }

@@ -23,11 +23,12 @@ from banks.simulator.control import (
     return_payout,
     set_hours,
 )
+from banks.simulator.erasure_control import ErasureReplyOrder, newest_notices, reply
 from banks.simulator.fx_control import set_desk_hours
 from banks.simulator.fx_offers import DESKS
 from banks.simulator.overview import overview
 from banks.simulator.payee_accounts import example_account
-from banks.simulator.protocol import RequestNumber
+from banks.simulator.protocol import KeptReason, RequestNumber
 from banks.simulator.tables import accounts, fx_deals, inbound_remittances, messages, movements, payouts
 from domain.money import format_amount
 from domain.rates import format_rate
@@ -70,6 +71,7 @@ async def show(bank: Bank) -> HTMLResponse:
             "remittances": bank.connection.execute(
                 select(inbound_remittances).order_by(inbound_remittances.c.booked_at.desc()).limit(20)
             ).all(),
+            "erasures": newest_notices(bank.connection, 20),
             "movements": bank.connection.execute(
                 select(movements).order_by(movements.c.movement_id.desc()).limit(30)
             ).all(),
@@ -111,4 +113,15 @@ async def turn_desk(bank: Bank, bank_code: SimulatedBank, state: Literal["open",
 async def give_back(bank: Bank, bank_code: SimulatedBank, request_number: RequestNumber) -> RedirectResponse:
     """Sends a paid payout back."""
     await return_payout(ReturnOrder(bank_code=bank_code, request_number=request_number), bank)
+    return RedirectResponse("/", 303)
+
+
+@router.post("/banks/{bank_code}/erasure-notices/{request_number}/{answer}", dependencies=[Depends(only_loopback)])
+async def reply_to_notice(
+    bank: Bank, bank_code: SimulatedBank, request_number: RequestNumber, answer: Literal["erased"] | KeptReason
+) -> RedirectResponse:
+    """Replies to a notice of erasure that waits: by deleting, or by keeping all for a reason."""
+    named = {"bank_code": bank_code, "request_number": request_number}
+    kept = {"reply": "erased"} if answer == "erased" else {"reply": "kept", "reason": answer}
+    await reply(ErasureReplyOrder.model_validate(named | kept), bank)
     return RedirectResponse("/", 303)

@@ -7,15 +7,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MAX_BODY_BYTES = 16 * 1024
+# A notice of erasure names up to 1000 requests.
+MAX_NOTICE_BYTES = 64 * 1024
 
 RequestNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{8,40}$", examples=["DB01K9ZQ5Y8C6W3T2R1P0N9M8L7K"])]
 AgreementNumber = Annotated[str, Field(pattern=r"^[A-Z0-9]{10,40}$", examples=["HBRBAG4F2A9C1D7E3B5A60"])]
 Amount = Annotated[int, Field(strict=True, gt=0, le=10**13, examples=[12_345])]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
 DealKind = Literal["conversion", "reversal"]
+Erasure = Literal["erased", "kept"]
+KeptReason = Literal["law", "own_authorisation"]
 Payee = Annotated[str, Field(min_length=1, max_length=100, examples=["晨光书店"])]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6}$", examples=["042917"])]
 
@@ -38,6 +42,7 @@ class Operation(StrEnum):
     INBOUND = "inbound-remittances"
     INBOUND_RETURN = "inbound-returns"
     OFFICIAL_QUOTA = "official-quotas"
+    ERASURE_NOTICE = "erasure-notices"
     STATEMENT = "statements"
     DECLARATIONS = "declarations"
 
@@ -192,6 +197,22 @@ class PayoutBody(Body):
     currency: CurrencyCode
 
 
+class ErasureNoticeBody(Body):
+    """Delete what came under these request numbers. Whoever is meant is in the bank's own books."""
+
+    disclosed_under: list[RequestNumber] = Field(min_length=1, max_length=1000)
+    scope: Literal["account", "quick_pay", "deletion"] = Field(
+        description="the account with the institution has ended, quick pay alone has, or neither, but data are deleted"
+    )
+
+    @field_validator("disclosed_under")
+    @classmethod
+    def _names_each_once(cls, numbers: list[str]) -> list[str]:
+        if len(set(numbers)) < len(numbers):
+            raise ValueError("a request number is named twice")
+        return numbers
+
+
 class Answer(BaseModel):
     """The answer to a request and to a query for one. Fields that do not apply are absent."""
 
@@ -230,6 +251,11 @@ class Answer(BaseModel):
     year: int | None = None
     remaining_usd_minor: int | None = None
     is_exceeded: bool | None = None
+    erasure: Erasure | None = Field(
+        default=None, description="the reply to a notice of erasure; `kept`: not all is erased"
+    )
+    kept_reason: KeptReason | None = None
+    kept_count: int | None = Field(default=None, description="of how many of the named requests something is kept")
     invalid_fields: list[str] | None = Field(
         default=None, description="names of wrong or unknown fields; never their values"
     )

@@ -76,7 +76,7 @@ def content_hash(operation: Operation, body: Body) -> str:
 
 def remembered(connection: Connection, bank_code: str, request_number: str, oldest: int) -> Any:
     """The row of a request number received at or after `oldest`; an older one is forgotten now, its
-    bookings stay.
+    bookings stay. A notice of erasure may be replied to after months: its number is never forgotten.
     """
     row = connection.execute(
         select(requests).where(
@@ -85,7 +85,7 @@ def remembered(connection: Connection, bank_code: str, request_number: str, olde
             requests.c.forgotten == 0,
         )
     ).one_or_none()
-    if row is None or row.received_at >= oldest:
+    if row is None or row.received_at >= oldest or row.operation == Operation.ERASURE_NOTICE:
         return row
     connection.execute(update(requests).where(requests.c.request_id == row.request_id).values(forgotten=1))
     return None

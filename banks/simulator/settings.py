@@ -31,6 +31,8 @@ class Behaviour(BaseSettings):
     slow_seconds: float = Field(default=3, ge=0, le=600)
     arrives_late_seconds: float = Field(default=15, ge=0, le=600)
     return_seconds: float = Field(default=10, ge=0)
+    # How long after a notice of erasure the banks reply to it (0: at once).
+    erasure_reply_seconds: float = Field(default=0, ge=0)
     # Callbacks are retried at doubling intervals from `notice_retry_seconds` and given up after
     # `notice_attempts`.
     notice_delay_seconds: float = Field(default=0.2, ge=0)

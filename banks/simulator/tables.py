@@ -291,6 +291,36 @@ inbound_returns = Table(
     Index("inbound_returns_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
 )
 
+# One row a notice of erasure that was taken in; status as in the protocol. Without `due_at` a PROCESSING one waits for
+# the reply that it is ordered to be given.
+erasure_notices = Table(
+    "erasure_notices",
+    metadata,
+    Column("erasure_id", Integer, primary_key=True),
+    Column(
+        "request_id",
+        Integer,
+        ForeignKey("requests.request_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("bank_code", String, nullable=False),
+    Column("request_number", String, nullable=False, index=True),
+    Column("scope", String, nullable=False),
+    Column("disclosed_under", String, nullable=False),  # a JSON list of request numbers
+    Column("received_at", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("due_at", Integer),  # while PROCESSING: when it is replied to
+    Column("due_code", String),  # and with which code
+    Column("erasure", String),  # erased, kept
+    Column("kept_reason", String),
+    Column("kept_count", Integer),
+    Column("replied_at", Integer),
+    CheckConstraint("(status = 'SUCCESS') = (erasure IS NOT NULL)", name="replied_with_what_was_done"),
+    CheckConstraint("(erasure IS NOT NULL AND erasure = 'kept') = (kept_reason IS NOT NULL)", name="kept_with_reason"),
+    Index("erasure_notices_due", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+)
+
 requests = Table(
     "requests",
     metadata,

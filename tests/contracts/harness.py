@@ -24,7 +24,11 @@ from domain.banking import (
     BankConnector,
     BankOutcome,
     DebitRequest,
+    ErasureNotice,
+    ErasureOutcome,
+    ErasureReply,
     FourElements,
+    KeptReason,
     PaymentCodeRequest,
     PaymentCodeVerification,
     PayoutRequest,
@@ -32,6 +36,7 @@ from domain.banking import (
     SignApplication,
     SignConfirmation,
 )
+from domain.closing import ClosureScope
 from tests.simulator_process import SimulatorProcess
 
 _numbers = count(1)
@@ -88,6 +93,8 @@ class BankHarness(Protocol):
     async def close_bank(self) -> None: ...
 
     async def open_bank(self) -> None: ...
+
+    async def reply_to_notice(self, request_number: str, kept: KeptReason | None = None) -> None: ...
 
 
 class SimulatorHarness:
@@ -173,6 +180,11 @@ class SimulatorHarness:
     async def open_bank(self) -> None:
         """Inside its hours."""
         await self.process.open_bank(self.bank_code)
+
+    async def reply_to_notice(self, request_number: str, kept: KeptReason | None = None) -> None:
+        """The bank replies to a notice of erasure that it has taken in; `kept`: it deletes nothing."""
+        told = {"reply": "erased"} if kept is None else {"reply": "kept", "reason": kept.value}
+        await self.process.control("erasure-replies", bank_code=self.bank_code, request_number=request_number, **told)
 
 
 def fault_card_number(operation: str, fault: str) -> int:
@@ -279,6 +291,16 @@ async def funded_payout(bank: BankHarness, fault: str | None = None, amount_mino
     """A payout within the mainland, not yet sent, and the money for it."""
     await bank.fund(amount_minor, "CNY")
     return payout_to(bank.payee_account("CN", fault), amount_minor=amount_minor)
+
+
+def notice_of(*disclosed_under: str, scope: ClosureScope = ClosureScope.ACCOUNT) -> ErasureNotice:
+    """A notice of erasure, not yet sent."""
+    return ErasureNotice(request_number=number("EN"), disclosed_under=disclosed_under, scope=scope)
+
+
+async def reply_until(connector: BankConnector, request_number: str, *wanted: ErasureOutcome) -> ErasureReply:
+    """Asks about a notice until the outcome is one of the wanted ones."""
+    return await until(lambda: connector.ask_erasure_notice(request_number), lambda reply: reply.outcome in wanted, 15)
 
 
 async def query_until(

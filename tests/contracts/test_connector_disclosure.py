@@ -26,6 +26,7 @@ from tests.contracts.harness import (
     Payer,
     Region,
     SimulatorHarness,
+    notice_of,
     number,
     payout_to,
     refund_of,
@@ -42,6 +43,7 @@ PAYMENT_DATA = {
     PartnerOperation.DEBIT: {"request_number", "amount_minor", "currency", "payee", "verification", "authorisation"},
     PartnerOperation.REFUND: {"request_number", "debit_request_number", "amount_minor", "currency"},
     PartnerOperation.PAYOUT: {"request_number", "amount_minor", "currency", "region", "bank_id_kind", "bank_id"},
+    PartnerOperation.ERASURE_NOTICE: {"request_number", "disclosed_under", "scope"},
 }
 
 
@@ -97,6 +99,7 @@ async def _play_everything(bank: BankHarness, connector: BankConnector, payer: P
     await connector.refund(refund_of(debit, 1))
     await connector.query(debit.request_number)
     await connector.unsign(UnsignRequest(request_number=number("US"), agreement_number=debit.agreement_number))
+    await connector.send_erasure_notice(notice_of(application, debit.request_number))
     return [
         PartnerOperation.SIGN_APPLICATION,
         PartnerOperation.SIGN_CONFIRMATION,
@@ -106,6 +109,7 @@ async def _play_everything(bank: BankHarness, connector: BankConnector, payer: P
         PartnerOperation.REFUND,
         PartnerOperation.QUERY,
         PartnerOperation.UNSIGN,
+        PartnerOperation.ERASURE_NOTICE,
     ]
 
 
