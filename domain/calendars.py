@@ -60,6 +60,26 @@ class Calendar:
         return Calendar(self.code, kept, self.published)
 
 
+def working_day_after(day: date, count: int, calendar: Calendar) -> date:
+    """The `count`th working day after a day, which itself does not count, whether it is one or not (Q3)."""
+    return _working_day(day, count, calendar, timedelta(days=1))
+
+
+def working_day_before(day: date, count: int, calendar: Calendar) -> date:
+    """The `count`th working day before a day, which itself does not count."""
+    return _working_day(day, count, calendar, timedelta(days=-1))
+
+
+def _working_day(day: date, count: int, calendar: Calendar, step: timedelta) -> date:
+    """Ends: the exceptions of a calendar are finitely many."""
+    if count < 1:
+        raise ValueError("count working days from one on")
+    while count:
+        day += step
+        count -= calendar.is_working(day)
+    return day
+
+
 class CalendarDay(_Value):
     """One day that differs from Monday to Friday, or from what was loaded before."""
 
