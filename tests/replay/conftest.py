@@ -10,18 +10,21 @@ import pytest
 
 from activities.planning import Planning
 from calendars.book import CalendarBook
+from domain.retention import RetentionRules
 from storage.calendars import Calendars, ReleaseSlots
 from tests.conftest import Database
+from tests.replay.purge_branches import TwoPagesDue
 from tests.storage.books import Books
 from tests.workflows.conftest import House
 from tests.workflows.fx_house import open_fx_house
 from tests.workflows.planned_house import ROUTES
+from worker import purging_retained
 from workflows.starting import Processes
 
 
 def _replanning(books: Books, processes: Processes) -> list[Callable[..., Any]]:
     planning = Planning(ReleaseSlots(books.app), CalendarBook(Calendars(books.app)), ROUTES, processes)
-    return [planning.replan_page]
+    return [planning.replan_page, *purging_retained(TwoPagesDue(), RetentionRules())]
 
 
 @pytest.fixture

@@ -6,14 +6,26 @@ import asyncio
 import base64
 import importlib.util
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from domain.disclosure import PartnerOperation, PartnerRole
-from domain.personal_data import REGISTRY, DisclosureGround, PersonalField, Purpose, fields_for
+from domain.personal_data import (
+    IDENTIFYING_COLUMNS,
+    REGISTRY,
+    DisclosureGround,
+    PersonalField,
+    PersonalFieldRule,
+    Purpose,
+    RetentionRule,
+    fields_for,
+    retention_of,
+)
 from tests.vault.conftest import ELEMENTS, MASTER_KEY, VaultCase
 from vault.vault import Vault
 
@@ -153,17 +165,48 @@ async def test_every_field_the_database_takes_is_in_the_registry_and_every_groun
     assert await listed("disclosure_ground_is_listed") == {ground.value for ground in DisclosureGround}
 
 
-async def test_every_column_derived_from_personal_data_is_in_the_registry(case: VaultCase) -> None:
-    registered = {column for rule in REGISTRY.values() for column in rule.stored_in}
-    found = await case.rows(
-        "SELECT table_schema || '.' || table_name || '.' || column_name AS name FROM information_schema.columns"
-        " WHERE table_schema IN ('app', 'vault', 'ledger')"
-        " AND column_name ~ ('ciphertext|_index$|last4|^name$|id_number|card_number|mobile'"
-        " || '|account_number|agreement_number')"
-    )
-    # Names of firms, of roles, of holidays and of the institution's own staff are no user's data.
+_PERSONAL_COLUMNS = """
+    SELECT table_schema || '.' || table_name || '.' || column_name AS name FROM information_schema.columns
+    WHERE table_schema IN ('app', 'vault', 'ledger', 'retention')
+        AND column_name ~ ('ciphertext|_index$|last4|^name$|id_number|card_number|mobile|phone|e_?mail|birth_date'
+            || '|address|account_number|agreement_number|user_ref')"""
+
+
+def without_a_rule(columns: set[str]) -> set[str]:
+    """Columns of which nobody said what they are for, of which class they are, and how long they are kept."""
+    return {column for column in columns if retention_of(column) is None}
+
+
+async def test_every_column_of_personal_data_has_a_purpose_a_class_and_a_retention_rule(case: VaultCase) -> None:
+    found = {row["name"] for row in await case.rows(_PERSONAL_COLUMNS)}
+    # Names of firms, of roles, of holidays and of the institution's own staff are no user's data; neither are the dates
+    # of birth on the authorities' lists.
     not_of_users = {f"app.{table}.name" for table in ("merchant", "partner", "role", "operator", "calendar_day")}
-    assert {row["name"] for row in found} - not_of_users == registered
+    not_of_users |= {"app.screening_entry.birth_date"}
+    assert without_a_rule(found - not_of_users) == set()
+    registered = {column for rule in REGISTRY.values() for column in rule.stored_in}
+    assert registered | set(IDENTIFYING_COLUMNS) == found - not_of_users
+
+
+async def test_a_column_that_nobody_registered_is_found(case: VaultCase) -> None:
+    await case.run("ALTER TABLE app.payee ADD COLUMN mobile_index text", case.database.owner_engine)
+    found = {row["name"] for row in await case.rows(_PERSONAL_COLUMNS)}
+    assert "app.payee.mobile_index" in without_a_rule(found)
+
+
+def test_a_field_without_a_purpose_a_class_or_a_rule_is_refused() -> None:
+    rule = REGISTRY[PersonalField.MOBILE].model_dump()
+    for wrong in ({"purposes": []}, {"data_class": None}, {"stored_in": {}}, {"stored_in": {"app.x.mobile": None}}):
+        with pytest.raises(ValidationError):
+            PersonalFieldRule.model_validate(rule | wrong)
+
+
+def test_one_column_is_kept_by_one_rule_whatever_fields_it_is_derived_from() -> None:
+    by_column: dict[str, set[RetentionRule]] = defaultdict(set)
+    for rule in REGISTRY.values():
+        for column, kept in rule.stored_in.items():
+            by_column[column].add(kept)
+    assert {column: rules for column, rules in by_column.items() if len(rules) > 1} == {}
 
 
 def test_quick_pay_collects_exactly_the_four_elements() -> None:

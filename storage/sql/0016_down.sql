@@ -1,0 +1,1 @@
+DROP SCHEMA retention CASCADE;
