@@ -61,9 +61,14 @@ def ready_line(stack: LocalStack) -> str:
 _OF_NO_STACK = frozenset({"LIUSHUI_OPERATOR", "LIUSHUI_PYTHON", "LIUSHUI_KEEP_LOGS"})
 
 
+def is_configured() -> bool:
+    """Whether the environment says which stack is meant."""
+    return any(name.startswith("LIUSHUI_") for name in os.environ.keys() - _OF_NO_STACK)
+
+
 def use_local_stack(folder: Path = DEFAULT_FOLDER) -> None:
     """For commands on a developer's machine: unless configured, they work on the stack of this checkout."""
-    if not any(name.startswith("LIUSHUI_") for name in os.environ.keys() - _OF_NO_STACK):
+    if not is_configured():
         os.environ.update(application_environment(folder))
 
 

@@ -28,6 +28,8 @@ def read_policy(folder: Path = _FOLDER) -> dict[str, Any]:
         values["risk"] = tomllib.loads((folder / "risk_rules.toml").read_text(encoding="utf-8"))
         values["screening"] = values["risk"].pop("screening")
         values["reviews"] = tomllib.loads((folder / "reviews.toml").read_text(encoding="utf-8"))
+        values["closing"] = tomllib.loads((folder / "closing.toml").read_text(encoding="utf-8"))
+        values["retention"] = tomllib.loads((folder / "retention.toml").read_text(encoding="utf-8"))
         values["settlements"] = tomllib.loads((folder / "settlements.toml").read_text(encoding="utf-8"))
         texts = {values["agreement"]["version"]: values["agreement"]["content_hash"]}
         export = values["data_export"]

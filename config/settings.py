@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pyrage import IdentityError, RecipientError, x25519
 
 PREFIX = "LIUSHUI_"
 KEY_BYTES = 32
@@ -88,6 +89,21 @@ def _check_database_url(value: SecretStr) -> SecretStr:
     return SecretStr(f"postgresql+asyncpg://{rest}")
 
 
+def _check_age_recipient(value: str) -> str:
+    try:
+        return str(x25519.Recipient.from_str(value))
+    except RecipientError:
+        raise _wrong("must be a public key of age, as in age1…") from None
+
+
+def _check_age_identity(value: SecretStr) -> SecretStr:
+    try:
+        x25519.Identity.from_str(value.get_secret_value())
+    except IdentityError:
+        raise _wrong("must be a secret key of age, as in AGE-SECRET-KEY-…") from None
+    return value
+
+
 def _check_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -122,13 +138,18 @@ def _check_bind_host(value: str) -> str:
 Key = Annotated[SecretBytes, BeforeValidator(_parse_key)]
 PayloadKeys = Annotated[tuple[tuple[str, SecretBytes], ...], NoDecode, BeforeValidator(_parse_payload_keys)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database_url)]
+AgeRecipient = Annotated[str, AfterValidator(_check_age_recipient)]
+AgeIdentity = Annotated[SecretStr, AfterValidator(_check_age_identity)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 BindHost = Annotated[str, AfterValidator(_check_bind_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NEEDS_TLS = ("simulator_url", "ui_origin", "codec_origin", "ops_url")
-_DATABASES = ("database_url", "key_database_url", "owner_database_url", "key_owner_database_url")
+_DATABASES = (
+    "database_url", "key_database_url", "erasure_database_url", "retention_database_url",
+    "owner_database_url", "key_owner_database_url", "erasure_owner_database_url", "admin_database_url",
+)  # fmt: skip
 
 
 class ProcessSettings(BaseSettings):
@@ -193,10 +214,15 @@ class CodecServerSettings(ProcessSettings):
 
 
 class StoreSettings(ProcessSettings):
-    """What opens the books, the vault and the processes; the owner roles are not among it."""
+    """What opens the books, the vault and the processes; the owner roles are not among it.
+
+    `retention_public_key` seals what the law has us keep; whoever has it can open none of it.
+    """
 
     database_url: DatabaseUrl
     key_database_url: DatabaseUrl
+    erasure_database_url: DatabaseUrl
+    retention_public_key: AgeRecipient
     master_key: Key
     index_key: Key
     payload_keys: PayloadKeys
@@ -229,10 +255,13 @@ class WorkerSettings(ApplicationSettings):
 class OpsSettings(StoreSettings):
     """The operators' API: `database_url` is that of the ops role; `operator_key` seals second-factor secrets.
 
-    It calls no bank, so it has no key for one: what it wants of a bank it asks of a process.
+    It calls no bank, so it has no key for one: what it wants of a bank it asks of a process. It alone opens what is
+    retained, by a role of its own (`retention_database_url`) and with `retention_key`, for an order and two people.
     """
 
     operator_key: Key
+    retention_database_url: DatabaseUrl
+    retention_key: AgeIdentity
     ops_port: Port
 
 
@@ -253,6 +282,26 @@ class MigrationSettings(ProcessSettings):
 
     owner_database_url: DatabaseUrl
     key_owner_database_url: DatabaseUrl
+    erasure_owner_database_url: DatabaseUrl
+
+
+class BackupSettings(MigrationSettings):
+    """`liushui backup`: it seals to `backup_public_key` and can open no backup."""
+
+    backup_public_key: AgeRecipient
+
+
+class RestoreSettings(MigrationSettings):
+    """`liushui restore`: `backup_key` opens backups; `admin_database_url` is of a role with CREATEDB and CREATEROLE.
+
+    The other keys are those of the stores, for what is forgotten again and for what the law has us keep of it.
+    """
+
+    backup_key: AgeIdentity
+    admin_database_url: DatabaseUrl
+    master_key: Key
+    index_key: Key
+    retention_public_key: AgeRecipient
 
 
 def load(settings: type[AnySettings], **overrides: Any) -> AnySettings:

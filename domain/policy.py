@@ -6,12 +6,14 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.closing import ClosingRules, Contact
 from domain.codes import CodePolicy
 from domain.conditions import Conditions
 from domain.decisions import DecisionRules
 from domain.fees import FeeSchedule
 from domain.fx_rules import FxRules
 from domain.limits import LimitSet
+from domain.retention import RetentionRules
 from domain.reviews import ReviewRules
 from domain.risk_rules import RuleSet
 from domain.routes import RouteBook
@@ -68,9 +70,12 @@ class Policy(BaseModel):
     order_expiry_maximum_seconds: int = Field(gt=0)
     codes: CodePolicy
     fees: FeeSchedule
+    closing: ClosingRules
     conditions: Conditions
+    contact: Contact
     decisions: DecisionRules
     fx: FxRules
+    retention: RetentionRules
     reviews: ReviewRules
     risk: RuleSet
     screening: ScreeningRules

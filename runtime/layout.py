@@ -14,7 +14,7 @@ from temporalio.common import SearchAttributeKey
 
 from runtime.parts import ChildPart, DatabasePart, Part, Provision, RemotePart, http_probe, port_probe
 from runtime.postgres import EmbeddedPostgres
-from runtime.secrets import LocalSecrets, public_key
+from runtime.secrets import LocalSecrets, age_recipient, public_key
 from runtime.temporal import DEFAULT_NAMESPACE, connection, prepare_namespace
 
 PORT_NAMES = (
@@ -258,6 +258,8 @@ class StackLayout:
             **self._variables_of_all(),
             "LIUSHUI_DATABASE_URL": self._database_url(role),
             "LIUSHUI_KEY_DATABASE_URL": self._database_url(f"key_{role}"),
+            "LIUSHUI_ERASURE_DATABASE_URL": self._database_url(f"erasure_{role}"),
+            "LIUSHUI_RETENTION_PUBLIC_KEY": age_recipient(self.secrets.retention_key),
             "LIUSHUI_MASTER_KEY": self.secrets.master_key,
             "LIUSHUI_INDEX_KEY": self.secrets.index_key,
             "LIUSHUI_PAYLOAD_KEYS": self.secrets.payload_keys,
@@ -290,6 +292,8 @@ class StackLayout:
         return {
             **self._store_variables("ops"),
             "LIUSHUI_OPERATOR_KEY": self.secrets.operator_key,
+            "LIUSHUI_RETENTION_DATABASE_URL": self._database_url("retention"),
+            "LIUSHUI_RETENTION_KEY": self.secrets.retention_key,
             "LIUSHUI_OPS_PORT": str(self.ports["ops"]),
         }
 
@@ -311,6 +315,7 @@ class StackLayout:
             "LIUSHUI_ENVIRONMENT": "local",
             "LIUSHUI_OWNER_DATABASE_URL": self._database_url("owner"),
             "LIUSHUI_KEY_OWNER_DATABASE_URL": self._database_url("key_owner"),
+            "LIUSHUI_ERASURE_OWNER_DATABASE_URL": self._database_url("erasure_owner"),
         }
 
     def _database_url(self, role: str) -> str:

@@ -14,10 +14,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
+from pyrage import x25519
 
 _PASSWORD_BYTES = 24
 _KEY_BYTES = 32
-_ADDED_LATER = frozenset({"operator_key", "webhook_key", "ops_password", "webhooks_password", "key_ops_password"})
+_ADDED_LATER = frozenset({
+    "operator_key", "webhook_key", "ops_password", "webhooks_password", "key_ops_password",
+    "retention_key", "backup_key", "retention_password", "erasure_owner_password", "erasure_app_password",
+    "erasure_ops_password",
+})  # fmt: skip
 
 
 class LocalSecretsError(Exception):
@@ -32,8 +37,12 @@ def _password() -> str:
     return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
+def _age_key() -> str:
+    return str(x25519.Identity.generate())
+
+
 class LocalSecrets(BaseModel):
-    """Keys are base64 of 32 bytes; passwords are those of the database roles."""
+    """Keys are base64 of 32 bytes, the two of `age` its identities; passwords are those of the database roles."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -44,13 +53,19 @@ class LocalSecrets(BaseModel):
     operator_key: str = Field(repr=False, default_factory=_key)
     webhook_key: str = Field(repr=False, default_factory=_key)
     simulator_signing_key: str = Field(repr=False, default_factory=_key)
+    retention_key: str = Field(repr=False, default_factory=_age_key)
+    backup_key: str = Field(repr=False, default_factory=_age_key)
     owner_password: str = Field(repr=False, default_factory=_password)
     app_password: str = Field(repr=False, default_factory=_password)
     ops_password: str = Field(repr=False, default_factory=_password)
     webhooks_password: str = Field(repr=False, default_factory=_password)
+    retention_password: str = Field(repr=False, default_factory=_password)
     key_owner_password: str = Field(repr=False, default_factory=_password)
     key_app_password: str = Field(repr=False, default_factory=_password)
     key_ops_password: str = Field(repr=False, default_factory=_password)
+    erasure_owner_password: str = Field(repr=False, default_factory=_password)
+    erasure_app_password: str = Field(repr=False, default_factory=_password)
+    erasure_ops_password: str = Field(repr=False, default_factory=_password)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -60,9 +75,13 @@ class LocalSecrets(BaseModel):
             "app": self.app_password,
             "ops": self.ops_password,
             "webhooks": self.webhooks_password,
+            "retention": self.retention_password,
             "key_owner": self.key_owner_password,
             "key_app": self.key_app_password,
             "key_ops": self.key_ops_password,
+            "erasure_owner": self.erasure_owner_password,
+            "erasure_app": self.erasure_app_password,
+            "erasure_ops": self.erasure_ops_password,
         }
 
 
@@ -70,6 +89,11 @@ def public_key(private_key: str) -> str:
     """The base64 raw Ed25519 public key of a base64 raw private key."""
     key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(private_key))
     return base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+
+
+def age_recipient(identity: str) -> str:
+    """The public key (`age1…`) to which is encrypted what only this identity (`AGE-SECRET-KEY-…`) opens."""
+    return str(x25519.Identity.from_str(identity).to_public())
 
 
 def load_or_create(path: Path, *, data_exist: bool) -> LocalSecrets:

@@ -1,4 +1,4 @@
-"""Runs the two Alembic trees: of the main database (`storage/migrations`) and of the keys (`vault/migrations`)."""
+"""Runs the Alembic trees: of the main database (`storage/migrations`), the keys (`vault/migrations`), the erasures."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Tree(Enum):
 
     MAIN = _ROOT / "storage" / "migrations"
     KEYS = _ROOT / "vault" / "migrations"
+    ERASURES = _ROOT / "vault" / "erasure_migrations"
 
 
 async def upgrade(owner_url: str, tree: Tree, revision: str = "head") -> None:
@@ -66,9 +67,11 @@ def _run_migrations(connection: sa.Connection) -> None:
 
 
 def execute_sql_file(path: Path) -> None:
-    """Runs a file of statements inside a migration; `{owner}`, `{app}`, `{ops}`, `{webhooks}` become role names.
+    """Runs a file of statements inside a migration; `{owner}`, `{app}`, `{ops}`, `{webhooks}`, `{retention}` become
+    role names.
 
-    Their names follow from the database's own: `liushui` has `liushui_owner`, `liushui_app` and so on.
+    Their names follow from the owner's, who runs this: `liushui_owner` has `liushui_app` and so on beside it. The
+    database itself may be called otherwise while it is being restored.
     """
     _execute(path.read_text(encoding="utf-8"))
 
@@ -84,8 +87,8 @@ def restore_functions(path: Path, names: Iterable[str]) -> None:
 
 def _execute(text: str) -> None:
     bind = op.get_bind()
-    database = bind.execute(sa.text("SELECT current_database()")).scalar_one()
-    for role in ("owner", "app", "ops", "webhooks"):
+    database = str(bind.execute(sa.text("SELECT current_user")).scalar_one()).removesuffix("_owner")
+    for role in ("owner", "app", "ops", "webhooks", "retention"):
         text = text.replace(f"{{{role}}}", f'"{database}_{role}"')
     adapted = bind.connection.dbapi_connection
     assert adapted is not None  # noqa: S101

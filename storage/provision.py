@@ -1,4 +1,4 @@
-"""Prepares a PostgreSQL server: roles, the main and the key database, rights, and the newest schema in both."""
+"""Prepares a PostgreSQL server: roles, the main database, those of keys and erasures, rights, the newest schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from storage.migrate import Tree, upgrade
 
 # Two starters on one server provision one after the other.
 _PROVISION_LOCK = 7_301_995_002
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
+# A role is called by its database and its work, in 63 characters at most: `<41>_erasures_webhooks` still fits.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _SCRAM_ITERATIONS = 4096
 _CONNECT_TIMEOUT_SECONDS = 20
 _OLDEST_SERVER = 16
@@ -27,8 +28,11 @@ class ProvisioningError(Exception):
     """The server cannot be prepared; the message says what the admin account lacks."""
 
 
-# Besides its owner the main database has one role a process: what each may do is granted by the migrations.
-_ROLES_OF_MAIN = ("app", "ops", "webhooks")
+# Besides its owner the main database has one role a process, and one that opens what is retained by law: what each may
+# do is granted by the migrations.
+ROLES_OF_MAIN = ("app", "ops", "webhooks", "retention")
+# The other two are used by the processes of the institution alone.
+ROLES_OF_OTHERS = ("app", "ops")
 
 
 class Passwords(BaseModel):
@@ -40,9 +44,13 @@ class Passwords(BaseModel):
     app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     ops: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     webhooks: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    retention: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
     key_ops: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    erasure_owner: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    erasure_app: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
+    erasure_ops: str = Field(repr=False, pattern=r"^[!-~]{12,200}$")
 
     @classmethod
     def generate(cls) -> Passwords:
@@ -59,28 +67,40 @@ class Urls(BaseModel):
     app: str = Field(repr=False)
     ops: str = Field(repr=False)
     webhooks: str = Field(repr=False)
+    retention: str = Field(repr=False)
     key_owner: str = Field(repr=False)
     key_app: str = Field(repr=False)
     key_ops: str = Field(repr=False)
+    erasure_owner: str = Field(repr=False)
+    erasure_app: str = Field(repr=False)
+    erasure_ops: str = Field(repr=False)
+
+
+def erasure_database(database: str) -> str:
+    """The name of the database of erasures that belongs to a main one."""
+    return f"{database}_erasures"
 
 
 async def provision(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
-    """Creates what is missing, sets the passwords, brings both databases to head; may be run again at any time.
+    """Creates what is missing, sets the passwords, brings all databases to head; may be run again at any time.
+
+    The database of erasures is called after the main one: `erasure_database`.
 
     The admin needs no more than CREATEDB and CREATEROLE. Raises ProvisioningError.
     """
-    urls = _urls(admin_url, database, key_database, passwords)
-    admin = await _connect(admin_url)
+    urls = urls_of(admin_url, database, key_database, passwords)
+    admin = await connect_as_admin(admin_url)
     try:
         await admin.execute("SELECT pg_advisory_lock($1)", _PROVISION_LOCK)
-        of_main = {name: getattr(passwords, name) for name in _ROLES_OF_MAIN}
+        of_main = {name: getattr(passwords, name) for name in ROLES_OF_MAIN}
         await _prepare(admin, database, passwords.owner, of_main)
         of_keys = {"app": passwords.key_app, "ops": passwords.key_ops}
         await _prepare(admin, key_database, passwords.key_owner, of_keys)
-        await _close_public_schema(urls.owner)
-        await _close_public_schema(urls.key_owner)
-        await upgrade(urls.owner, Tree.MAIN)
-        await upgrade(urls.key_owner, Tree.KEYS)
+        of_erasures = {"app": passwords.erasure_app, "ops": passwords.erasure_ops}
+        await _prepare(admin, erasure_database(database), passwords.erasure_owner, of_erasures)
+        for url, tree in ((urls.owner, Tree.MAIN), (urls.key_owner, Tree.KEYS), (urls.erasure_owner, Tree.ERASURES)):
+            await close_public_schema(url)
+            await upgrade(url, tree)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ProvisioningError(f"the admin account needs CREATEDB and CREATEROLE: {error}") from error
     finally:
@@ -88,9 +108,10 @@ async def provision(admin_url: str, database: str, key_database: str, passwords:
     return urls
 
 
-async def _connect(admin_url: str) -> asyncpg.Connection:
+async def connect_as_admin(admin_url: str) -> asyncpg.Connection:
+    """A connection to a server that is new enough. Raises ProvisioningError."""
     try:
-        admin = await asyncpg.connect(_plain(admin_url), timeout=_CONNECT_TIMEOUT_SECONDS)
+        admin = await asyncpg.connect(plain_url(admin_url), timeout=_CONNECT_TIMEOUT_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise ProvisioningError(f"the PostgreSQL server cannot be reached: {error}") from None
     if admin.get_server_version().major < _OLDEST_SERVER:
@@ -104,12 +125,22 @@ async def _prepare(admin: asyncpg.Connection, database: str, owner_password: str
     await _ensure_role(admin, owner, owner_password)
     for suffix, password in passwords.items():
         await _ensure_role(admin, f"{database}_{suffix}", password)
-    if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
-        await _become_able_to_give_to(admin, owner)
-        # The locale that every server has; nothing here is sorted for a human eye.
-        template = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
-        await admin.execute(f'CREATE DATABASE "{database}" OWNER "{owner}" {template}')
+    if not await exists(admin, database):
+        await create_database(admin, database, owner)
     await restrict_access(admin, database, owner, [f"{database}_{suffix}" for suffix in passwords])
+
+
+async def exists(admin: asyncpg.Connection, database: str) -> bool:
+    """Whether there is a database of that name."""
+    return bool(await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database))
+
+
+async def create_database(admin: asyncpg.Connection, database: str, owner: str) -> None:
+    """An empty database that a role owns."""
+    await _become_able_to_give_to(admin, owner)
+    # The locale that every server has; nothing here is sorted for a human eye.
+    template = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+    await admin.execute(f'CREATE DATABASE "{database}" OWNER "{owner}" {template}')
 
 
 async def restrict_access(admin: asyncpg.Connection, database: str, owner: str, others: Iterable[str]) -> None:
@@ -140,8 +171,9 @@ async def _may_act_as(admin: asyncpg.Connection, owner: str) -> bool:
     )
 
 
-async def _close_public_schema(owner_url: str) -> None:
-    connection = await asyncpg.connect(_plain(owner_url))
+async def close_public_schema(owner_url: str) -> None:
+    """Nobody but the owner makes or finds anything in `public`."""
+    connection = await asyncpg.connect(plain_url(owner_url))
     try:
         await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
     finally:
@@ -158,27 +190,34 @@ def scram_verifier(password: str) -> str:
     return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
-def _urls(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
-    base = make_url(admin_url)
+def urls_of(admin_url: str, database: str, key_database: str, passwords: Passwords) -> Urls:
+    """The URLs of the roles. Raises ProvisioningError if a name will not do."""
+    base, erasures = make_url(admin_url), erasure_database(database)
+    for name in (database, key_database):
+        if not _NAME.fullmatch(name):
+            raise ProvisioningError("a database name is 1 to 41 characters of a-z, 0-9 and _, beginning with a letter")
     return Urls(
         owner=_role_url(base, database, "owner", passwords.owner),
         app=_role_url(base, database, "app", passwords.app),
         ops=_role_url(base, database, "ops", passwords.ops),
         webhooks=_role_url(base, database, "webhooks", passwords.webhooks),
+        retention=_role_url(base, database, "retention", passwords.retention),
         key_owner=_role_url(base, key_database, "owner", passwords.key_owner),
         key_app=_role_url(base, key_database, "app", passwords.key_app),
         key_ops=_role_url(base, key_database, "ops", passwords.key_ops),
+        erasure_owner=_role_url(base, erasures, "owner", passwords.erasure_owner),
+        erasure_app=_role_url(base, erasures, "app", passwords.erasure_app),
+        erasure_ops=_role_url(base, erasures, "ops", passwords.erasure_ops),
     )
 
 
 def _role_url(base: URL, database: str, suffix: str, password: str) -> str:
-    if not _NAME.fullmatch(database):
-        raise ProvisioningError("a database name is 1 to 51 characters of a-z, 0-9 and _, beginning with a letter")
     url = base.set(
         drivername="postgresql+asyncpg", database=database, username=f"{database}_{suffix}", password=password
     )
     return url.render_as_string(hide_password=False)
 
 
-def _plain(url: str) -> str:
+def plain_url(url: str) -> str:
+    """A URL as asyncpg itself and PostgreSQL's programs read it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -1,4 +1,4 @@
-"""One PostgreSQL server a test process, and a fresh pair of databases a test, cloned from a migrated template."""
+"""One PostgreSQL server a test process, and a fresh set of databases a test, cloned from a migrated template."""
 
 from __future__ import annotations
 
@@ -16,35 +16,53 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from runtime.postgres import EmbeddedPostgres
-from storage.provision import Passwords, Urls, provision, restrict_access
+from storage.provision import (
+    ROLES_OF_MAIN,
+    ROLES_OF_OTHERS,
+    Passwords,
+    Urls,
+    erasure_database,
+    provision,
+    restrict_access,
+)
 
 _TEMPLATE = "template"
 _KEY_TEMPLATE = "template_keys"
+_ERASURE_TEMPLATE = erasure_database(_TEMPLATE)
 _MEMORY_BYTES = 4 * 1024**3
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
 class Database:
-    """A fresh main and key database. The roles are those of the template: `template_owner`, `template_app`, …"""
+    """A fresh set of the three databases. The roles are those of the template: `template_owner`, `template_app`, …"""
 
     name: str
     app_url: str
     owner_url: str
     ops_url: str
     webhooks_url: str
+    retention_url: str
     key_name: str
     key_app_url: str
     key_ops_url: str
     key_owner_url: str
+    erasure_name: str
+    erasure_app_url: str
+    erasure_ops_url: str
+    erasure_owner_url: str
     admin_url: str
     app_engine: AsyncEngine
     owner_engine: AsyncEngine
     ops_engine: AsyncEngine
     webhooks_engine: AsyncEngine
+    retention_engine: AsyncEngine
     key_app_engine: AsyncEngine
     key_ops_engine: AsyncEngine
     key_owner_engine: AsyncEngine
+    erasure_app_engine: AsyncEngine
+    erasure_ops_engine: AsyncEngine
+    erasure_owner_engine: AsyncEngine
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +101,7 @@ class _server:  # noqa: N801
 
 @pytest.fixture(scope="session")
 def template_urls(postgres_server: EmbeddedPostgres) -> Urls:
-    """Both databases migrated once; nothing connects to them afterwards, or they could not be cloned."""
+    """All databases migrated once; nothing connects to them afterwards, or they could not be cloned."""
     import asyncio
 
     return asyncio.run(provision(postgres_server.admin_url, _TEMPLATE, _KEY_TEMPLATE, Passwords.generate()))
@@ -91,7 +109,7 @@ def template_urls(postgres_server: EmbeddedPostgres) -> Urls:
 
 @pytest.fixture
 async def database(postgres_server: EmbeddedPostgres, template_urls: Urls) -> AsyncIterator[Database]:
-    """A fresh pair of databases for one test, with engines that are disposed of at its end."""
+    """A fresh set of databases for one test, with engines that are disposed of at its end."""
     async with _Clone(postgres_server.admin_url, template_urls) as clone:
         yield clone
 
@@ -102,33 +120,46 @@ class _Clone:
     def __init__(self, admin_url: str, urls: Urls) -> None:
         number = next(_numbers)
         self._name, self._key_name = f"test_{os.getpid()}_{number}", f"test_{os.getpid()}_{number}_keys"
+        self._erasure_name = erasure_database(self._name)
         self._admin_url, self._urls = admin_url, urls
         self._engines: list[AsyncEngine] = []
 
     async def __aenter__(self) -> Database:
         await self._create()
-        main, keys = self._name, self._key_name
+        main, keys, erasures = self._name, self._key_name, self._erasure_name
         app_url, owner_url = _on(self._urls.app, main), _on(self._urls.owner, main)
         ops_url, webhooks_url = _on(self._urls.ops, main), _on(self._urls.webhooks, main)
         key_app_url, key_owner_url = _on(self._urls.key_app, keys), _on(self._urls.key_owner, keys)
+        retention_url, erasure_app_url = _on(self._urls.retention, main), _on(self._urls.erasure_app, erasures)
+        erasure_ops_url = _on(self._urls.erasure_ops, erasures)
+        erasure_owner_url = _on(self._urls.erasure_owner, erasures)
         return Database(
             name=main,
             app_url=app_url,
             owner_url=owner_url,
             ops_url=ops_url,
             webhooks_url=webhooks_url,
+            retention_url=retention_url,
             key_name=keys,
             key_app_url=key_app_url,
             key_ops_url=_on(self._urls.key_ops, keys),
             key_owner_url=key_owner_url,
+            erasure_name=erasures,
+            erasure_app_url=erasure_app_url,
+            erasure_ops_url=erasure_ops_url,
+            erasure_owner_url=erasure_owner_url,
             admin_url=_on(self._admin_url, main),
             app_engine=self._engine(app_url),
             owner_engine=self._engine(owner_url),
             ops_engine=self._engine(ops_url),
             webhooks_engine=self._engine(webhooks_url),
+            retention_engine=self._engine(retention_url),
             key_app_engine=self._engine(key_app_url),
             key_ops_engine=self._engine(_on(self._urls.key_ops, keys)),
             key_owner_engine=self._engine(key_owner_url),
+            erasure_app_engine=self._engine(erasure_app_url),
+            erasure_ops_engine=self._engine(erasure_ops_url),
+            erasure_owner_engine=self._engine(erasure_owner_url),
         )
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,7 +167,7 @@ class _Clone:
             await engine.dispose()
         admin = await asyncpg.connect(self._admin_url)
         try:
-            for name in (self._name, self._key_name):
+            for name in (self._name, self._key_name, self._erasure_name):
                 await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         finally:
             await admin.close()
@@ -144,11 +175,12 @@ class _Clone:
     async def _create(self) -> None:
         admin = await asyncpg.connect(self._admin_url)
         try:
-            for name, template in ((self._name, _TEMPLATE), (self._key_name, _KEY_TEMPLATE)):
+            cloned = {_TEMPLATE: self._name, _KEY_TEMPLATE: self._key_name, _ERASURE_TEMPLATE: self._erasure_name}
+            for template, name in cloned.items():
                 await admin.execute(
                     f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy OWNER "{template}_owner"'
                 )
-                suffixes = ("app", "ops", "webhooks") if template == _TEMPLATE else ("app", "ops")
+                suffixes = ROLES_OF_MAIN if template == _TEMPLATE else ROLES_OF_OTHERS
                 await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
         finally:
             await admin.close()

@@ -30,6 +30,13 @@ OF_APP = frozenset({
     "app.fx_to_replan", "app.no_such_inbound", "app.open_reversal", "app.plan_fx", "app.receive_inbound",
     "app.receiver_of", "app.settle_fx", "app.unattended_fx", "app.unfinished_fx", "app.value_date_ahead",
     "app.version_to_replan_fx",
+    "retention.claim", "retention.due", "retention.keep", "retention.purge_records", "retention.report",
+    "retention.unkept",
+    "app.accept_closure", "app.claim_notice", "app.closure_of_merchant", "app.complete_closure", "app.end_following",
+    "app.erasure_applied", "app.forget_items", "app.forget_user", "app.hand_over_records", "app.identity_to_retain",
+    "app.items_to_forget", "app.keys_of_user", "app.look_at_closure", "app.notices_to_give", "app.open_dispute",
+    "app.open_late_money_cases", "app.record_reply", "app.reply_to_erasure", "app.transactions_to_retain",
+    "app.unattended_closures", "app.unfinished_closures",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({
@@ -43,6 +50,7 @@ OF_OPS = frozenset({
     "app.reopen_settlement",
     "app.export_counts",
     "app.open_positions",
+    "app.work_on_closure", "retention.search",
 })  # fmt: skip
 # Both: views, records, what each of them has a use for.
 OF_APP_AND_OPS = frozenset({
@@ -55,12 +63,16 @@ OF_APP_AND_OPS = frozenset({
     "app.current_plan_version", "app.loaded_calendars",
     "app.settlement_line_view", "app.settlement_view",
     "app.fx_mandate_view", "app.fx_view", "app.inbound_return_view", "app.inbound_view", "app.receiving_account_view",
+    "retention.kept",
+    "app.closure_facts", "app.closure_view", "app.dispute_view", "app.erasures_missing",
 })  # fmt: skip
 # The webhook sender is handed what is due, and reads no table.
 OF_WEBHOOKS = frozenset({
     "app.claim_webhook_deliveries", "app.fan_out_events", "app.purge_webhook_deliveries",
     "app.record_webhook_attempt",
 })  # fmt: skip
+# Whoever opens what the law has us keep: one function, which asks for the order and for two people.
+OF_RETENTION = frozenset({"retention.open_for_order"})
 # Views and words: they compute from what they are given, with the rights of whoever calls them.
 WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.binding_view", "app.decision_view", "app.event_horizon", "app.event_matches", "app.event_view", "app.instant",
@@ -69,6 +81,7 @@ WITHOUT_THE_OWNERS_RIGHTS = frozenset({
     "app.signing_key_view", "app.user_view", "app.waiting_for", "app.waiver_application_view",
     "app.webhook_attempt_view", "app.webhook_delivery_view", "app.webhook_endpoint_view",
     "app.fx_mandate_view", "app.fx_view", "app.inbound_return_view", "app.inbound_view", "app.receiving_account_view",
+    "app.dispute_view",
 })  # fmt: skip
 # All that is written to tables directly: by whoever manages merchants, never to anything of users or of money.
 WRITTEN_DIRECTLY = frozenset({

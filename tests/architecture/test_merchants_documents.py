@@ -13,6 +13,7 @@ from banks.simulator import card_table
 from banks.simulator.cards import FAULT_CARDS
 from client import Liushui
 from client.nouns import Noun
+from domain.closing import ClosureState, DisputeState, ObstacleKind
 from domain.error_codes import OPERATOR_CODES, ErrorCode
 from domain.states import (
     BindingState,
@@ -51,8 +52,8 @@ def test_the_test_cards_are_those_of_the_simulator() -> None:
 def test_the_states_are_those_of_the_rules() -> None:
     document = state_tables.DOCUMENT.read_text(encoding="utf-8")
     assert state_tables.with_pictures(document) == document, "run: python -m api.state_tables"
-    of_fx = (ReceivingAccountState, FxState)
-    for words in (BindingState, PaymentState, RefundState, PayoutState, *of_fx, WaitReason):
+    of_fx, of_closing = (ReceivingAccountState, FxState), (ClosureState, DisputeState)
+    for words in (BindingState, PaymentState, RefundState, PayoutState, *of_fx, *of_closing, WaitReason):
         assert [word for word in words if not re.search(rf"\b{word.value}\b", document)] == []
 
 
@@ -71,12 +72,12 @@ def test_every_code_in_the_documents_exists() -> None:
 
 
 def test_every_event_and_address_in_the_pictures_exists() -> None:
-    text = "".join((DOCUMENTS / name).read_text(encoding="utf-8") for name in ("flows.md", "fx.md"))
+    text = "".join((DOCUMENTS / name).read_text(encoding="utf-8") for name in ("flows.md", "fx.md", "closing.md"))
     pictures = "".join(re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     pictures += "".join(line for line in text.splitlines() if line.startswith("| `"))
-    families = "payment|refund|binding|payout|receiving_account|inbound|fx_mandate|fx"
+    families = "payment|refund|binding|payout|receiving_account|inbound|fx_mandate|fx|closure|dispute"
     named = set(re.findall(rf"\b((?:{families})\.[a-z_]+)\b", pictures))
-    assert "fx.settled" in named
+    assert {"fx.settled", "closure.completed"} <= named
     assert named - set(EVENT_TYPES) == set()
     paths = {re.sub(r"\{\w+\}", "{id}", path) for path in _addresses()}
     shown = set(re.findall(r"(?:GET|POST|DELETE) (/v1/[a-z_/{}]*[a-z}])", text))
@@ -86,6 +87,12 @@ def test_every_event_and_address_in_the_pictures_exists() -> None:
 
 def _addresses() -> set[str]:
     return set(api_document()["paths"])
+
+
+def test_everything_that_can_be_in_the_way_of_a_closure_is_explained() -> None:
+    text = (DOCUMENTS / "closing.md").read_text(encoding="utf-8")
+    rows = "".join(line for line in text.splitlines() if line.startswith("| `"))
+    assert [kind for kind in ObstacleKind if f"`{kind}`" not in rows] == []
 
 
 def test_every_method_of_the_client_is_in_its_document() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from runtime.secrets import LocalSecretsError, load_or_create
+from runtime.secrets import LocalSecretsError, age_recipient, load_or_create
 
 
 def test_local_secrets_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
@@ -34,3 +35,15 @@ def test_secrets_that_cannot_be_read_are_reported_and_left_alone(tmp_path: Path,
     with pytest.raises(LocalSecretsError, match="cannot be read"):
         load_or_create(path, data_exist=False)
     assert path.read_text() == content
+
+
+def test_a_stack_of_an_older_release_goes_on_and_gets_what_was_added_since(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    made = load_or_create(path, data_exist=False)
+    added = {"retention_key", "backup_key", "retention_password", "erasure_owner_password", "erasure_app_password"}
+    path.write_text(json.dumps({name: value for name, value in made.model_dump().items() if name not in added}))
+    found = load_or_create(path, data_exist=True)
+    assert found.master_key == made.master_key
+    assert age_recipient(found.retention_key).startswith("age1")
+    assert found.retention_key != found.backup_key
+    assert load_or_create(path, data_exist=True) == found

@@ -13,10 +13,13 @@ import pytest
 from config.settings import (
     ApiSettings,
     ApplicationSettings,
+    BackupSettings,
     CodecServerSettings,
     MigrationSettings,
+    OpsSettings,
     ProcessSettings,
     SettingsError,
+    WebhookSettings,
     WorkerSettings,
     load,
     load_or_exit,
@@ -28,6 +31,8 @@ GOOD = {
     "LIUSHUI_ENVIRONMENT": "local",
     "LIUSHUI_DATABASE_URL": "postgresql://liushui_app:hunter2hunter2@127.0.0.1:5432/liushui",
     "LIUSHUI_KEY_DATABASE_URL": "postgresql://liushui_keys_app:hunter3hunter3@127.0.0.1:5432/liushui_keys",
+    "LIUSHUI_ERASURE_DATABASE_URL": "postgresql://liushui_erasures_app:hunter4hunter4@127.0.0.1:5432/liushui_erasures",
+    "LIUSHUI_RETENTION_PUBLIC_KEY": "age1vu0je8ng7n7dvjq9dzm4xcu2c23t9ftm3tf0j2t85k6tr8z82ywsh78322",
     "LIUSHUI_MASTER_KEY": KEY,
     "LIUSHUI_INDEX_KEY": KEY,
     "LIUSHUI_PAYLOAD_KEYS": f"new:{KEY},old:{KEY}",
@@ -98,6 +103,9 @@ def test_a_forgotten_environment_means_production(variables: pytest.MonkeyPatch)
         ("LIUSHUI_DATABASE_URL", "mysql://root:SECRETVALUE@x/y", "must be a postgresql:// URL"),
         ("LIUSHUI_DATABASE_URL", "postgresql://root:SECRETVALUE@x", "must name a host and a database"),
         ("LIUSHUI_DATABASE_URL", "postgresql://root:SECRETVALUE@x:port/y", "must name a host and a database"),
+        ("LIUSHUI_ERASURE_DATABASE_URL", "postgresql://root:SECRETVALUE@x", "must name a host and a database"),
+        ("LIUSHUI_RETENTION_PUBLIC_KEY", "age1SECRETVALUE", "must be a public key of age"),
+        ("LIUSHUI_RETENTION_PUBLIC_KEY", "AGE-SECRET-KEY-1SECRETVALUE", "must be a public key of age"),
         ("LIUSHUI_API_PORT", "SECRETVALUE", "should be a valid integer"),
         ("LIUSHUI_API_PORT", "0", "should be greater than or equal to 1"),
         ("LIUSHUI_API_HOST", "0.0.0.0", "must be a loopback address"),  # noqa: S104
@@ -128,7 +136,7 @@ def test_production_reaches_a_database_elsewhere_only_over_tls(
     variables: pytest.MonkeyPatch, query: str, accepted: bool
 ) -> None:
     variables.setenv("LIUSHUI_ENVIRONMENT", "production")
-    for name in ("LIUSHUI_OWNER_DATABASE_URL", "LIUSHUI_KEY_OWNER_DATABASE_URL"):
+    for name in ("LIUSHUI_OWNER_DATABASE_URL", "LIUSHUI_KEY_OWNER_DATABASE_URL", "LIUSHUI_ERASURE_OWNER_DATABASE_URL"):
         variables.setenv(name, f"postgresql://o:p@db.example/liushui{query}")
     if accepted:
         assert load(MigrationSettings).environment == "production"
@@ -169,6 +177,10 @@ def test_a_codec_server_that_no_browser_would_send_a_cookie_to_does_not_start(
 def test_each_process_knows_only_the_secrets_it_needs() -> None:
     assert not {"owner_database_url", "key_owner_database_url"} & set(WorkerSettings.model_fields)
     assert not {"owner_database_url", "key_owner_database_url"} & set(ApiSettings.model_fields)
+    opens = {"retention_key", "retention_database_url", "backup_key", "admin_database_url"}
+    for settings in (WorkerSettings, ApiSettings, CodecServerSettings, WebhookSettings, BackupSettings):
+        assert not opens & set(settings.model_fields), settings
+    assert opens & set(OpsSettings.model_fields) == {"retention_key", "retention_database_url"}
     assert set(CodecServerSettings.model_fields) == {
         "environment",
         "log_level",

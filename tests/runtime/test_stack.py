@@ -285,8 +285,8 @@ def test_each_process_gets_only_the_secrets_it_needs(folder: Path) -> None:
             "api": {"master_key", "index_key", "payload_keys", "bank_signing_key", "webhook_key"},
             "worker": {"master_key", "index_key", "payload_keys", "bank_signing_key"},
             "webhooks": {"webhook_key"},
-            # No bank is instructed with what it knows.
-            "ops": {"master_key", "index_key", "payload_keys", "operator_key"},
+            # No bank is instructed with what it knows; it alone opens what is retained, and nobody opens backups.
+            "ops": {"master_key", "index_key", "payload_keys", "operator_key", "retention_key"},
         }
         for part, names in allowed.items():
             values = set(environment[part].values())

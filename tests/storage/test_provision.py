@@ -107,14 +107,15 @@ async def test_the_app_role_can_create_nothing(database: Database, database_role
 async def test_migrations_go_up_down_and_up_again(postgres_server: EmbeddedPostgres) -> None:
     try:
         urls = await provision(postgres_server.admin_url, "updown", "updown_keys", Passwords.generate())
-        for tree, url in ((Tree.MAIN, urls.owner), (Tree.KEYS, urls.key_owner)):
+        trees = ((Tree.MAIN, urls.owner), (Tree.KEYS, urls.key_owner), (Tree.ERASURES, urls.erasure_owner))
+        for tree, url in trees:
             await downgrade(url, tree)
             await upgrade(url, tree)
     finally:
         await remove(postgres_server, "updown", "updown_keys")
 
 
-@pytest.mark.parametrize("name", ["", "Upper", 'quote"d', "a" * 52, "1st"])
+@pytest.mark.parametrize("name", ["", "Upper", 'quote"d', "a" * 42, "1st"])
 async def test_a_database_name_that_could_break_out_is_refused(postgres_server: EmbeddedPostgres, name: str) -> None:
     with pytest.raises(ProvisioningError, match="database name"):
         await provision(postgres_server.admin_url, name, "fine", Passwords.generate())
