@@ -17,21 +17,25 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.assessing import Assessing
 from activities.bank_records import BankRecords
 from activities.bank_steps import BankSteps
+from activities.closing import Closing
 from activities.deciding import Deciding
 from activities.fx_planning import FxPlanning
 from activities.fx_steps import FxSteps
 from activities.looking import Looking
 from activities.planning import Planning
 from activities.ports import BankDirectory, InstructionBook, PersonalVault
+from activities.purging import Purge, PurgingRetained
 from activities.receiving import Receiving
 from activities.reviewing import Reviewing
 from activities.settling import Settling
 from activities.settling_merchants import SettlingMerchants
 from calendars.book import CalendarBook
+from closure_sweeper import ClosureSweeper
 from config.policy import read_policy
 from config.settings import WorkerSettings, load_or_exit
 from domain.business_time import SHANGHAI
 from domain.policy import Policy
+from domain.retention import RetentionRules
 from domain.settlements import SettlementRules
 from fx_sweeper import FxLauncher, FxSweeper
 from runtime.clock import SystemClock
@@ -47,6 +51,7 @@ from screening.lists import ListScreening
 from screening.rounds import ScreeningRounds
 from screening.screener import Screener
 from storage.calendars import Calendars, ReleaseSlots
+from storage.closures import ClosureBook
 from storage.fx import FxBook, FxSlots
 from storage.fx_reading import FxReading
 from storage.instructions import Instructions
@@ -58,13 +63,17 @@ from storage.settlements import SettlementBook
 from sweeper import OLDER_THAN, UNFINISHED_A_ROUND, Sweeper
 from vault.bank_steps import BankStepVault
 from vault.fx_steps import FxVault
+from vault.leaving import Leaving, Retaining
+from vault.purging import RetentionPurge
 from wiring import Adapters, open_adapters
 from workflows import names
 from workflows.bind_card import BindCard
+from workflows.close_account import CloseAccount
 from workflows.collect_payment import CollectPayment
 from workflows.correct_payment import CorrectPayment
 from workflows.learn_excess import LearnExcess
 from workflows.open_receiving_account import OpenReceivingAccount
+from workflows.purge_retained import PurgeRetained
 from workflows.read_bank_record import ReadBankRecord
 from workflows.receive_inbound import ReceiveInbound
 from workflows.refund_payment import RefundPayment
@@ -78,9 +87,9 @@ from workflows.starting import Processes
 from workflows.unbind_card import UnbindCard
 
 WORKFLOWS: Sequence[type] = (
-    BindCard, CollectPayment, CorrectPayment, LearnExcess, OpenReceivingAccount, ReadBankRecord, ReceiveInbound,
-    RefundPayment, ReplanFx, ReplanPayouts, ReturnInbound, ReturnPayout, SendPayout, SettleFx, SettleMerchants,
-    UnbindCard,
+    BindCard, CloseAccount, CollectPayment, CorrectPayment, LearnExcess, OpenReceivingAccount, PurgeRetained,
+    ReadBankRecord, ReceiveInbound, RefundPayment, ReplanFx, ReplanPayouts, ReturnInbound, ReturnPayout, SendPayout,
+    SettleFx, SettleMerchants, UnbindCard,
 )  # fmt: skip
 # Longer than the longest bank exchange, so that a stop never abandons a debit in the middle.
 GRACE = timedelta(seconds=25)
@@ -160,6 +169,50 @@ def foreign_currency(
     ]  # fmt: skip
 
 
+def retaining(adapters: Adapters, ids: UlidSource) -> Retaining:
+    """What copies the data that the law keeps, before anything is destroyed."""
+    return Retaining(ClosureBook(adapters.engine), adapters.vault, adapters.retention, ids.ulid)
+
+
+def closing_accounts(
+    adapters: Adapters, calendars: CalendarBook, ids: UlidSource, policy: Policy
+) -> list[Callable[..., Any]]:
+    """The activities that close accounts and forget."""
+    book, keeps = ClosureBook(adapters.engine), retaining(adapters, ids)
+    closing = Closing(
+        book,
+        Leaving(book, keeps, adapters.retention, adapters.forgetting()),
+        calendars,
+        adapters.banks,
+        rules=policy.closing,
+        retention=policy.retention,
+    )
+    return [
+        closing.look_at_closure, closing.retain_page, closing.forget, closing.tell_recipients, closing.complete_closure,
+        closing.end_following,
+    ]  # fmt: skip
+
+
+def purging_retained(purge: Purge, rules: RetentionRules) -> list[Callable[..., Any]]:
+    """The activities that purge what no clock keeps any longer."""
+    purging = PurgingRetained(purge, rules)
+    return [purging.purge_page, purging.report_purge]
+
+
+def purge_schedule(rules: RetentionRules) -> DailyProcess:
+    """When retained records are purged."""
+    return DailyProcess(
+        schedule_id=names.Process.PURGE_RETAINED.value,
+        workflow=names.Process.PURGE_RETAINED.value,
+        workflow_id=names.workflow_id(names.Process.PURGE_RETAINED, "scheduled"),
+        task_queue=names.TASK_QUEUE,
+        at=rules.run_at,
+        time_zone=SHANGHAI.key,
+        catch_up=timedelta(days=rules.catch_up_days),
+        note="Purges what neither law nor agreement nor consent keeps any longer (docs/decisions/0017).",
+    )
+
+
 def merchants_schedule(rules: SettlementRules) -> DailyProcess:
     """When merchants are settled."""
     return DailyProcess(
@@ -179,6 +232,8 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
     """Everything the worker needs, open; closed in good order."""
     clock, policy = SystemClock(), Policy.model_validate(read_policy())
     async with open_adapters(settings, functions=("app.claim_effects", "app.settle")) as adapters:
+        # Before anything else: data that were restored from a backup have not forgotten yet (P3.3, P4.5).
+        await adapters.forgetting(retaining(adapters, UlidSource()).everything).apply_missing()
         refused = RefusedMessages(adapters.engine, clock.now)
 
         def on_refusal(workflow_id: str, why: Refusal) -> None:
@@ -190,22 +245,20 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
         deadline = timedelta(seconds=policy.codes.binding_deadline_seconds)
         ids, lists, processes = UlidSource(), ScreeningBook(adapters.engine), Processes(client)
         screener = Screener(ListScreening(lists, policy.screening, clock.now), adapters.vault, ids.ulid)
+        unfinished_after = timedelta(seconds=settings.unfinished_after_seconds)
+        rounds: dict[str, Any] = {
+            "older_than": OLDER_THAN, "unfinished_after": unfinished_after, "unfinished_a_round": UNFINISHED_A_ROUND
+        }  # fmt: skip
         sweeper = Sweeper(
             adapters.engine,
             processes,
             clock.now,
             deadline,
-            unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
+            unfinished_after=unfinished_after,
             rounds=(
                 ScreeningRounds(lists, screener, policy.screening.subjects_a_round, clock.now).one,
-                FxSweeper(
-                    adapters.engine,
-                    processes,
-                    clock.now,
-                    older_than=OLDER_THAN,
-                    unfinished_after=timedelta(seconds=settings.unfinished_after_seconds),
-                    unfinished_a_round=UNFINISHED_A_ROUND,
-                ).one,
+                FxSweeper(adapters.engine, processes, clock.now, **rounds).one,
+                ClosureSweeper(adapters.engine, processes, clock.now, **rounds).one,
             ),
         )
         assessing = Assessing(RiskBook(adapters.engine), screener, policy.risk, ids.ulid)
@@ -215,8 +268,11 @@ async def running(settings: WorkerSettings) -> AsyncIterator[None]:
             Reviewing(Reviews(adapters.engine)).review_standing, assessing.assess_payout, planning.plan_payout,
             planning.replan_page, *settling_merchants(SettlementBook(adapters.engine), planner, ids, policy),
             *foreign_currency(adapters, planner, policy, processes),
+            *closing_accounts(adapters, planner, ids, policy),
+            *purging_retained(RetentionPurge(adapters.engine, adapters.forgetting(), clock.now), policy.retention),
         )  # fmt: skip
         await keep_schedule(client, merchants_schedule(policy.settlements))
+        await keep_schedule(client, purge_schedule(policy.retention))
         async with build_worker(client, book, BankStepVault(adapters.vault), adapters.banks, others=others):
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             async with serve_health(settings.worker_health_port, adapters.database_answers):

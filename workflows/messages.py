@@ -153,6 +153,14 @@ class ExcessOrder(Message):
     fx_id: str
 
 
+class ClosureOrder(Message):
+    """Starts `close-account`."""
+
+    closure_id: str
+    merchant_id: str
+    user_id: str
+
+
 class SettledMerchants(Message):
     """What a run of `settle-merchants` came to; with `through` None nothing new was settled."""
 
@@ -162,6 +170,15 @@ class SettledMerchants(Message):
     paid: int = 0
     waiting: int = 0
     failed: int = 0
+
+
+class PurgedRetained(Message):
+    """What the runs of `purge-retained` for a date came to. `held`: due, and stopped by a hold or an order."""
+
+    run_on: date
+    purged: int = 0
+    held: int = 0
+    unfinished: int = 0
 
 
 class BindingOrder(Message):

@@ -37,6 +37,8 @@ class Process(StrEnum):
     OPEN_RECEIVING_ACCOUNT = "open-receiving-account"
     RECEIVE_INBOUND = "receive-inbound"
     LEARN_EXCESS = "learn-excess"
+    CLOSE_ACCOUNT = "close-account"
+    PURGE_RETAINED = "purge-retained"
 
 
 # Messages a running process takes. An update or a signal only says where to look: the database decides.

@@ -63,5 +63,13 @@ PATIENCE_FOR_ANNOUNCED_EXCESS = timedelta(hours=1)
 FIRST_PAUSE_BEFORE_EXCESS_SHOWS = timedelta(minutes=1)
 # What comes back at once to where it was takes its time.
 PAUSE_BETWEEN_ROUNDS = timedelta(seconds=1)
+# A closure is looked at as often as this at least; whoever changes what is in its way makes the sweeper tell it.
+LONGEST_PAUSE_BETWEEN_LOOKS = timedelta(hours=24)
+# So long recipients are tried before the answer is given; those that are silent are told and asked afterwards.
+TELLING_BEFORE_THE_ANSWER = timedelta(minutes=2)
+TELLING_TIMEOUT = timedelta(minutes=5)
+FIRST_PAUSE_BETWEEN_NOTICES = timedelta(minutes=1)
+LONGEST_PAUSE_BETWEEN_NOTICES = timedelta(hours=24)
+RETAIN_TIMEOUT = timedelta(minutes=5)
 # An answer this long after the order's expiry was under way when it expired, and still counts.
 GRACE_FOR_ANSWER_UNDER_WAY = timedelta(seconds=60)

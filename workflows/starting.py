@@ -38,6 +38,7 @@ from workflows.messages import (
     ReplanOrder,
 )
 from workflows.payout_settlements import STOPS
+from workflows.starting_closures import ClosureProcesses
 from workflows.starting_fx import FxProcesses
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ _STOPPED_BY = {reason.value: obstacle for obstacle, reason in STOPS.items()}
 Resource = Mapping[str, Any]
 
 
-class Processes(FxProcesses):
+class Processes(FxProcesses, ClosureProcesses):
     """The running processes as the rest of the house reaches them."""
 
     def __init__(self, client: Client, *, patience_seconds: float = 5.0) -> None:

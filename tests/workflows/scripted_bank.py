@@ -16,6 +16,9 @@ from domain.banking import (
     BankOutcome,
     DebitRequest,
     DeclineReason,
+    ErasureNotice,
+    ErasureOutcome,
+    ErasureReply,
     PaymentCodeRequest,
     PaymentCodeVerification,
     PayoutRequest,
@@ -33,6 +36,7 @@ SUCCEEDED = BankAnswer(
 UNKNOWN = BankAnswer(outcome=BankOutcome.UNKNOWN)
 PROCESSING = BankAnswer(outcome=BankOutcome.PROCESSING)
 NOT_FOUND = BankAnswer(outcome=BankOutcome.NOT_FOUND)
+ERASED = ErasureReply(outcome=ErasureOutcome.ERASED)
 
 
 def declined(reason: DeclineReason) -> BankAnswer:
@@ -49,6 +53,8 @@ class ScriptedBank:
     )  # fmt: skip
 
     def __init__(self) -> None:
+        # What it replies to notices of erasure, in turn; the last one for ever.
+        self.erasure_replies: deque[ErasureReply | Exception] = deque([ERASED])
         self._answers: dict[str, deque[BankAnswer | Exception]] = defaultdict(lambda: deque([SUCCEEDED]))
         self.calls: list[tuple[str, Any]] = []
         # Another bank that answers in this one's place.
@@ -112,6 +118,20 @@ class ScriptedBank:
 
     async def query(self, request_number: str) -> BankAnswer:
         return self._with_code(self._answer("query", request_number))
+
+    async def send_erasure_notice(self, notice: ErasureNotice) -> ErasureReply:
+        return self._reply("send_erasure_notice", notice)
+
+    async def ask_erasure_notice(self, request_number: str) -> ErasureReply:
+        return self._reply("ask_erasure_notice", request_number)
+
+    def _reply(self, operation: str, request: Any) -> ErasureReply:
+        self.calls.append((operation, request))
+        replies = self.erasure_replies
+        reply = replies.popleft() if len(replies) > 1 else replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def statement(self, business_date: date) -> AsyncIterator[StatementLine]:
         if business_date in self.days_without_statement:
