@@ -28,6 +28,7 @@ from runtime.clock import SystemClock
 from runtime.id_source import UlidSource
 from screening.names import is_spelling_of
 from storage.calendars import Calendars
+from storage.closure_requests import ClosureRequests
 from storage.fx import FxAcceptance
 from storage.fx_reading import FxReading
 from storage.instructions import Instructions
@@ -39,7 +40,7 @@ from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
 from vault.evidence import EvidenceSeal
-from wiring import CONFIG, open_adapters
+from wiring import CONFIG, forgotten_or_exit, open_adapters
 from workflows.starting import Processes
 
 _BATCHED = ("app.begin_requests", "app.accept_payments", "app.accept_refunds", "app.accept_payouts")
@@ -96,6 +97,7 @@ def create_app() -> FastAPI:
     """The application with settings from the environment; ends the process with code 2 if they are not fit."""
     settings = load_or_exit(ApiSettings)
     logging.configure_logging("api", settings.log_level)
+    forgotten_or_exit(settings)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
@@ -126,9 +128,11 @@ async def _wire(settings: ApiSettings, stack: AsyncExitStack) -> Services:
         reviews=Reviews(adapters.engine),
         fx=FxAcceptance(adapters.engine),
         fx_reading=FxReading(adapters.engine),
+        closures=ClosureRequests(adapters.engine),
         calendars=CalendarBook(Calendars(adapters.engine)),
         is_spelling_of=is_spelling_of,
         vault=adapters.vault,
+        retention=adapters.retention,
         banks=RegisteredBanks(adapters.banks, read_prefixes(adapters.banks)),
         processes=Processes(client),
         webhooks=Webhooks(adapters.engine),

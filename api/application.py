@@ -15,6 +15,8 @@ from api import (
     balances,
     bindings,
     callbacks,
+    closures,
+    disputes,
     documentation,
     events,
     fx,
@@ -41,7 +43,7 @@ from api.unknown_addresses import refusal_among
 TITLE, VERSION = "Liushui merchant API", "v1"
 _DESCRIPTION = (
     "Bind bank cards, collect payments, refund them, pay out to bank accounts, receive foreign currency and convert it "
-    "into CNY. Amounts are integers of minor units. "
+    "into CNY, close accounts. Amounts are integers of minor units. "
     "Every refusal is an RFC 9457 problem with a stable `code`. Every resource that is not final says what it waits "
     "for in `waiting_for`."
 )
@@ -57,6 +59,8 @@ _ROUTERS = (
     fx_mandates,
     fx,
     reports,
+    disputes,
+    closures,
     settlements,
     balances,
     waiver,

@@ -49,6 +49,8 @@ _NOT_THERE = [C.USER_NOT_FOUND, C.BINDING_NOT_FOUND]
         [
             C.USER_NOT_FOUND,
             C.USER_NOT_ACTIVE,
+            C.ACCOUNT_CLOSING,
+            C.QUICK_PAY_CLOSING,
             C.FUNCTION_SUSPENDED,
             C.AUTHORITY_HOLD,
             C.MERCHANT_SUSPENDED,

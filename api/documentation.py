@@ -100,11 +100,12 @@ def documented(
     signed: bool = False,
     parameters: Sequence[dict[str, Any]] = (),
     media_type: str | None = None,
+    also_as: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of a route's decorator: what it answers, and every code with which it can refuse.
 
     The query parameters stated here are all that the route takes; `signed` if it is never taken without a signature;
-    `media_type` if its answer is text of another kind than JSON.
+    `media_type` if its answer is text of another kind than JSON, `also_as` if it is that unless JSON is asked for.
     """
     codes = [*ANYWHERE, *(OF_A_CALL if scope else ()), *(OF_A_COMMAND if command else ())]
     codes += [*(OF_A_PAGE if paged else ()), *refusals]
@@ -113,6 +114,8 @@ def documented(
         status: {"model": model, **rates} if media_type is None else _text_response(model, media_type) | rates
         for status, model in answers.items()
     }
+    if also_as is not None:
+        responses[min(answers)]["content"] = {also_as: {"schema": {"type": "string"}}}
     for status in sorted({status_of(code) for code in codes}):
         responses[status] = _problem_response([c for c in dict.fromkeys(codes) if status_of(c) == status])
         if status in (429, 503):

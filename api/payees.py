@@ -68,8 +68,8 @@ async def masked_names(services: Services, payees: Sequence[StoredPayee]) -> lis
     """The names of payees of one user, masked; hidden altogether once they are erased."""
     if not payees:
         return []
-    tokens = [payee.element_tokens[PersonalField.NAME.value] for payee in payees]
-    masked = await services.vault.masked(payees[0].view["user_id"], tokens)
+    tokens = [payee.element_tokens.get(PersonalField.NAME.value, "") for payee in payees]
+    masked = await services.vault.masked(payees[0].view["user_id"], [token for token in tokens if token])
     return [masked.get(token, HIDDEN) for token in tokens]
 
 
@@ -298,8 +298,8 @@ async def payee_of(call: Call, payee_id: str) -> StoredPayee:
 
 
 def masked_account(view: Mapping[str, Any]) -> str:
-    """As a screen shows it: `****7890`."""
-    return f"{HIDDEN}{view['account_last4']}"
+    """As a screen shows it: `****7890`; hidden altogether once it is erased."""
+    return f"{HIDDEN}{view['account_last4'] or ''}"
 
 
 def _check_shape(payee_id: str) -> None:

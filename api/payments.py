@@ -152,6 +152,8 @@ def _conditions(policy: Policy, order: OrderToPay, terms: Terms, verification: s
             *_ORDER_REFUSALS,
             C.MERCHANT_SUSPENDED,
             C.USER_NOT_ACTIVE,
+            C.ACCOUNT_CLOSING,
+            C.QUICK_PAY_CLOSING,
             C.FUNCTION_SUSPENDED,
             C.AUTHORITY_HOLD,
             C.REGION_NOT_SERVED,

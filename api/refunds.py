@@ -35,6 +35,9 @@ READ = Operation("read_refund", "refunds:read")
         [
             C.PAYMENT_NOT_FOUND,
             C.MERCHANT_SUSPENDED,
+            C.USER_NOT_ACTIVE,
+            C.ACCOUNT_CLOSING,
+            C.QUICK_PAY_CLOSING,
             C.FUNCTION_SUSPENDED,
             C.FUNDS_FROZEN,
             C.AUTHORITY_HOLD,

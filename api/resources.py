@@ -29,7 +29,7 @@ class WaitingFor(Resource):
 class User(Resource):
     id: str
     object: Literal["user"]
-    merchant_user_ref: str
+    merchant_user_ref: str | None = Field(description="Null once the user has been forgotten.")
     type: str
     region: str
     state: str
@@ -43,6 +43,7 @@ class Consent(Resource):
     version: str
     acted_at: str
     recorded_at: str
+    until_on: str | None
     case_id: str | None
 
 
@@ -64,7 +65,7 @@ class Binding(Resource):
     object: Literal["binding"]
     user_id: str
     bank_code: str
-    card_last4: str
+    card_last4: str | None = Field(description="Null once the card has been forgotten.")
     card_type: str
     state: str
     reason: str | None

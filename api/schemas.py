@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -50,6 +50,17 @@ Instant = Annotated[
 ]
 
 
+def _read_day(value: object) -> date:
+    if not isinstance(value, str) or re.fullmatch(r"\d{4}-\d\d-\d\d", value) is None:
+        raise ValueError("not a day")
+    return date.fromisoformat(value)
+
+
+Day = Annotated[
+    date, BeforeValidator(_read_day), WithJsonSchema({"type": "string", "format": "date", "description": "YYYY-MM-DD."})
+]
+
+
 def _read_reference(value: str) -> str:
     """References reach operators, records and Temporal in plain, so a valid ID number is no reference."""
     if holds_id_number(value):
@@ -61,6 +72,7 @@ NoPersonalData = AfterValidator(_read_reference)
 UserId = Annotated[str, Field(pattern=r"^usr_[0-9A-HJKMNP-TV-Z]{26}$")]
 BindingId = Annotated[str, Field(pattern=r"^bnd_[0-9A-HJKMNP-TV-Z]{26}$")]
 PayeeId = Annotated[str, Field(pattern=r"^pye_[0-9A-HJKMNP-TV-Z]{26}$")]
+EvidenceRef = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData]
 OrderNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/#-]{1,64}$"), NoPersonalData]
 Reference = Annotated[
     str,
@@ -93,8 +105,8 @@ class NewConsent(Body):
 
     kind: ConsentKind = Field(examples=["agreement"])
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
-        description="Of the agreement, the statement's text, the waiver (GET /v1/waiver) or the text about data abroad"
-        " (GET /v1/data_export).",
+        description="Of the agreement, the statement's text, the waiver (GET /v1/waiver), the text about data abroad"
+        " (GET /v1/data_export) or your text about keeping data longer.",
         examples=["2026-01-01"],
     )
     content_hash: Hash | None = Field(default=None, description="Needed for `agreement` and `data_export`.")
@@ -102,6 +114,11 @@ class NewConsent(Body):
     acted_at: Instant = Field(examples=["2026-11-22T08:00:00Z"])
     evidence_ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$"), NoPersonalData] | None = Field(
         default=None, examples=["click-log:991"]
+    )
+    until_on: Day | None = Field(
+        default=None,
+        description="Of `longer_retention`, and needed there: through which day the user lets data be kept longer than "
+        "they have to be; at most 30 years ahead.",
     )
 
 
@@ -304,7 +321,8 @@ _FAULTS = {
     "value_error": "wrong_format",
     "personal_data": "personal_data",
     "mandate": "goes_with_standing_mandate",
+    "reason_of_kept": "goes_with_kept",
 }
 # Which field is to blame for a fault of several together.
-_WHOLE = {"mandate": ("mandate_reference",)}
+_WHOLE = {"mandate": ("mandate_reference",), "reason_of_kept": ("reason",)}
 ELEMENTS = tuple(FourElements.model_fields)

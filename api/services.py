@@ -15,6 +15,7 @@ from api.authentication import Callers
 from api.rate_limits import RateLimits
 from api.signatures import Signatures
 from domain.banking import BankConnector
+from domain.calendars import Calendar
 from domain.fx_banking import FxConnector
 from domain.fx_planning import FxPlan
 from domain.fx_rules import FxRules
@@ -23,6 +24,7 @@ from domain.limits import LimitSet
 from domain.planning import ReleasePlan
 from domain.policy import Policy
 from domain.routes import Route
+from storage.closure_requests import ClosureRequests
 from storage.fx import FxAcceptance
 from storage.fx_reading import FxReading
 from storage.instructions import Instructions
@@ -33,6 +35,7 @@ from storage.reviews import Reviews
 from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys
 from storage.webhooks import Webhooks
+from vault.retention import RetentionStore
 from vault.vault import Vault
 from workflows.starting import Processes
 
@@ -88,7 +91,10 @@ class Banks(Protocol):
 
 
 class Calendars(Protocol):
-    """By which calendars, hours and closures payouts and conversions are planned."""
+    """By which calendars, hours and closures payouts and conversions are planned, and answers are due."""
+
+    async def calendar(self, code: str) -> Calendar:
+        """A general calendar in force."""
 
     async def predict(self, route: Route, bank_code: str, speed: str, earliest: datetime) -> ReleasePlan:
         """When a payout accepted at `earliest` would leave and arrive. Raises RefusedError(SPEED_NOT_OFFERED)."""
@@ -155,10 +161,13 @@ class Services:
     reviews: Reviews
     fx: FxAcceptance
     fx_reading: FxReading
+    closures: ClosureRequests
     calendars: Calendars
     # Whether a name in Latin letters is the pinyin of a Chinese one.
     is_spelling_of: Callable[[str, str], bool]
     vault: Vault
+    # What the law keeps goes in; nothing comes out.
+    retention: RetentionStore
     banks: Banks
     processes: Processes
     signatures: Signatures

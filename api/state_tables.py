@@ -8,6 +8,8 @@ from typing import Any
 
 from domain.states import (
     BINDING_STEPS,
+    CLOSURE_STEPS,
+    DISPUTE_STEPS,
     FX_STEPS,
     PAYMENT_STEPS,
     PAYOUT_STEPS,
@@ -23,6 +25,8 @@ PICTURES: dict[str, Mapping[Any, frozenset[Any]]] = {
     "payout": PAYOUT_STEPS,
     "receiving_account": RECEIVING_ACCOUNT_STEPS,
     "fx": FX_STEPS,
+    "closure": CLOSURE_STEPS,
+    "dispute": DISPUTE_STEPS,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,6 +15,7 @@ from api.documentation import documented, query_parameter
 from api.limits import user_limits
 from api.resources import Consent, Limits, User
 from api.schemas import NewConsent, NewUser, read_as
+from domain.business_time import business_date
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptUser, RecordConsent
@@ -30,6 +31,7 @@ READ = Operation("read_user", "users:read")
 # An act is recorded when it happens or soon after, not made up later (A0.1).
 _OLDEST_ACT = timedelta(hours=24)
 _CLOCK_DIFFERENCE = timedelta(seconds=5)
+_LONGEST_RETENTION_YEARS = 30
 
 
 @router.post(
@@ -99,6 +101,8 @@ async def read_limits(request: Request, user_id: str) -> Response:
             C.AGREEMENT_VERSION_UNKNOWN,
             C.WAIVER_NOT_ENABLED,
             C.WAIVER_VERSION_UNKNOWN,
+            C.RETENTION_END_INVALID,
+            C.USER_NOT_ACTIVE,
         ],
         body=NewConsent,
         command=True,
@@ -113,6 +117,7 @@ async def _consent(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
     _check_shape(user_id)
     if body.kind in ("agreement", "data_export") and body.content_hash is None:
         raise ValidationRefusedError(C.REQUEST_INVALID, fields=[FieldError("content_hash", "missing")])
+    _check_end(body, business_date(call.now))
     if not call.now - _OLDEST_ACT <= body.acted_at <= call.now + _CLOCK_DIFFERENCE:
         raise RefusedError(C.ACCEPTED_AT_INVALID, field="acted_at")
     export = call.services.policy.data_export
@@ -129,8 +134,20 @@ async def _consent(call: Call, user_id: str, payload: dict[str, Any]) -> Done:
         evidence_ref=body.evidence_ref,
         acted_at=body.acted_at,
         case_id=call.resource_id,
+        until_on=body.until_on,
     )
     return Done(await call.accept(call.services.instructions.record_consent, command))
+
+
+def _check_end(body: NewConsent, today: date) -> None:
+    """A consent to keep data longer ends, and no other does (P4.5f)."""
+    until = body.until_on
+    if (body.kind == "longer_retention") != (until is not None):
+        fault = "missing" if until is None else "goes_with_longer_retention"
+        raise ValidationRefusedError(C.REQUEST_INVALID, fields=[FieldError("until_on", fault)])
+    latest = (today.year + _LONGEST_RETENTION_YEARS, today.month, today.day)
+    if until is not None and not (today < until and (until.year, until.month, until.day) <= latest):
+        raise RefusedError(C.RETENTION_END_INVALID, field="until_on")
 
 
 async def _card(call: Call, user_id: str) -> CardOfBinding | None:

@@ -4,6 +4,7 @@
 """
 
 from . import webhooks
+from .closure_models import Certificate, Closure, Dispute, FundsRecord
 from .errors import (
     AuthenticationError,
     ConflictError,
@@ -42,11 +43,15 @@ __all__ = [
     "AsyncLiushui",
     "AuthenticationError",
     "Binding",
+    "Certificate",
+    "Closure",
     "ConflictError",
     "Consent",
     "Conversion",
     "ConversionPreview",
+    "Dispute",
     "Event",
+    "FundsRecord",
     "FxMandate",
     "Inbound",
     "Limits",

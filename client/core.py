@@ -59,6 +59,8 @@ class Ask(Generic[M]):
     query: Mapping[str, Any] = field(default_factory=dict)
     is_command: bool = False
     idempotency_key: str | None = None
+    # For what is also there in another shape.
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Core:
         """One attempt: a signed one carries a nonce of its own, under the same Idempotency-Key."""
         headers = {
             "Authorization": f"Bearer {self.settings.api_key}",
-            "Accept": "application/json, application/problem+json",
+            "Accept": f"{ask.accept}, application/problem+json",
             "User-Agent": _AGENT,
         }
         content = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .closure_models import Closure, Dispute
 from .core import Ask
 from .fx_models import Conversion, FxMandate, Inbound, ReceivingAccount
 from .models import Binding, Page, Payment, Refund, Resource, User, WaiverApplication
@@ -22,6 +23,8 @@ _MODELS: dict[str, type[Resource]] = {
     "fx_mandate": FxMandate,
     "fx": Conversion,
     "binding": Binding,
+    "closure": Closure,
+    "dispute": Dispute,
     "user": User,
     "waiver_application": WaiverApplication,
 }

@@ -13,7 +13,9 @@ import httpx
 
 from .balances import Balances
 from .bindings import Bindings
+from .closures import Closures
 from .core import DEFAULT_TIMEOUT, Ask, Core, Flow, Pause, Send, Settings, check_line
+from .disputes import Disputes
 from .events import Events
 from .fx import Fx
 from .fx_mandates import FxMandates
@@ -54,6 +56,8 @@ class _Nouns(Generic[Mode]):
         self.fx: Fx[Mode] = Fx(carrier)
         self.settlements: Settlements[Mode] = Settlements(carrier)
         self.reports: Reports[Mode] = Reports(carrier)
+        self.disputes: Disputes[Mode] = Disputes(carrier)
+        self.closures: Closures[Mode] = Closures(carrier)
         self.balances: Balances[Mode] = Balances(carrier)
         self.waiver: Waiver[Mode] = Waiver(carrier)
         self.events: Events[Mode] = Events(carrier)

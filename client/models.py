@@ -59,7 +59,7 @@ class User(Resource):
     """A user of yours."""
 
     id: str
-    merchant_user_ref: str
+    merchant_user_ref: str | None = None
     type: str
     region: str
     state: str
@@ -74,6 +74,7 @@ class Consent(Resource):
     version: str
     acted_at: datetime
     recorded_at: datetime
+    until_on: date | None = None
     case_id: str | None = None
 
 
@@ -91,7 +92,7 @@ class Binding(Waitable):
 
     user_id: str
     bank_code: str
-    card_last4: str
+    card_last4: str | None = None
     card_type: str
     state: AnyBindingState
     reason: str | None = None

@@ -82,6 +82,81 @@ class FxState(StrEnum):
     RETURNED = "returned"
 
 
+class ClosureState(StrEnum):
+    """A request to close: `completed` and `refused` are ends; `obstacles` says what a `closing` one waits for."""
+
+    RECEIVED = "received"
+    DECIDING = "deciding"
+    CLOSING = "closing"
+    UNSIGNING = "unsigning"
+    FORGETTING = "forgetting"
+    COMPLETED = "completed"
+    REFUSED = "refused"
+
+
+class ClosureScope(StrEnum):
+    """What ends: the account with everything, the bound cards alone, or nothing but data."""
+
+    ACCOUNT = "account"
+    QUICK_PAY = "quick_pay"
+    DELETION = "deletion"
+
+
+class ObstacleKind(StrEnum):
+    """What keeps an account from being closed."""
+
+    IDENTITY = "identity"
+    DECISION = "decision"
+    DISPUTE = "dispute"
+    INSTRUCTION = "instruction"
+    BALANCE = "balance"
+    FROZEN_FUNDS = "frozen_funds"
+    FREEZE = "freeze"
+    AUTHORITY_ORDER = "authority_order"
+    SUSPENSION = "suspension"
+    RECEIVABLE = "receivable"
+    RECORDS = "records"
+    DATA_IN_USE = "data_in_use"
+    AGREEMENT = "agreement"
+
+
+class IdentityMethod(StrEnum):
+    """How it was made sure that the user asks."""
+
+    LOGIN = "login"
+    FACE = "face"
+    COUNTER = "counter"
+    DOCUMENT = "document"
+    ID_NUMBER = "id_number"
+
+
+class ErasureReply(StrEnum):
+    """What a recipient of the user's data has said to the notice that asks to delete them."""
+
+    NONE = "none"
+    RECEIVED = "received"
+    ERASED = "erased"
+    KEPT = "kept"
+
+
+class DisputeState(StrEnum):
+    """A dispute: the institution resolves it."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class DisputeReason(StrEnum):
+    """What a dispute is about."""
+
+    NOT_AUTHORISED = "not_authorised"
+    NOT_RECEIVED = "not_received"
+    NOT_AS_DESCRIBED = "not_as_described"
+    AMOUNT_DIFFERS = "amount_differs"
+    REFUND_MISSING = "refund_missing"
+    OTHER = "other"
+
+
 class OverQuota(StrEnum):
     """If a conversion is more than what is left of the yearly quota: convert what is left, or nothing."""
 
@@ -116,6 +191,9 @@ class WaitReason(StrEnum):
     FX_QUOTE = "fx_quote"
     FX_DELIVERY = "fx_delivery"
     AUTHORITY_RATE = "authority_rate"
+    IDENTITY_CHECK = "identity_check"
+    OBSTACLES = "obstacles"
+    ERASURE = "erasure"
 
 
 class Speed(StrEnum):
@@ -165,6 +243,7 @@ class ConsentKind(StrEnum):
     WAIVER_NOTICE = "waiver_notice"
     WAIVER_OBJECTION = "waiver_objection"
     DATA_EXPORT = "data_export"
+    LONGER_RETENTION = "longer_retention"
 
 
 class RefundReason(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from .core import Ask
 from .models import AccountBalance, Agreement, Balances, Consent, Limits, Movement, Page, User
@@ -46,15 +46,20 @@ class Users(Noun[Mode]):
         channel: str = "app",
         content_hash: str | None = None,
         evidence_ref: str | None = None,
+        until_on: date | None = None,
         idempotency_key: str | None = None,
     ) -> Ask[Consent]:
-        """Records what the user did or was shown at `acted_at`; an agreed text needs its `content_hash` too."""
+        """Records what the user did or was shown at `acted_at`; an agreed text needs its `content_hash` too.
+
+        A `longer_retention` of data has a last day, `until_on`.
+        """
         body = {
             "kind": kind,
             "version": version,
             "channel": channel,
             "acted_at": acted_at.isoformat(),
             **_given(content_hash=content_hash, evidence_ref=evidence_ref),
+            **_given(until_on=None if until_on is None else until_on.isoformat()),
         }
         where = path("users", user_id, "consents")
         return Ask("POST", where, Consent, body, is_command=True, idempotency_key=idempotency_key)

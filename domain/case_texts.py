@@ -63,6 +63,22 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
         "银行称一笔不占额度的结汇超额：未作冲回，须核对贸易凭证",
         "A bank calls a conversion above the quota that is exempt: nothing was reversed; check its evidence",
     ),
+    "closure_due": (
+        "注销或删除申请三个工作日内到期：处理其障碍（closures show）",
+        "A request to close or to delete is due in three working days: see to what is in its way (closures show)",
+    ),
+    "closure_overdue": (
+        "注销或删除申请已超过答复期限：立即处理其障碍，并向用户说明",
+        "A request to close or to delete is overdue: see to what is in its way at once, and tell the user",
+    ),
+    "erasure_reply_missing": (
+        "用户信息的接收方在期限内未答复是否删除：须联系对方",
+        "Whoever got a user's data has not said in time whether they are deleted: ask them",
+    ),
+    "money_after_closing": (
+        "已注销用户的账户有资金到账：资金属于用户，须设法支付",
+        "Money came for a user who has left: it is the user's; find a way to pay it",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from domain.identity import holds_id_number
+from domain.retention import RetainedKind
 
 
 class _Value(BaseModel):
@@ -45,6 +46,13 @@ class DecisionKind(StrEnum):
     SETTLEMENT_ACCOUNT = "settlement.account"  # the bank account that a merchant is paid to
     INBOUND_ASSIGN = "inbound.assign"  # money in suspense is this user's
     INBOUND_RETURN = "inbound.return"  # money in suspense goes back to where it came from
+    CLOSURE_REFUSE = "closure.refuse"  # a request to close or to delete, on a ground that bars it (P4.4d)
+    CLOSURE_GRANT = "closure.grant"  # a request to delete: one of the five grounds is given (P4.2a)
+    CLOSURE_WAIVE_RECORDS = "closure.waive_records"  # close without the merchant's records (A4.4c)
+    DISPUTE_RESOLVE = "dispute.resolve"
+    RETENTION_DISCLOSE = "retention.disclose"  # what is retained of a user, to whoever ordered it (P4.5e)
+    RETENTION_HOLD = "retention.hold"  # stops the clocks of what is retained
+    RETENTION_RELEASE = "retention.release"
 
 
 class DecisionState(StrEnum):
@@ -223,6 +231,47 @@ class AssignmentDetail(_Value):
     user_id: UserId
 
 
+class ResolutionDetail(_Value):
+    """How a dispute ended: the two agreed, there was nothing in it, or the user was right."""
+
+    resolution: Literal["settled", "unfounded", "confirmed"]
+    evidence_ref: Reference | None = None
+
+
+def _is_a_day(value: object) -> object:
+    # As of instants: pydantic would take a number for one.
+    if isinstance(value, date) or (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII)):
+        return value
+    raise ValueError("not a day")
+
+
+Day = Annotated[date, BeforeValidator(_is_a_day)]
+OrderId = Annotated[str, Field(pattern=r"^ord_[0-9A-HJKMNP-TV-Z]{26}$")]
+
+
+class DisclosureDetail(_Value):
+    """What is opened for which registered order; `from` and `until`: days on which it was booked or ended, both in."""
+
+    order_id: OrderId
+    kinds: Annotated[tuple[RetainedKind, ...], Field(min_length=1, max_length=len(RetainedKind))]
+    since: Day | None = Field(default=None, alias="from")
+    until: Day | None = None
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> DisclosureDetail:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise PydanticCustomError("until", "the last day is before the first")
+        if len(set(self.kinds)) < len(self.kinds):
+            raise PydanticCustomError("kinds", "names a kind twice")
+        return self
+
+
+class HoldDetail(_Value):
+    """The order that asks for the hold, if one does."""
+
+    order_id: OrderId | None = None
+
+
 K = DecisionKind
 DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.WAIVER_APPROVE: NoDetail,
@@ -245,6 +294,13 @@ DETAILS: Mapping[DecisionKind, type[_Value]] = {
     K.SETTLEMENT_ACCOUNT: NoDetail,
     K.INBOUND_ASSIGN: AssignmentDetail,
     K.INBOUND_RETURN: NoDetail,
+    K.CLOSURE_REFUSE: NoDetail,
+    K.CLOSURE_GRANT: NoDetail,
+    K.CLOSURE_WAIVE_RECORDS: NoDetail,
+    K.DISPUTE_RESOLVE: ResolutionDetail,
+    K.RETENTION_DISCLOSE: DisclosureDetail,
+    K.RETENTION_HOLD: HoldDetail,
+    K.RETENTION_RELEASE: NoDetail,
 }
 # These are carried out by the instruction's process, which is told; the others when they are committed. What money out
 # of suspense begins, a conversion or a return, is started by the sweeper.
@@ -253,7 +309,8 @@ TOLD_TO_PROCESSES = frozenset({K.INSTRUCTION_WITHDRAW, K.INSTRUCTION_CONCLUDE})
 
 def read_detail(kind: DecisionKind, given: Mapping[str, Any]) -> dict[str, Any]:
     """The detail of a kind, checked, as it is stored. Raises pydantic's ValidationError."""
-    return DETAILS[kind].model_validate_json(json.dumps(given)).model_dump(mode="json", exclude_none=True)
+    read = DETAILS[kind].model_validate_json(json.dumps(given))
+    return read.model_dump(mode="json", exclude_none=True, by_alias=True)
 
 
 class GroundText(_Value):

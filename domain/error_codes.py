@@ -136,6 +136,21 @@ class ErrorCode(StrEnum):
     FX_NOT_REFUSED = "FX_NOT_REFUSED"
     FX_WITHOUT_REMITTANCE = "FX_WITHOUT_REMITTANCE"
     FX_BANK_WITHOUT_FUNDS = "FX_BANK_WITHOUT_FUNDS"
+    # Closing, disputes and what is kept
+    ACCOUNT_CLOSING = "ACCOUNT_CLOSING"
+    QUICK_PAY_CLOSING = "QUICK_PAY_CLOSING"
+    CLOSURE_EXISTS = "CLOSURE_EXISTS"
+    CLOSURE_NOT_FOUND = "CLOSURE_NOT_FOUND"
+    CLOSURE_NOT_ANSWERED = "CLOSURE_NOT_ANSWERED"
+    QUICK_PAY_NOT_OPEN = "QUICK_PAY_NOT_OPEN"
+    IDENTITY_CHECK_INVALID = "IDENTITY_CHECK_INVALID"
+    RECORDS_NOT_AWAITED = "RECORDS_NOT_AWAITED"
+    ERASURE_NOT_ASKED = "ERASURE_NOT_ASKED"
+    ERASURE_REPLIED = "ERASURE_REPLIED"
+    DISPUTE_EXISTS = "DISPUTE_EXISTS"
+    DISPUTE_NOT_FOUND = "DISPUTE_NOT_FOUND"
+    DISPUTE_SUBJECT_NOT_FOUND = "DISPUTE_SUBJECT_NOT_FOUND"
+    RETENTION_END_INVALID = "RETENTION_END_INVALID"
     # What stands in the way
     WITHDRAWN = "WITHDRAWN"
     FUNCTION_SUSPENDED = "FUNCTION_SUSPENDED"
@@ -205,6 +220,13 @@ class ErrorCode(StrEnum):
     REVIEW_NOT_EXTENDABLE = "REVIEW_NOT_EXTENDABLE"
     REVIEW_DATE_INVALID = "REVIEW_DATE_INVALID"
     SCREENING_NOT_CLEARED = "SCREENING_NOT_CLEARED"
+    # Closing, deletion and what is retained
+    RECEIVED_AT_INVALID = "RECEIVED_AT_INVALID"
+    NOTHING_TO_DELETE = "NOTHING_TO_DELETE"
+    IDENTITY_NOT_AWAITED = "IDENTITY_NOT_AWAITED"
+    IDENTITY_DIFFERS = "IDENTITY_DIFFERS"
+    IDENTITY_ATTEMPTS_EXHAUSTED = "IDENTITY_ATTEMPTS_EXHAUSTED"
+    ORDER_NOT_IN_FORCE = "ORDER_NOT_IN_FORCE"
     # Settlement of merchants
     SETTLEMENT_NOT_PAYABLE = "SETTLEMENT_NOT_PAYABLE"
     SETTLEMENT_DATE_INVALID = "SETTLEMENT_DATE_INVALID"
@@ -858,6 +880,96 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "Nothing was held; convert it in parts, or try later with a new Idempotency-Key.",
         "资金未被冻结；请分笔兑换，或稍后以新的幂等键重试。",
     ),
+    C.ACCOUNT_CLOSING: ErrorText(
+        K.REFUSED,
+        "The user's account is being closed",
+        "该用户的账户正在注销",
+        "Nothing new is accepted but what empties the account: pay out what is there.",
+        "除转出余额外，不再受理新的业务；请将余额付款至用户的银行账户。",
+    ),
+    C.QUICK_PAY_CLOSING: ErrorText(
+        K.REFUSED,
+        "The user's quick pay is being closed",
+        "该用户的快捷支付正在关闭",
+        "No card is bound or charged any more; a card can be bound anew once the closure has ended.",
+        "不再绑定银行卡或扣款；关闭完成后可重新绑卡。",
+    ),
+    C.CLOSURE_EXISTS: ErrorText(
+        K.CONFLICT,
+        "A request of this user to close or to delete is under way",
+        "该用户已有正在处理的注销、关闭或删除申请",
+        "Read the one in `subject_id`; ask again once it has ended.",
+        "请查询 subject_id 所示的申请；其结束后方可再次提出。",
+    ),
+    C.CLOSURE_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such closure", "注销申请不存在", "Check the id.", "请检查申请编号。"
+    ),
+    C.CLOSURE_NOT_ANSWERED: ErrorText(
+        K.CONFLICT,
+        "The request has not been answered yet",
+        "该申请尚未答复",
+        "Read the closure: the answer is there once it is `completed` or `refused`.",
+        "请查询该申请；completed 或 refused 状态下方可获取答复。",
+    ),
+    C.QUICK_PAY_NOT_OPEN: ErrorText(
+        K.REFUSED,
+        "The user has no card bound, so there is no quick pay to close",
+        "该用户未绑定银行卡，没有可关闭的快捷支付",
+        "Nothing has to be closed.",
+        "无需关闭。",
+    ),
+    C.IDENTITY_CHECK_INVALID: ErrorText(
+        K.REFUSED,
+        "The time of the identity check is in the future or too long ago",
+        "身份核验时间无效",
+        "Make sure who asks, and send when you did, within the last 24 hours.",
+        "请核验申请人身份，并提供最近 24 小时内的核验时间。",
+    ),
+    C.RECORDS_NOT_AWAITED: ErrorText(
+        K.CONFLICT,
+        "This closure takes no records of where funds came from",
+        "该申请不需要资金来源记录",
+        "Records belong to the closing of an account, until its agreements have ended.",
+        "仅在注销账户且协议尚未终止时提交资金来源记录。",
+    ),
+    C.ERASURE_NOT_ASKED: ErrorText(
+        K.CONFLICT,
+        "You have not been asked to delete yet",
+        "尚未要求删除",
+        "Reply once `closure.completed` has told you.",
+        "请在收到 closure.completed 通知后回复。",
+    ),
+    C.ERASURE_REPLIED: ErrorText(
+        K.CONFLICT,
+        "You have replied otherwise already",
+        "此前已作出不同回复",
+        "A reply stands; tell the institution if it was wrong.",
+        "回复不可更改；如有误，请联系本机构。",
+    ),
+    C.DISPUTE_EXISTS: ErrorText(
+        K.CONFLICT,
+        "A dispute about this is open",
+        "该事项已有未解决的争议",
+        "Read the one in `subject_id`.",
+        "请查询 subject_id 所示的争议。",
+    ),
+    C.DISPUTE_NOT_FOUND: ErrorText(
+        K.NOT_FOUND, "There is no such dispute", "争议不存在", "Check the id.", "请检查争议编号。"
+    ),
+    C.DISPUTE_SUBJECT_NOT_FOUND: ErrorText(
+        K.NOT_FOUND,
+        "The user has no such payment, refund, payout or conversion",
+        "该用户没有此笔收款、退款、付款或兑换",
+        "Check `subject_id`, or leave it out for a dispute about the account.",
+        "请检查 subject_id；如争议涉及整个账户，请不填写。",
+    ),
+    C.RETENTION_END_INVALID: ErrorText(
+        K.REFUSED,
+        "The last day of a longer retention is not ahead, or too far ahead",
+        "延长保存的截止日期无效",
+        "Send a day after today and within 30 years as `until_on`.",
+        "请将 until_on 填写为今天之后、30 年以内的日期。",
+    ),
     C.WITHDRAWN: ErrorText(
         K.REFUSED,
         "The institution has withdrawn this instruction",
@@ -1248,6 +1360,48 @@ ERROR_TEXTS: dict[ErrorCode, ErrorText] = {
         "结算单不存在",
         "Check the id; a settlement is reported by the event settlement.reported.",
         "请检查结算单编号。",
+    ),
+    C.RECEIVED_AT_INVALID: ErrorText(
+        K.REFUSED,
+        "The request cannot have arrived then",
+        "收到申请的时间无效",
+        "Name when it arrived: not in the future, and within the days that config/closing.toml allows.",
+        "请填写实际收到的时间：不晚于现在，且在规定天数之内。",
+    ),
+    C.NOTHING_TO_DELETE: ErrorText(
+        K.CONFLICT,
+        "Nothing of these fields is kept of the user",
+        "该用户没有可删除的此类信息",
+        "Tell the user so; what the law keeps apart is not deleted on request.",
+        "请告知用户；依法单独保存的信息不因申请而删除。",
+    ),
+    C.IDENTITY_NOT_AWAITED: ErrorText(
+        K.CONFLICT,
+        "This request does not wait for an identity check",
+        "该申请不在等待身份核验",
+        "Read the closure: it was verified before, or it has ended.",
+        "请查询该申请：身份已核验，或申请已结束。",
+    ),
+    C.IDENTITY_DIFFERS: ErrorText(
+        K.REFUSED,
+        "What was shown is not the user's",
+        "核验结果与用户不符",
+        "Tell nobody what differs. The attempt counts; ask for another way of proof, or have it refused by two people.",
+        "请勿告知差异所在。本次已计入次数；可换用其他方式核验，或由两人拒绝该申请。",
+    ),
+    C.IDENTITY_ATTEMPTS_EXHAUSTED: ErrorText(
+        K.CONFLICT,
+        "The identity was checked in vain too often",
+        "身份核验失败次数已达上限",
+        "Have the request refused by two people (closure.refuse, identity_not_verified); a new one may be made.",
+        "请由两人拒绝该申请（closure.refuse，identity_not_verified）；用户可重新提出。",
+    ),
+    C.ORDER_NOT_IN_FORCE: ErrorText(
+        K.CONFLICT,
+        "There is no such order of an authority about this user in force that asks for it",
+        "没有针对该用户且仍有效的有权机关指令",
+        "Register the order first (authority_order.register, demands query); an expired one is registered anew.",
+        "请先登记有权机关指令（authority_order.register，query）；已过期的须重新登记。",
     ),
     C.SETTLEMENT_NOT_PAYABLE: ErrorText(
         K.CONFLICT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,8 +38,9 @@ class AcceptUser(_Value):
 
 
 ConsentKind = Literal[
-    "agreement", "capacity_statement", "waiver_authorisation", "waiver_notice", "waiver_objection", "data_export"
-]
+    "agreement", "capacity_statement", "waiver_authorisation", "waiver_notice", "waiver_objection", "data_export",
+    "longer_retention",
+]  # fmt: skip
 Channel = Literal["web", "app", "mini_program", "counter", "phone"]
 
 
@@ -56,6 +57,8 @@ class RecordConsent(_Value):
     evidence_ref: str | None = None
     acted_at: datetime
     case_id: str | None = None
+    # Through which day the user lets data be kept longer (P4.5f): of `longer_retention` alone.
+    until_on: date | None = None
 
 
 ReportKind = Literal["not_me", "instruction_tampered", "instruction_leaked", "lost_device"]

@@ -33,6 +33,11 @@ PLAIN_PERMISSIONS = frozenset(
         "settlements:write",  # settle a day once more, pay one anew whose payout failed
         "fx:read",  # conversions, remittances with masked names, positions, desks, the authority's rates
         "fx_quota:read",  # what a person has settled in a year, across merchants
+        "closures:read",  # requests to close or to delete, what is in their way, disputes, the answers
+        "closures:write",  # record a request that came by telephone or email
+        "closures:verify",  # make sure whose request it is (P4.4a)
+        "disputes:write",
+        "retention:read",  # who has something retained, and opening it for an order and two people (P4.5e)
         "exports:read",  # what personal data has gone beyond the border, and under which contract (P6b)
     }
 )

@@ -21,7 +21,8 @@ NONCE_MEMORY = 2 * CLOCK_DIFFERENCE
 MIN_NONCE_CHARACTERS, MAX_NONCE_CHARACTERS = 16, 64
 # So that a new key can be tried while the old one is in use.
 MAX_KEYS = 5
-# What is signed whether or not the merchant signs everything: what moves money out, and what decides who may sign.
+# What is signed whether or not the merchant signs everything: what moves money out, what ends an account or says where
+# its money came from, and what decides who may sign.
 SIGNED_ACTIONS = frozenset(
     {
         "accept_refund",
@@ -31,6 +32,8 @@ SIGNED_ACTIONS = frozenset(
         "accept_fx",
         "accept_fx_mandate",
         "dispose_of_fx",
+        "accept_closure",
+        "hand_over_records",
         "propose_settlement_account",
         "register_signing_key",
         "revoke_signing_key",

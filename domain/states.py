@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from domain.closing import ClosureState, DisputeState
+
 
 class BindingState(StrEnum):
     """Quick-pay binding of one card (A2.1a). Only an issuer's confirmation opens it."""
@@ -134,10 +136,14 @@ class WaitReason(StrEnum):
     FX_QUOTE = "fx_quote"  # the desk gives no rate that can be dealt at
     FX_DELIVERY = "fx_delivery"  # dealt; the desk has not delivered yet
     AUTHORITY_RATE = "authority_rate"  # without the authority's rate of the month the quota cannot be counted
+    IDENTITY_CHECK = "identity_check"  # whose request it is has not been verified yet
+    OBSTACLES = "obstacles"  # what keeps an account from being closed; the closure lists it
+    ERASURE = "erasure"  # what is kept goes apart, the rest is destroyed
 
 
 B, P, R, W = BindingState, PaymentState, RefundState, PayoutState
 A, N, J, F = ReceivingAccountState, InboundState, InboundReturnState, FxState
+C, D = ClosureState, DisputeState
 
 BINDING_STEPS: dict[BindingState, frozenset[BindingState]] = {
     # Expired where even the send claim failed until the deadline, so that nothing was sent.
@@ -226,6 +232,22 @@ FX_STEPS: dict[FxState, frozenset[FxState]] = {
     F.RETURNED: frozenset(),
 }
 
+CLOSURE_STEPS: dict[ClosureState, frozenset[ClosureState]] = {
+    C.RECEIVED: frozenset({C.DECIDING, C.CLOSING, C.REFUSED}),
+    C.DECIDING: frozenset({C.CLOSING, C.REFUSED}),
+    C.CLOSING: frozenset({C.UNSIGNING, C.FORGETTING, C.REFUSED}),
+    # Back where something came in while the banks were being told: it is in the way again.
+    C.UNSIGNING: frozenset({C.CLOSING, C.FORGETTING}),
+    C.FORGETTING: frozenset({C.COMPLETED}),
+    C.COMPLETED: frozenset(),
+    C.REFUSED: frozenset(),
+}
+
+DISPUTE_STEPS: dict[DisputeState, frozenset[DisputeState]] = {
+    D.OPEN: frozenset({D.RESOLVED}),
+    D.RESOLVED: frozenset(),
+}
+
 # A card may have one of these at a time for one user, also when two applications race.
 BINDING_LIVE_STATES = (B.ACCEPTED, B.APPLYING, B.AWAITING_CODE, B.OPEN, B.UNBINDING)
 PAYMENT_FINAL_STATES = frozenset({P.SUCCEEDED, P.FAILED, P.CLOSED, P.LATE_REFUNDED})
@@ -234,4 +256,5 @@ PAYOUT_UNSENT_STATES = frozenset({W.AWAITING_CONFIRMATION, W.CHECKING, W.UNDER_R
 PAYOUT_FINAL_STATES = frozenset({W.SUCCEEDED, W.RETURNED, W.FAILED, W.REFUSED, W.CLOSED})
 FX_FINAL_STATES = frozenset({F.SETTLED, F.RELEASED, F.RETURNED})
 INBOUND_RETURN_FINAL_STATES = frozenset({J.SUCCEEDED, J.FAILED})
+CLOSURE_FINAL_STATES = frozenset({C.COMPLETED, C.REFUSED})
 BINDING_FINAL_STATES = frozenset({B.DECLINED, B.EXPIRED, B.UNBOUND})

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyrage import x25519
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import RegisteredBanks
@@ -48,6 +49,7 @@ from screening.names import is_spelling_of
 from storage.administration import SCOPES, Act, create_merchant, issue_key, register_institution
 from storage.batcher import Batcher
 from storage.calendars import Calendars
+from storage.closure_requests import ClosureRequests
 from storage.database import create_engine
 from storage.fx import FxAcceptance
 from storage.fx_reading import FxReading
@@ -62,6 +64,7 @@ from storage.webhooks import Webhooks
 from tests.api.document import api_document
 from tests.conftest import Database
 from vault.evidence import EvidenceSeal
+from vault.retention import RetentionStore
 from vault.sealing import MasterKeys
 from vault.vault import Vault
 from wiring import ONE_AT_A_TIME
@@ -82,7 +85,12 @@ _BATCHED = (
     "app.claim_effects",
     "app.settle",
 )
+# Opens what was handed over to be kept; the API has its public half alone.
+RETENTION_IDENTITY = x25519.Identity.generate()
 _numbers = count(1)
+
+
+_SIGNED = ("/refunds", "/payees", "/payouts", "/fx", "/fx_mandates", "/disposal", "/closures", "/records")
 
 
 @dataclass
@@ -158,6 +166,13 @@ class FakeProcesses:
 
     async def learn_excess(self, *what: Any) -> bool:
         return self._start("learn_excess", what)
+
+    async def close_account(self, order: Any) -> bool:
+        return self._start("close_account", order)
+
+    async def tell_closure(self, closure_id: str) -> bool:
+        self.told.append(("closure", closure_id, "look_again"))
+        return self.answers
 
     async def bind_card(self, order: Any) -> bool:
         return self._start("bind_card", order)
@@ -260,7 +275,7 @@ class Merchant:
         return await self.http.get(path, params=query or None, headers=self.headers(None))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "") -> httpx.Response:
-        if path.endswith(("/refunds", "/payees", "/payouts", "/fx", "/fx_mandates", "/disposal")):
+        if path.endswith(_SIGNED):
             await self.stage.sign(self)
         return await self.send(self.http.build_request("POST", path, json=body, headers=self.headers(key)))
 
@@ -520,6 +535,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
         reviews=Reviews(main),
         fx=FxAcceptance(main),
         fx_reading=FxReading(main),
+        closures=ClosureRequests(main),
         calendars=CalendarBook(Calendars(main)),
         is_spelling_of=is_spelling_of,
         vault=Vault(
@@ -529,6 +545,7 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
             index_key=b"i" * 32,
             clock=clock.now,
         ),
+        retention=RetentionStore(main, keys, str(RETENTION_IDENTITY.to_public()), clock.now, policy.retention),
         banks=RegisteredBanks(directory, prefixes),
         processes=processes,  # type: ignore[arg-type]
         signatures=Signatures(signing_keys, EvidenceSeal([b"m" * 32])),

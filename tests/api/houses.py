@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.rate_limits import RateLimits
+from tests.api.closing import answered_closure, closure_body, dispute_of, records_body
 from tests.api.conftest import ELEMENTS, Merchant, Stage
 from tests.api.fx import arrived, confirmed_fx, fx_of, fx_order_of, mandate_body, mandate_of, receiving
 from tests.api.payouts import OWN_ACCOUNT, confirmed, funded, order_of, payee_of, payout_of
@@ -116,6 +117,13 @@ BODIES: dict[str, Body | None] = {
     },
     "POST /v1/fx": lambda house, _: house.fx,
     "POST /v1/fx/{fx_id}/disposal": lambda *_: {"action": "release"},
+    "POST /v1/users/{user_id}/disputes": lambda house, _: {
+        "subject_id": house.ids["payment_id"],
+        "reason": "not_received",
+    },
+    "POST /v1/users/{user_id}/closures": lambda _house, stage: closure_body(stage),
+    "POST /v1/closures/{closure_id}/records": lambda *_: records_body(),
+    "POST /v1/closures/{closure_id}/erasure_reply": lambda *_: {"outcome": "erased"},
     "POST /v1/settlement_account": lambda *_: SETTLEMENT_ACCOUNT,
     "POST /v1/waiver/applications": lambda *_: {"limit_minor": 5_000, "currency": "CNY"},
     "POST /v1/signing_keys": lambda *_: {"public_key": new_public_key(), "algorithm": "ed25519", "label": "next"},
@@ -167,6 +175,10 @@ async def house_of(stage: Stage, name: str) -> House:
     ids |= {"endpoint_id": endpoint["id"], "delivery_id": delivery["id"], "signing_key_id": another.json()["id"]}
     ids |= {"payee_id": payee["id"], "payout_id": payout["id"], "settlement_id": (await settled(stage, merchant))["id"]}
     ids |= await _foreign_currency(stage, merchant, user_id)
+    # Somebody else's, and answered: what is asked of this user must not be refused for it.
+    leaving = await stage.user(merchant)
+    closure = await answered_closure(stage, merchant, leaving)
+    ids |= {"closure_id": closure, "dispute_id": (await dispute_of(merchant, user_id))["id"], "leaving": leaving}
     order = await stage.confirmed(merchant, stage.order(user_id, binding_id, amount_minor=66_600))
     another_payout = await confirmed(merchant, order_of(user_id, payee["id"]))
     another_fx = await confirmed_fx(merchant, fx_order_of(user_id))

@@ -14,7 +14,8 @@ OF_ASKING = frozenset(
     {"app.operation", "app.idempotency", "app.signature_nonce", "app.instruction_signature", "vault.access"}
 )
 _TABLES = sa.text(
-    "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('app', 'ledger', 'vault') ORDER BY 1, 2"
+    "SELECT schemaname, tablename FROM pg_tables"
+    " WHERE schemaname IN ('app', 'ledger', 'vault', 'retention') ORDER BY 1, 2"
 )
 
 

@@ -47,6 +47,10 @@ FINISHES = {
     "POST /v1/payouts/{payout_id}/evidence",
     "POST /v1/fx_mandates/{fx_mandate_id}/end",
     "POST /v1/fx/{fx_id}/disposal",
+    "POST /v1/users/{user_id}/disputes",
+    "POST /v1/users/{user_id}/closures",
+    "POST /v1/closures/{closure_id}/records",
+    "POST /v1/closures/{closure_id}/erasure_reply",
     "POST /v1/signing_keys",
     "POST /v1/signing_keys/{signing_key_id}/revoke",
     "POST /v1/webhook_endpoints",
@@ -70,6 +74,8 @@ NOT_THERE = {
     "{inbound_id}": C.INBOUND_NOT_FOUND,
     "{fx_mandate_id}": C.FX_MANDATE_NOT_FOUND,
     "{fx_id}": C.FX_NOT_FOUND,
+    "{closure_id}": C.CLOSURE_NOT_FOUND,
+    "{dispute_id}": C.DISPUTE_NOT_FOUND,
     "{endpoint_id}": C.WEBHOOK_ENDPOINT_NOT_FOUND,
     "{signing_key_id}": C.SIGNING_KEY_NOT_FOUND,
 }
@@ -85,6 +91,8 @@ NAMES_NOTHING = {
     "GET /v1/inbounds",
     "GET /v1/fx_mandates",
     "GET /v1/fx",
+    "GET /v1/closures",
+    "GET /v1/disputes",
     "GET /v1/balances",
     "GET /v1/statement",
     "POST /v1/waiver/applications",
@@ -97,7 +105,7 @@ NAMES_NOTHING = {
     "GET /v1/webhook_endpoints",
 }
 _OF_A_HOUSE = ("end_user", "binding", "payment", "refund", "payee", "payout", "event", "effect")
-_OF_A_HOUSE += ("receiving_account", "inbound", "fx_mandate", "fx")
+_OF_A_HOUSE += ("receiving_account", "inbound", "fx_mandate", "fx", "closure", "dispute", "erasure_notice")
 IN_THE_BODY = {
     "POST /v1/payments",
     "POST /v1/payments/preview",

@@ -164,6 +164,9 @@ async def test_who_shows_no_valid_key_is_denied_and_recorded(hostile: Stage, hea
         "/v1/inbounds/inb_01KB5N3E4H6Q8Z2T7V9W0X1Y2R%0a",
         "/v1/receiving_accounts/..%2f..",
         "/v1/users/%00/receiving_accounts",
+        "/v1/closures/cls_'--",
+        "/v1/closures/cls_01KB5N3E4H6Q8Z2T7V9W0X1Y2R%0a/certificate",
+        "/v1/disputes/..%2f..",
     ],
 )
 async def test_an_odd_identifier_is_simply_not_there(hostile: Stage, path: str) -> None:
@@ -176,8 +179,8 @@ async def test_an_odd_identifier_is_simply_not_there(hostile: Stage, path: str) 
 )
 async def test_a_cursor_of_somebody_elses_making_is_refused(hostile: Stage, cursor: str) -> None:
     merchant = await hostile.merchant()
-    of_fx = ("/v1/fx", "/v1/fx_mandates", "/v1/inbounds")
-    for path in ("/v1/payments", "/v1/statement?account=pending", *of_fx):
+    more = ("/v1/fx", "/v1/fx_mandates", "/v1/inbounds", "/v1/closures", "/v1/disputes")
+    for path in ("/v1/payments", "/v1/statement?account=pending", *more):
         joint = "&" if "?" in path else "?"
         answer = await merchant.get(f"{path}{joint}cursor={cursor}")
         assert (answer.status_code, answer.json()["code"]) == (400, "CURSOR_INVALID")

@@ -14,6 +14,7 @@ from domain.error_codes import ERROR_TEXTS, OPERATOR_CODES, ErrorCode
 from storage.administration import SCOPES
 from tests.api import (
     refused_by_decisions,
+    refused_closing,
     refused_fx,
     refused_payments,
     refused_payouts,
@@ -28,6 +29,7 @@ C = ErrorCode
 # Importing them registers their scenarios.
 REGISTERED = (
     refused_by_decisions,
+    refused_closing,
     refused_fx,
     refused_payments,
     refused_payouts,
@@ -115,6 +117,10 @@ async def _business(stage: Stage) -> list[dict[str, Any]]:
         " UNION ALL SELECT 'return', id, state FROM app.inbound_return"
         " UNION ALL SELECT 'mandate', id, state FROM app.fx_mandate"
         " UNION ALL SELECT 'fx', id, state FROM app.fx"
+        " UNION ALL SELECT 'closure', id, state || coalesce(records_count, 0) FROM app.closure"
+        " UNION ALL SELECT 'dispute', id, state FROM app.dispute"
+        " UNION ALL SELECT 'notice', closure_id, recipient || reply FROM app.erasure_notice"
+        " UNION ALL SELECT 'retained', record_id, source_id FROM retention.record"
         " UNION ALL SELECT 'waiver', id, state FROM app.waiver_application"
         " UNION ALL SELECT 'event', id, type FROM app.event"
         " UNION ALL SELECT 'consent', id::text, kind FROM app.consent"

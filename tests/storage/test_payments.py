@@ -339,6 +339,6 @@ async def test_the_database_and_the_domain_agree_on_the_legal_steps(books: Books
     steps: dict[str, Mapping[StrEnum, frozenset[StrEnum]]] = {
         kind: getattr(states, f"{kind}_steps".upper()) for kind in {row[0] for row in rows}
     }
-    assert len(steps) == 8
+    assert len(steps) == 10
     wanted = {(kind, a.value, b.value) for kind, table in steps.items() for a, after in table.items() for b in after}
     assert {tuple(row) for row in rows} == wanted
