@@ -78,9 +78,11 @@ def request(
     decide(kind, subject, ground, reason, dict(_said(word) for word in detail or []))
 
 
-def _said(word: str) -> tuple[str, str | int]:
-    """An amount is a number, everything else is words."""
+def _said(word: str) -> tuple[str, Any]:
+    """An amount is a number, kinds are a list, everything else is words."""
     name, _, value = word.partition("=")
+    if name == "kinds":
+        return name, value.split(",")
     return name, int(value) if name.endswith("_minor") and value.isascii() and value.isdigit() else value
 
 

@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 from cli import (
     approvals,
     calendars,
+    closures,
     decisions,
+    disputes,
     fx,
     inbounds,
     keys,
@@ -23,6 +25,7 @@ from cli import (
     partners,
     payments,
     payouts,
+    retention,
     reviews,
     screening,
     sessions,
@@ -30,6 +33,7 @@ from cli import (
     signing_keys,
     users,
 )
+from cli.backups import backup, restore
 from cli.demo import demo
 from cli.institution import register_again
 from cli.local_credentials import credentials
@@ -69,6 +73,8 @@ app = typer.Typer(
 )
 app.command(name="up")(up)
 app.command(name="demo")(demo)
+app.command(name="backup")(backup)
+app.command(name="restore")(restore)
 app.command(name="login")(sessions.login)
 app.command(name="logout")(sessions.logout)
 app.command(name="me")(sessions.me)
@@ -83,6 +89,9 @@ app.add_typer(matters.app, name="matters")
 app.add_typer(matters.cases, name="cases")
 app.command(name="records")(records)
 app.add_typer(users.app, name="users")
+app.add_typer(closures.app, name="closures")
+app.add_typer(disputes.app, name="disputes")
+app.add_typer(retention.app, name="retention")
 app.add_typer(decisions.app, name="decisions")
 app.command(name="withdraw")(decisions.withdraw)
 app.command(name="freeze")(decisions.freeze)
@@ -111,8 +120,8 @@ def register() -> None:
     typer.echo("The institution is registered as config/ says.")
 
 
-# They bring a stack of their own; every other command works on one that is there.
-_OWN_STACK = frozenset({"up", "demo"})
+# They bring a stack of their own, or work on one that does not run; every other command works on one that is there.
+_OWN_STACK = frozenset({"up", "demo", "backup", "restore"})
 
 
 @app.callback()

@@ -136,6 +136,10 @@ class OpsClient:
         given = {name: value for name, value in (body or {}).items() if value is not None}
         return self._ask("POST", path, given, None)
 
+    def page(self, path: str) -> str:
+        """What comes as a page of HTML."""
+        return str(self._ask("GET", path, None, None)["page"])
+
     def open_post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """For who has no session."""
         return self._send("POST", path, None, body)
@@ -184,7 +188,8 @@ class OpsClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         answer = self._http.request(method, f"/ops/v1{path}", json=body, params=query, headers=headers)
         try:
-            document = answer.json()
+            is_page = answer.is_success and answer.headers.get("content-type", "").startswith("text/html")
+            document = {"page": answer.text} if is_page else answer.json()
         except ValueError:
             document = {}
         if not answer.is_success or not isinstance(document, dict):

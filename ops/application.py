@@ -17,8 +17,10 @@ from api.limits_on_size import SizeLimits
 from api.unknown_addresses import refusal_among
 from ops import (
     calendars,
+    closures,
     decisions,
     decodes,
+    disputes,
     documentation,
     fx,
     inbounds,
@@ -28,6 +30,7 @@ from ops import (
     operators,
     payouts,
     records,
+    retention,
     reviews,
     screening,
     sessions,
@@ -42,7 +45,8 @@ _DESCRIPTION = (
     "every request is recorded with the person behind it. Refusals are RFC 9457 problems with a stable `code`."
 )
 _ROUTERS = (
-    sessions, instructions, payouts, reviews, screening, settlements, fx, inbounds, decisions, matters, users, records,
+    sessions, instructions, payouts, reviews, screening, settlements, fx, inbounds, closures, disputes,
+    retention, decisions, matters, users, records,
     merchants, operators, calendars, decodes, shared_documentation, health,
 )  # fmt: skip
 

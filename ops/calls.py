@@ -103,7 +103,8 @@ class Call:
 
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[Done]]
-Reader = Callable[[Call], Awaitable[Mapping[str, Any]]]
+# A page to be read comes as a response of its own.
+Reader = Callable[[Call], Awaitable[Mapping[str, Any] | Response]]
 
 
 async def run_command(request: Request, operation: Operation, handle: Handler) -> Response:
@@ -130,7 +131,7 @@ async def run_read(request: Request, operation: Operation, read: Reader) -> Resp
             await call.record(operation, "done")
     except Exception as error:
         return await _refused(call, operation, error_of(error))
-    return JSONResponse(resource, operation.status)
+    return resource if isinstance(resource, Response) else JSONResponse(resource, operation.status)
 
 
 async def _begin(request: Request, operation: Operation, *, record: bool) -> Call | Response:

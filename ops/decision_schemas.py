@@ -20,13 +20,16 @@ class NewDecision(Body):
     subject_id: Annotated[
         str,
         Field(
-            pattern=r"^((pay|rfd|po|fx|inb|inr|rev|scm|pye|usr|mch|wvr|case)_[0-9A-Z]{20,40}|[A-Z][A-Z0-9]{2,11})$",
+            pattern=(
+                r"^((pay|rfd|po|fx|inb|inr|rev|scm|pye|usr|mch|wvr|cls|dsp|case)_[0-9A-Z]{20,40}"
+                r"|[A-Z][A-Z0-9]{2,11})$"
+            ),
             max_length=80,
         ),
     ] = Field(
         description=(
             "An instruction, remittance or its return, review, screening match, settlement account, user, merchant,"
-            " application or case, or a bank's code."
+            " application, closure, dispute or case, or a bank's code."
         ),
         examples=["pay_01KB5N3E4H6Q8Z2T7V9W0X1Y2R"],
     )
@@ -46,7 +49,9 @@ class NewDecision(Body):
             "Conclusions: `outcome` (succeeded, "
             "failed; of a conversion only failed), `bank_reference`, `evidence_ref`. Money in suspense that is "
             "assigned: `user_id`. Cases: `resolution` (confirmed, unfounded, settled, "
-            "duplicate), `evidence_ref`."
+            "duplicate), `evidence_ref`. Disputes: `resolution` (settled, unfounded, confirmed), `evidence_ref`. "
+            "Disclosures of what is retained: `order_id`, `kinds` (identity, transaction, source_of_funds), `from`, "
+            "`until` (days); holds: `order_id`."
         ),
     )
 

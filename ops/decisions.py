@@ -29,6 +29,7 @@ from domain.decisions import (
 from domain.errors import ErrorCode, FieldError, NotAllowedError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from ops.calls import SUBJECT, Call, Operation, run_command, run_read
+from ops.closures import tell_closure_of
 from ops.decision_schemas import DecisionResource, NewDecision
 from ops.documentation import documented
 from ops.matters import sees_reviews
@@ -53,7 +54,7 @@ ORDERS = Operation("list_authority_orders", "payments:read")
 
 _CANNOT = (
     C.SUBJECT_NOT_FOUND, C.DECISION_NOT_APPLICABLE, C.DECISION_DATE_INVALID, C.ALREADY_SENT, C.REVIEW_ENDED,
-    C.REVIEW_EXPIRED, C.SCREENING_NOT_CLEARED,
+    C.REVIEW_EXPIRED, C.SCREENING_NOT_CLEARED, C.ORDER_NOT_IN_FORCE,
 )  # fmt: skip
 _OF_SUBJECT = query_parameter("subject_id", "Only about this.")
 _OF_REVIEWS = frozenset({DecisionKind.REVIEW_APPROVE, DecisionKind.REVIEW_REJECT})
@@ -67,6 +68,13 @@ _LETS_GO_ON = frozenset(
         DecisionKind.AUTHORITY_ORDER_REGISTER,
     }
 )
+# What ends a closure, or may have been in its way.
+_MOVES_CLOSURES = _LETS_GO_ON | {
+    DecisionKind.CLOSURE_REFUSE,
+    DecisionKind.CLOSURE_GRANT,
+    DecisionKind.CLOSURE_WAIVE_RECORDS,
+    DecisionKind.DISPUTE_RESOLVE,
+}
 _MOVES_CONVERSIONS = frozenset({DecisionKind.PARTNER_DISABLE, DecisionKind.PARTNER_ENABLE})
 _FAULTS = {"missing": "missing", "extra_forbidden": "unknown_field", "literal_error": "not_one_of_the_values"}
 
@@ -167,16 +175,16 @@ async def reject_decision(request: Request, decision_id: str) -> Response:
     ),
 )
 async def list_decisions(request: Request) -> Response:
-    """The newest first; those on reviews and screening matches only for who has `reviews:read`."""
+    """The newest first; those on reviews and screening matches only for who has `reviews:read`, those on what is
+    retained for `retention:read`."""
 
     async def read(call: Call) -> Mapping[str, Any]:
         state = text_of(call, "state", "|".join(DecisionState))
         kind = text_of(call, "kind", "|".join(word.replace(".", r"\.") for word in DecisionKind))
         subject, limit = text_of(call, "subject_id", SUBJECT), limit_of(call)
         before = cursor_of(call, r"dec_[0-9A-Z]{26}")
-        all_kinds = await sees_reviews(call)
         found = await _decisions(call).page(
-            before, limit, state=state, kind=kind, subject_id=subject, all_kinds=all_kinds
+            before, limit, state=state, kind=kind, subject_id=subject, **await _seen_by(call)
         )
         return page_of(found, limit, lambda item: item["id"])
 
@@ -188,7 +196,7 @@ async def read_decision(request: Request, decision_id: str) -> Response:
     async def read(call: Call) -> Mapping[str, Any]:
         found = None
         if is_identifier(decision_id, IdPrefix.DECISION):
-            found = await _decisions(call).read(decision_id, all_kinds=await sees_reviews(call))
+            found = await _decisions(call).read(decision_id, **await _seen_by(call))
         if found is None:
             raise NotFoundError(C.DECISION_NOT_FOUND)
         return found
@@ -245,6 +253,11 @@ def _without_hit(restriction: dict[str, Any]) -> dict[str, Any]:
     return restriction | {"ground": None, "placed_by": None} if by_hit else restriction
 
 
+async def _seen_by(call: Call) -> dict[str, bool]:
+    may = OpsPayouts(call.services.engine).may(call.operator_id, "retention:read", call.now)
+    return {"all_kinds": await sees_reviews(call), "retained": await may}
+
+
 def _decisions(call: Call) -> Decisions:
     return Decisions(call.services.engine)
 
@@ -285,7 +298,7 @@ def _to_blame(item: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _named(kind: DecisionKind) -> frozenset[str]:
     """Fields of ours: what somebody else called theirs is not repeated."""
-    return frozenset(DETAILS[kind].model_fields)
+    return frozenset(field.alias or name for name, field in DETAILS[kind].model_fields.items())
 
 
 async def _done(call: Call, decision: dict[str, Any]) -> Done:
@@ -304,6 +317,8 @@ async def _done(call: Call, decision: dict[str, Any]) -> Done:
         return Done(decision | {"process_told": told})
     if kind in _LETS_GO_ON:
         await _wake_stopped(call, decision["subject_id"])
+    if kind in _MOVES_CLOSURES:
+        await tell_closure_of(call, decision["subject_id"])
     if kind in _MOVES_CONVERSIONS:
         # The desk of another bank takes over, or this one again.
         await call.services.processes.replan_fx(await Calendars(call.services.engine).current_version())

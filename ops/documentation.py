@@ -29,6 +29,7 @@ def documented(
     paged: bool = False,
     parameters: Sequence[dict[str, Any]] = (),
     needs_session: bool = True,
+    media_type: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of a route's decorator: what it answers, and every code with which it can refuse."""
     codes = [*(_OF_A_CALL if needs_session else (C.RATE_LIMITED,)), *(_OF_A_PERMISSION if operation.permission else ())]
@@ -36,7 +37,14 @@ def documented(
     if body is not None and not operation.has_password:
         codes.append(C.FORBIDDEN_CARD_DATA)
     made = merchants.documented(
-        summary, None, {operation.status: answer}, codes, body=body, paged=paged, parameters=parameters
+        summary,
+        None,
+        {operation.status: answer},
+        codes,
+        body=body,
+        paged=paged,
+        parameters=parameters,
+        media_type=media_type,
     )
     if needs_session:
         made["openapi_extra"] |= {"security": [{"session": []}]}

@@ -12,11 +12,14 @@ from starlette.requests import Request
 
 from api.rate_limits import RateLimits
 from api.services import Clock, IdSource, UninterruptedWork
+from domain.closing import ClosingRules, Contact
 from domain.fx_rules import FxRules
 from domain.identifiers import IdPrefix, identifier
+from domain.retention import RetentionRules
 from ops.credentials import Passwords, SecondFactors
 from storage.operators import ActRecords, Operators
 from storage.ops_reading import OpsReading
+from vault.retention_reading import RetentionReader
 from vault.vault import Vault
 from workflows.starting import Processes
 
@@ -68,6 +71,10 @@ class OpsServices:
     second_factors: SecondFactors
     rate_limits: RateLimits
     fx_rules: FxRules
+    closing_rules: ClosingRules
+    retention_rules: RetentionRules
+    contact: Contact
+    retained: RetentionReader
     temporal_namespace: str
     ready: Mapping[str, Callable[[], Awaitable[bool]]]
     rules: SessionRules = SessionRules()

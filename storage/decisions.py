@@ -42,6 +42,8 @@ _ONE = sa.text(f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = 
 _IS_SHOWN = (
     "(:all OR d.kind !~ '^(review|screening)[.]' AND NOT EXISTS (SELECT 1 FROM app.case_record c"
     " WHERE c.id = d.subject_id AND c.kind = ANY (CAST(:hidden AS text[]))))"
+    # And what is opened or held for an authority is for those who answer for it.
+    " AND (:retained OR d.kind !~ '^retention[.]')"
 )
 _SHOWN_ONE = sa.text(
     f"SELECT {DECISION_WITH_LOGINS} FROM app.decision d WHERE d.id = :id AND {_IS_SHOWN}"  # noqa: S608 - no values
@@ -115,9 +117,9 @@ class Decisions:
         """By whoever may approve, or by who requested it."""
         return await self._call("app.reject_decision", command)
 
-    async def read(self, decision_id: str, *, all_kinds: bool = True) -> Resource | None:
-        """With `all_kinds` also one that tells of lists, rules or reviews."""
-        values = {"id": decision_id, "all": all_kinds, "hidden": list(CONFIDENTIAL_CASES)}
+    async def read(self, decision_id: str, *, all_kinds: bool = True, retained: bool = True) -> Resource | None:
+        """With `all_kinds` also one that tells of lists, rules or reviews, with `retained` of what is retained."""
+        values = {"id": decision_id, "all": all_kinds, "hidden": list(CONFIDENTIAL_CASES), "retained": retained}
         async with self._engine.connect() as connection:
             found: Resource | None = await connection.scalar(_SHOWN_ONE, values)
         return found
@@ -137,12 +139,14 @@ class Decisions:
         kind: str | None,
         subject_id: str | None,
         all_kinds: bool = True,
+        retained: bool = True,
     ) -> list[Resource]:
         """Newest first, one more than asked for if there is another page; with `all_kinds` also what tells of lists,
-        rules or reviews.
+        rules or reviews, with `retained` of what is retained.
         """
         values = {"state": state, "kind": kind, "subject": subject_id, "before": before, "limit": limit + 1}
-        return await self._rows(_MANY, values | {"all": all_kinds, "hidden": list(CONFIDENTIAL_CASES)})
+        seen = {"all": all_kinds, "hidden": list(CONFIDENTIAL_CASES), "retained": retained}
+        return await self._rows(_MANY, values | seen)
 
     async def restrictions(
         self, before: str | None, limit: int, *, subject_id: str | None, now: datetime, with_ended: bool

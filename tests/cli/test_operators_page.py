@@ -30,7 +30,7 @@ def test_each_command_on_the_page_is_one(line: str) -> None:
     while hasattr(command, "commands") and words:
         assert words[0] in command.commands, f"bin/liushui {line}"
         command = command.commands[words.pop(0)]
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     assert {word for word in words if word.startswith("--")} <= known | {"--help", "--as"}, f"bin/liushui {line}"
 
 

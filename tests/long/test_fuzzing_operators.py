@@ -32,7 +32,7 @@ RULES = tomllib.loads((CONFIG / "decisions.toml").read_text(encoding="utf-8"))
 LEFT_OUT = frozenset({"/ops/v1/logout"})
 REVEALS = frozenset({"POST /ops/v1/users/{user_id}/personal-data"})
 # Together they may ask everything, so each edge case is tried by somebody who gets that far.
-EDGES = frozenset({"administrator", "compliance", "treasury"})
+EDGES = frozenset({"administrator", "compliance", "support", "treasury"})
 # What instructs: nobody of the institution may make one (A3.2a).
 INSTRUCTIONS = ("app.end_user", "app.binding", "app.payment", "app.refund", "app.consent")
 

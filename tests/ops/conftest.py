@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from pyrage import x25519
 
 from api.rate_limits import RateLimits
 from config.policy import read_policy
@@ -28,6 +29,7 @@ from storage.operators import ActRecords, Operators
 from storage.ops_reading import OpsReading
 from tests.api.conftest import FakeClock, FakeProcesses, stage
 from tests.conftest import Database
+from vault.retention_reading import RetentionReader
 from vault.sealing import MasterKeys
 from vault.vault import Vault
 from wiring import read_bank_register
@@ -36,6 +38,7 @@ from wiring import read_bank_register
 __all__ = ["OpsStage", "Person", "open_ops_stage", "ops", "stage"]
 
 OPERATOR_KEY = b"o" * 32
+RETENTION_KEY = str(x25519.Identity.generate())
 # As strong as a test needs it; the parameters stand in every hash.
 CHEAP = PasswordCost(iterations=1, memory_kib=64)
 ROLES = RoleBook.model_validate(read_roles())
@@ -154,6 +157,8 @@ async def open_ops_stage(
         main, keys = create_engine(database.ops_url), create_engine(database.key_ops_url)
         stack.push_async_callback(main.dispose)
         stack.push_async_callback(keys.dispose)
+        retained = create_engine(database.retention_url)
+        stack.push_async_callback(retained.dispose)
         services = OpsServices(
             clock=clock,
             ids=ids,
@@ -169,6 +174,10 @@ async def open_ops_stage(
             second_factors=SecondFactors(OPERATOR_KEY),
             rate_limits=RateLimits(POLICY.rate_limits.model_copy(update=PLENTY)),
             fx_rules=POLICY.fx,
+            closing_rules=POLICY.closing,
+            retention_rules=POLICY.retention,
+            contact=POLICY.contact,
+            retained=RetentionReader(retained, keys, RETENTION_KEY, clock.now),
             temporal_namespace="liushui",
             ready={},
             rules=SessionRules(),
