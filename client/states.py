@@ -114,7 +114,6 @@ class ObstacleKind(StrEnum):
     FREEZE = "freeze"
     AUTHORITY_ORDER = "authority_order"
     SUSPENSION = "suspension"
-    RECEIVABLE = "receivable"
     RECORDS = "records"
     DATA_IN_USE = "data_in_use"
     AGREEMENT = "agreement"
