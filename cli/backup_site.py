@@ -77,6 +77,13 @@ def site_to_restore(folder: Path = DEFAULT_FOLDER, *, rehearsal: bool = False) -
         yield site
 
 
+@contextmanager
+def site_of_stack(folder: Path) -> Iterator[Site]:
+    """That of a local stack with all of its secrets, running or not, whatever the environment names."""
+    with _local(folder, only_at_rest=False) as site:
+        yield site
+
+
 async def prepare(site: Site, folder: Path = DEFAULT_FOLDER) -> None:
     """On a local stack: roles, databases and schemas, so that there is a place to restore to."""
     if not is_configured():

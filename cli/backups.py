@@ -44,12 +44,7 @@ def backup(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Takes a sealed backup of the books and one of the keys, while everything runs, and deletes expired ones."""
-    rules = _rules()
-    plan = BackupPlan(
-        folders={"main": to / "main", "keys": keys_to or to / KEYS},
-        lasts={"main": timedelta(days=rules.backup_days), "keys": timedelta(days=rules.key_backup_days)},
-        at=SystemClock().now(),
-    )
+    plan = plan_of(to, keys_to or to / KEYS)
     with _sentences(), site_to_back_up(folder) as site, _shown() as stage:
         taken = back_up(site, plan, stage)
     _tell(taken)
@@ -73,7 +68,7 @@ def restore(
         main = find(from_, "main")
         keys = find(keys_from or _beside(from_), "keys")
         with site_to_restore(folder, rehearsal=rehearse) as site, _shown() as stage:
-            restoring = Restoring(site, (main, keys), _rules(), stage, SystemClock().now)
+            restoring = Restoring(site, (main, keys), retention_rules(), stage, SystemClock().now)
             if rehearse:
                 done = restoring.rehearse()
             else:
@@ -117,7 +112,18 @@ def _tell(taken: Taken) -> None:
     )
 
 
-def _rules() -> RetentionRules:
+def plan_of(to: Path, keys_to: Path) -> BackupPlan:
+    """Backups of now, which last as long as the rules say."""
+    rules = retention_rules()
+    return BackupPlan(
+        folders={"main": to / "main", "keys": keys_to},
+        lasts={"main": timedelta(days=rules.backup_days), "keys": timedelta(days=rules.key_backup_days)},
+        at=SystemClock().now(),
+    )
+
+
+def retention_rules() -> RetentionRules:
+    """Those of config/retention.toml."""
     return RetentionRules.model_validate(read_policy()["retention"])
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from cli import demo_merchant, local_operators
 from cli.demo_institution import LocalInstitution
 from cli.demo_report import Report, print_report, read_report
+from cli.demo_traces import LocalTraces
 from cli.stack import DEFAULT_FOLDER, STARTING, local_only, local_stack
 from client import AsyncLiushui
 from demo.banks import Banks
@@ -153,6 +154,8 @@ async def _perform(running: Running, screen: Console) -> Report:
                 banks=Banks(simulator),
                 simulator_url=running.addresses["simulator"],
                 institution=LocalInstitution(running.folder, running.addresses["ops"], tell),
+                traces=LocalTraces(running.folder),
+                papers=running.folder / "papers",
                 tell=tell,
                 number=randbelow(NUMBERS - PAYERS),
                 closing=closing,
@@ -163,7 +166,7 @@ async def _perform(running: Running, screen: Console) -> Report:
             # Nobody listens there any more.
             await stage.merchant.webhook_endpoints.delete(endpoint.id)
             tell("institution", "compares its books with the banks'")
-            return await read_report(engine, stage.banks, rows)
+            return await read_report(engine, stage.banks, rows, stage.kept)
     finally:
         await engine.dispose()
 

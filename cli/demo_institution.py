@@ -21,6 +21,7 @@ _REASONS = {
     "review.approve": ("evidence", "The contract was seen"),
     "settlement.account": ("application_reviewed", "The bank confirms whose account it is"),
     "review.reject": ("suspected_illegality", "A credit card is turned into cash"),
+    "dispute.resolve": ("evidence", "Both sides have agreed"),
     "inbound.assign": ("evidence", "The remitter has confirmed for whom it is"),
 }
 _EVERY_HOUR = [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "opens": "00:00", "closes": "23:59"}]
@@ -54,6 +55,10 @@ class LocalInstitution:
         await self._do(self._decide, APPROVER, "review.reject", review["id"])
         why = "; ".join(hit["zh"] for hit in review["hits"])
         self._say(f"{APPROVER} takes {review['id']} ({why}) and rejects it")
+
+    async def resolve_dispute(self, dispute_id: str) -> None:
+        await self._do(self._decide, APPROVER, "dispute.resolve", dispute_id, {"resolution": "settled"})
+        self._say(f"{APPROVER} resolves {dispute_id}: both sides have agreed")
 
     async def close_bank(self, bank_code: str, until: datetime) -> None:
         body = {"bank_code": bank_code, "until_at": until.isoformat(), "note": "系统维护"}

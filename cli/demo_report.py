@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,6 +34,7 @@ class Report:
     verification: VerificationReport
     comparisons: list[BankComparison]
     positions: Mapping[str, int] = field(default_factory=dict)
+    papers: Mapping[str, Path] = field(default_factory=dict)
 
     def differences(self) -> list[str]:
         """A sentence for each thing that is not as expected."""
@@ -47,7 +49,7 @@ class Report:
         return found
 
 
-async def read_report(engine: AsyncEngine, banks: Banks, rows: list[Row]) -> Report:
+async def read_report(engine: AsyncEngine, banks: Banks, rows: list[Row], papers: Mapping[str, Path]) -> Report:
     """Reads the books of both sides, which agree once nothing is under way any more."""
     comparisons = await _compare(engine, banks)
     for _ in range(_COMPARISONS):
@@ -58,7 +60,7 @@ async def read_report(engine: AsyncEngine, banks: Banks, rows: list[Row]) -> Rep
     async with engine.connect() as connection:
         totals = await read_trial_balance(connection)
         positions = await open_positions(connection)
-    return Report(rows, totals, await verify(engine), comparisons, positions)
+    return Report(rows, totals, await verify(engine), comparisons, positions, papers)
 
 
 async def _compare(engine: AsyncEngine, banks: Banks) -> list[BankComparison]:
@@ -80,6 +82,11 @@ def print_report(
     dealt = ", ".join(f"{account} {minor}" for account, minor in report.positions.items())
     screen.print(f"Dealt with FX desks and not delivered: {dealt or 'nothing, all positions are at nought'}.")
     _print_links(screen, addresses, namespace, is_own=is_own)
+    if report.papers:
+        screen.print("And these stay:")
+    for title, path in report.papers.items():
+        screen.print(f"  {title:<40} {path}", soft_wrap=True, markup=False)
+    screen.print()
 
 
 def _rows_table(rows: list[Row], width: int) -> Table:
@@ -108,4 +115,3 @@ def _print_links(screen: Console, addresses: Mapping[str, str], namespace: str, 
     screen.print(f"\nTo look at in a browser ({when}):", soft_wrap=True)
     for title, address in links.items():
         screen.print(f"  {title:<40} {address}", soft_wrap=True)
-    screen.print()

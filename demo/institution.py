@@ -31,5 +31,8 @@ class Institution(Protocol):
     async def assign_remittance(self, reference: str, user_id: str) -> str:
         """Two find out whose a remittance in suspense is; answers why nobody knew."""
 
+    async def resolve_dispute(self, dispute_id: str) -> None:
+        """One person finds on evidence that both sides have agreed."""
+
     async def approve_account(self, proposal_id: str) -> None:
         """Two approve the account that a merchant is paid to."""

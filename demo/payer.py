@@ -49,12 +49,12 @@ class Payer:
         self._person, self._merchant, self._phone, self._say = person, merchant, phone, say
         self._last_message = 0
         self._orders = 0
-        self.user_id = ""
+        self.user_id = self.reference = ""
 
     async def join(self) -> None:
         """Becomes a user of the merchant and accepts the agreement in force."""
-        reference = f"customer-{self._person.mobile[-6:]}-{datetime.now(UTC):%H%M%S}"
-        self.user_id = (await self._merchant.users.create(reference)).id
+        self.reference = f"customer-{self._person.mobile[-6:]}-{datetime.now(UTC):%H%M%S}"
+        self.user_id = (await self._merchant.users.create(self.reference)).id
         agreement = await self._merchant.users.agreement()
         title = agreement.text.splitlines()[0].strip("# ")
         self._say(f"reads and accepts the agreement: 《{title}》 {agreement.version}")

@@ -12,38 +12,62 @@ from banks.simulator.payer import NoMessageError
 from client import LiushuiError, StillWaitingError
 from client.models import AccountBalance
 from client.states import PayeeKind, PaymentState, RefundState
-from demo import foreign_currency, money_out, scenarios
+from demo import closing, foreign_currency, money_out, scenarios
 from demo.receiver import is_without_gap
 from demo.recipient import CURRENCY, DESK
 from demo.stage import Row, Stage
+from demo.traces import TracesError
 from demo.wording import amount
 
 _INTO, _OUT, _FX = len(scenarios.SCENARIOS), len(money_out.SCENARIOS), len(foreign_currency.SCENARIOS)
 _BEFORE_FX = _INTO + _OUT + len(money_out.AFTER_THEM)
-PAYERS = _BEFORE_FX + _FX + len(foreign_currency.AFTER_THEM)
+_BEFORE_LEAVING = _BEFORE_FX + _FX + len(foreign_currency.AFTER_THEM)
+PAYERS = _BEFORE_LEAVING + 1
 # A bank that says yes after an order of a minute is over; and people who have enough on their cards for a large payout.
 LATE_SUCCESS_SECONDS, ON_EACH_CARD_MINOR = 65.0, 5_000_000
 # What was decided last is on its way for a moment.
 _LOOKS, _PAUSE_SECONDS = 100, 0.2
-_EXPECTED_TROUBLE = (LiushuiError, StillWaitingError, NoMessageError, httpx.HTTPError, KeyError, ValueError)
+_EXPECTED_TROUBLE = (
+    LiushuiError,
+    StillWaitingError,
+    NoMessageError,
+    TracesError,
+    httpx.HTTPError,
+    KeyError,
+    ValueError,
+)
 
 
 async def play(stage: Stage) -> list[Row]:
     """Everything; the rows in the order of the lists of scenarios."""
     stages = [replace(stage, number=stage.number + place, rows=[]) for place in range(PAYERS)]
-    paying_in, paying_out, abroad = stages[:_INTO], stages[_INTO:_BEFORE_FX], stages[_BEFORE_FX:]
+    paying_in, paying_out = stages[:_INTO], stages[_INTO:_BEFORE_FX]
+    abroad, [leaving] = stages[_BEFORE_FX:_BEFORE_LEAVING], stages[_BEFORE_LEAVING:]
     async with stage.banks.set_to(late_success_seconds=LATE_SUCCESS_SECONDS, opening_balance_minor=ON_EACH_CARD_MINOR):
-        await asyncio.gather(*map(_guarded, paying_in, scenarios.SCENARIOS), _pay_out(paying_out), _convert(abroad))
+        await asyncio.gather(
+            *map(_guarded, paying_in, scenarios.SCENARIOS), _pay_out(paying_out, leaving), _convert(abroad)
+        )
     await _guarded(stage, what_the_merchant_is_owed)
     await _guarded(stage, what_the_merchant_was_told)
     return [row for played in (*stages, stage) for row in played.rows]
 
 
-async def _pay_out(stages: list[Stage]) -> None:
+async def _pay_out(stages: list[Stage], leaving: Stage) -> None:
     """A bank that is closed keeps everybody waiting, so it is closed when the others are done."""
-    await asyncio.gather(*map(_guarded, stages[:_OUT], money_out.SCENARIOS))
-    for stage, scenario in zip(stages[_OUT:], money_out.AFTER_THEM, strict=True):
+    act = closing.Leaving()
+    await asyncio.gather(*map(_guarded, stages[:_OUT], money_out.SCENARIOS), _guarded(leaving, act.an_account_closes))
+    await asyncio.gather(_wait_for_a_bank(stages[_OUT:]), _look_for_traces(leaving, act))
+
+
+async def _wait_for_a_bank(stages: list[Stage]) -> None:
+    for stage, scenario in zip(stages, money_out.AFTER_THEM, strict=True):
         await _guarded(stage, scenario)
+
+
+async def _look_for_traces(leaving: Stage, act: closing.Leaving) -> None:
+    """Before the merchant's reference is given anew: after that it is in the books again."""
+    await _guarded(leaving, act.nothing_readable_is_left)
+    await _guarded(leaving, act.who_comes_back_starts_from_nothing)
 
 
 async def _convert(stages: list[Stage]) -> None:

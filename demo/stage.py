@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from stdnum import luhn
@@ -18,6 +19,7 @@ from demo.institution import Institution
 from demo.payer import Payer
 from demo.people import person
 from demo.receiver import Receiver
+from demo.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Stage:
 
     `number` is that of this scenario's payer and of the payer's card, in no other scenario and hardly ever in another
     run. `line` is what lies between merchant and API, for who would meddle with it; `receiver` is where the merchant is
-    told.
+    told; `papers` is the folder for what people get in writing, and `kept` what lies there, by its title.
     """
 
     merchant: AsyncLiushui
@@ -49,14 +51,25 @@ class Stage:
     banks: Banks
     simulator_url: str
     institution: Institution
+    traces: Traces
+    papers: Path
     tell: Callable[[str, str], None]
     number: int
     closing: AsyncExitStack
     rows: list[Row] = field(default_factory=list)
+    kept: dict[str, Path] = field(default_factory=dict)
 
     def row(self, scenario: str, expected: str, got: str, *resources: Waitable) -> None:
         """Notes what came out."""
         self.rows.append(Row(scenario, expected, got, tuple(found.id for found in resources)))
+
+    def keep(self, title: str, name: str, page: str) -> Path:
+        """A page that somebody got, as a file that can be opened in a browser."""
+        self.papers.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.papers / name
+        path.write_text(page, encoding="utf-8")
+        self.kept[title] = path
+        return path
 
     async def payer(self, name: str) -> Payer:
         """Somebody who is a user of the merchant and has agreed."""

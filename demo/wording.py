@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client import Binding, Conversion, Payment, Payout, ReceivingAccount, Refund
+from client import Binding, Closure, Conversion, Payment, Payout, ReceivingAccount, Refund
 from domain.money import format_amount
 
 
@@ -16,7 +16,7 @@ def times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
-def ended(seen: Binding | Payment | Refund | Payout | ReceivingAccount | Conversion) -> str:
+def ended(seen: Binding | Payment | Refund | Payout | ReceivingAccount | Conversion | Closure) -> str:
     """How something ended, and why if there is more to say."""
     return f"{seen.state} ({seen.reason})" if seen.reason else str(seen.state)
 

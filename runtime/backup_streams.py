@@ -99,6 +99,18 @@ class Programs:
             os.fsync(file.fileno())
         return Sealed(written.digest.hexdigest(), written.bytes)
 
+    def plain(self, url: str, piece_bytes: int) -> Iterator[bytes]:
+        """The database as the text that makes it anew, piece by piece, for whoever looks for something in it.
+
+        Raises BackupError.
+        """
+        command = [str(self._found["pg_dump"]), "--format=plain", "--no-owner", "--no-password"]
+        with _running(command, url, stdout=subprocess.PIPE) as program:
+            assert program.process.stdout is not None  # noqa: S101
+            while piece := program.process.stdout.read(piece_bytes):
+                yield piece
+            program.expect_success("The database could not be dumped")
+
     def load(self, url: str, backup: Backup, identity: str, progress: Progress) -> None:
         """A sealed dump into an empty database. Raises BackupError; the database is then not to be used."""
         # Rights are part of the dump. The owner is whoever restores.

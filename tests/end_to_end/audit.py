@@ -75,7 +75,10 @@ _NO_ROWS_ALLOWED = {
                    CROSS JOIN LATERAL jsonb_to_recordset(p.limit_reservations)
                        AS l(subject text, window_kind text, window_start date) GROUP BY 1, 2, 3, 4) t
             USING (subject, window_kind, window_start, currency)
-        WHERE coalesce(u.used_minor, 0) <> coalesce(t.total, 0)""",
+        WHERE coalesce(u.used_minor, 0) <> coalesce(t.total, 0)
+            -- What forgotten users took of a card's or an account's is still counted; who they were nobody knows.
+            AND NOT (u.subject LIKE ANY ('{card:%,payee:%}') AND u.used_minor > coalesce(t.total, 0)
+                AND EXISTS (SELECT 1 FROM app.end_user e WHERE e.state = 'closed'))""",
     "the last event of a payout is missing": """
         SELECT p.id FROM app.payout p
         WHERE p.event_sequence <> (SELECT max(e.sequence) FROM app.event e WHERE e.object_id = p.id)""",

@@ -93,4 +93,8 @@ def test_the_demo_comes_out_as_expected_also_after_one_that_was_interrupted(fold
     assert code == 0, told
     assert told.rstrip().endswith("Everything came out as expected.")
     assert "The ledger is sound." in told
+    [certificate] = (folder / "papers").glob("cls_*.html")
+    assert str(certificate) in told
+    assert "Certificate of account closure" in certificate.read_text(encoding="utf-8")
+    assert "nothing in 7 places" in told
     assert left_behind(folder) == []
