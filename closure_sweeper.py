@@ -20,6 +20,8 @@ from workflows.starting import Processes
 
 log = logging.getLogger(__name__)
 
+LATE_MONEY_EVERY = timedelta(minutes=10)
+
 
 class ClosureSweeper:
     """`one` is a round."""
@@ -41,11 +43,13 @@ class ClosureSweeper:
         self._unfinished_after = unfinished_after
         self._most = unfinished_a_round
         self._seen_to = ""
+        self._late_money_after: datetime | None = None
 
     async def one(self) -> int:
         """Answers how many closures were handed on."""
         now = self._clock()
-        await self._book.open_late_money_cases(now)
+        await self._look_for_late_money(now)
+        await self._book.escalate(now)
         done = 0
         for item in await self._book.unattended(now, self._older_than):
             try:
@@ -54,6 +58,12 @@ class ClosureSweeper:
                 # A defect of ours with one closure must not keep the others from their turn.
                 log.warning("not handed on", extra={"subject_id": item.id, "reason": type(error).__name__})
         return done + await self._revive(now)
+
+    async def _look_for_late_money(self, now: datetime) -> None:
+        """It goes through the accounts of everybody who has left, and nobody waits for it by the second."""
+        if self._late_money_after is None or now >= self._late_money_after:
+            await self._book.open_late_money_cases(now)
+            self._late_money_after = now + LATE_MONEY_EVERY
 
     async def _hand_on(self, item: UnattendedClosure) -> bool:
         if item.kind == "start":

@@ -75,7 +75,7 @@ class LeavingVault(Protocol):
 
     async def forget_person(self, user_id: str, closure_id: str, ended_on: date, at: datetime) -> None: ...
 
-    async def forget_items(self, user_id: str, closure_id: str, at: datetime) -> None: ...
+    async def forget_items(self, user_id: str, closure_id: str, ended_on: date | None, at: datetime) -> None: ...
 
     async def kept(self, user_id: str) -> list[dict[str, Any]]: ...
 
@@ -126,7 +126,7 @@ class Closing:
         standing = await self._book.look(
             LookAtClosure(
                 closure_id=question.closure_id,
-                now=question.now,
+                now=_by_now(question),
                 due_on=due.due_on,
                 escalate_on=due.escalate_on,
                 due_is_provisional=due.provisional,
@@ -155,7 +155,7 @@ class Closing:
             ended_on = order.ended_on or business_date(order.at)
             await self._leaving.forget_person(order.user_id, order.closure_id, ended_on, order.at)
         else:
-            await self._leaving.forget_items(order.user_id, order.closure_id, order.at)
+            await self._leaving.forget_items(order.user_id, order.closure_id, order.ended_on, order.at)
 
     @activity.defn(name=names.TELL_RECIPIENTS)
     async def tell_recipients(self, question: ClosureQuestion) -> RecipientsTold:
@@ -181,12 +181,13 @@ class Closing:
     @activity.defn(name=names.COMPLETE_CLOSURE)
     async def complete_closure(self, question: ClosureQuestion) -> ClosureCompleted:
         """The answer of what was destroyed, what is kept and who was told (P3.4, P4.2a); the merchant is told by it."""
-        facts = await self._book.facts(question.closure_id, question.now)
+        now = _by_now(question)
+        facts = await self._book.facts(question.closure_id, now)
         if facts is None:
             raise ApplicationError("no such closure", type="closure_not_found", non_retryable=True)
         kept = await self._leaving.kept(facts["closure"]["user_id"])
-        answer = completed_answer(facts, kept, question.now, self._retention)
-        state = await self._book.complete(question.closure_id, answer.model_dump(mode="json"), question.now)
+        answer = completed_answer(facts, kept, now, self._retention)
+        state = await self._book.complete(question.closure_id, answer.model_dump(mode="json"), now)
         if state != ClosureState.COMPLETED:
             raise ApplicationError("the closure cannot be completed", type="state_conflict")
         # A process that takes the place of another gives nobody more time.
@@ -226,6 +227,12 @@ class Closing:
             )
             return True
         return recipient.told
+
+
+def _by_now(question: ClosureQuestion) -> datetime:
+    """Of an attempt that comes long after the first, the instant is its own: what it ends, ends on that day."""
+    info = activity.info()
+    return question.now + max(info.current_attempt_scheduled_time - info.scheduled_time, timedelta())
 
 
 def completed_answer(

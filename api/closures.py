@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -124,9 +124,7 @@ async def _hand_over(call: Call, closure_id: str, payload: dict[str, Any]) -> Do
     if standing["scope"] != ClosureScope.ACCOUNT or standing["state"] not in _TAKE_RECORDS:
         raise ConflictError(C.RECORDS_NOT_AWAITED)
     # Kept before they are counted: what is lost in between is handed over again and kept once.
-    await call.services.retention.keep(
-        _retained(call, closure_id, standing["user_id"], record) for record in body.records
-    )
+    await call.services.retention.keep(_retained(call, closure_id, standing, record) for record in body.records)
     command = HandOverRecords(
         request=call.context, now=call.now, closure_id=closure_id, count=len(body.records), complete=body.complete
     )
@@ -148,16 +146,20 @@ def _check_records(call: Call, records: Sequence[FundsRecord]) -> None:
         raise ValidationRefusedError(C.REQUEST_INVALID, fields=faults[:20])
 
 
-def _retained(call: Call, closure_id: str, user_id: str, record: FundsRecord) -> RetainedRecord:
+def _retained(call: Call, closure_id: str, standing: dict[str, Any], record: FundsRecord) -> RetainedRecord:
+    """Kept at least as long as the last booking that it may explain, whatever day the merchant names (A4.4a)."""
+    clock = standing["clock"]
+    booked_on = date.fromisoformat(clock["booked_on"]) if clock["booked_on"] else record.traded_on
     order = hashlib.sha256(record.order_number.encode()).hexdigest()
     return RetainedRecord(
         record_id=call.services.new_id(IdPrefix.RETAINED_RECORD),
-        user_id=user_id,
+        user_id=standing["user_id"],
         merchant_id=call.merchant_id,
         kind=RetainedKind.SOURCE_OF_FUNDS,
         # An order number may be longer than there is room.
         source_id=f"{closure_id}:{order[:40]}",
-        event_on=record.traded_on,
+        event_on=max(record.traded_on, booked_on),
+        consent_until=clock["consent_until"],
         content=record.model_dump(mode="json"),
     )
 

@@ -79,6 +79,11 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
         "已注销用户的账户有资金到账：资金属于用户，须设法支付",
         "Money came for a user who has left: it is the user's; find a way to pay it",
     ),
+    "retained_copies_lost": (
+        "用户已被遗忘，依法应留存的资料在恢复的数据中缺失，密钥已销毁，无法重新留存：从其他副本寻回，或报告主管机关",
+        "What the law keeps of a user who was forgotten is missing in restored data, and the key that could open it is"
+        " destroyed: find it in another copy, or report the loss",
+    ),
 }
 
 

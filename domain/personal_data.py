@@ -103,6 +103,8 @@ _CLEARED = {
     "app.screening_match.clearance_index": RetentionRule.OUTLIVES_AS_PSEUDONYM,
     "app.screening_clearance.clearance_index": RetentionRule.OUTLIVES_AS_PSEUDONYM,
 }
+# What a card or an account has used of a day's or month's limit holds for whoever has it next.
+_LIMITED = {"app.limit_usage.subject": RetentionRule.OUTLIVES_AS_PSEUDONYM}
 
 
 def _until_closed(*columns: str) -> dict[str, RetentionRule]:
@@ -139,7 +141,7 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
         PersonalField.CARD_NUMBER: PersonalFieldRule(
             data_class=DataClass.SENSITIVE,
             purposes=_ELEMENT_PURPOSES,
-            stored_in=_SEALED | _until_closed("app.binding.card_index", "app.binding.card_last4"),
+            stored_in=_SEALED | _LIMITED | _until_closed("app.binding.card_index", "app.binding.card_last4"),
         ),
         PersonalField.MOBILE: PersonalFieldRule(
             data_class=DataClass.SENSITIVE, purposes=_ELEMENT_PURPOSES, stored_in=_SEALED
@@ -157,6 +159,7 @@ REGISTRY: Mapping[PersonalField, PersonalFieldRule] = MappingProxyType(
             ),
             stored_in=_SEALED
             | _CLEARED
+            | _LIMITED
             | _until_closed(
                 "app.payee.account_index",
                 "app.payee.account_last4",

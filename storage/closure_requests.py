@@ -35,8 +35,9 @@ _FACTS = sa.text(
     "SELECT app.closure_facts(c.id, :at) AS facts FROM app.closure c WHERE c.id = :id AND c.merchant_id = :merchant"
 ).columns(facts=JSONB)
 _STANDING = sa.text(
-    "SELECT c.scope, c.state, c.user_id FROM app.closure_of_merchant(:id, :merchant) c WHERE c.id IS NOT NULL"
-)
+    "SELECT c.scope, c.state, c.user_id, app.records_clock(c.id) AS clock"
+    " FROM app.closure_of_merchant(:id, :merchant) c WHERE c.id IS NOT NULL"
+).columns(clock=JSONB)
 _DISPUTE = sa.text(
     "SELECT app.dispute_view(d) AS view FROM app.dispute d WHERE d.id = :id AND d.merchant_id = :merchant"
 ).columns(view=JSONB)
@@ -69,7 +70,7 @@ class ClosureRequests:
         return await self._ask("app.open_dispute", command)
 
     async def standing(self, merchant_id: str, closure_id: str) -> Resource | None:
-        """Scope, state and user of the merchant's own closure; None for anybody else's too."""
+        """Scope, state, user and clock of records of the merchant's own closure; None for anybody else's too."""
         async with self._engine.connect() as connection:
             given = {"merchant": merchant_id, "id": closure_id}
             row = (await connection.execute(_STANDING, given)).mappings().one_or_none()

@@ -31,7 +31,9 @@ _UNATTENDED = sa.text("SELECT * FROM app.unattended_closures(:at, :older_than, :
 _UNFINISHED = sa.text(
     "SELECT 'start' AS kind, id, merchant_id, user_id FROM app.unfinished_closures(:at, :older_than, :after, :most)"
 )
+_ESCALATE = sa.text("SELECT app.escalate_closures(:at)")
 _LATE_MONEY = sa.text("SELECT app.open_late_money_cases(:at)")
+_LOST_COPIES = sa.text("SELECT app.open_lost_copies_case(:user_id, :at)")
 
 
 class UnattendedClosure(BaseModel):
@@ -127,10 +129,20 @@ class ClosureBook:
         """Those that have not ended and have not moved for long, by id from `after` on."""
         return await self._found(_UNFINISHED, {"at": now, "older_than": older_than, "after": after, "most": most})
 
+    async def escalate(self, now: datetime) -> int:
+        """People hear of what is nearly due, or overdue, whatever it is at; answers of how many for the first time."""
+        async with self._engine.begin() as connection:
+            return int(await connection.scalar(_ESCALATE, {"at": now}) or 0)
+
     async def open_late_money_cases(self, now: datetime) -> int:
         """Money that came to users who have left; answers how many new cases."""
         async with self._engine.begin() as connection:
             return int(await connection.scalar(_LATE_MONEY, {"at": now}) or 0)
+
+    async def open_lost_copies_case(self, user_id: str, now: datetime) -> None:
+        """What the law keeps of somebody can be copied no more; a case once a person."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOST_COPIES, {"user_id": user_id, "at": now})
 
     async def _found(self, statement: sa.TextClause, asked: dict[str, Any]) -> list[UnattendedClosure]:
         async with self._engine.connect() as connection:

@@ -29,6 +29,10 @@ class UserErasedError(VaultError):
         super().__init__("user_erased")
 
 
+class UserKeyDestroyedError(UserErasedError):
+    """The user's data key was destroyed: not some items are gone, but all that was ever sealed under it."""
+
+
 class UserKeyMissingError(VaultError):
     """The user has no data key yet: `ensure_user_key` comes first."""
 

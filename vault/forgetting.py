@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vault.erasures import PAGE, Erasure, ErasureList
-from vault.errors import UserErasedError
 from vault.retention import RetentionStore
 from vault.vault import MAX_ITEMS_AT_ONCE, Vault
 
 ACTOR, REASON = "erasure_list", "forgotten"
 
-# What the law has us keep is copied before the key is gone: also on restored data, which may be older than the copies.
+# What the law has us keep is copied before keys and items are gone: also on restored data, which may be older than the copies.
+# What can be copied no more it reports to people; it is no reason not to forget.
 KeepFirst = Callable[[Erasure], Awaitable[None]]
 
 _FORGET_USER = sa.text("SELECT app.forget_user(:user_id, :at)")
@@ -121,9 +120,7 @@ class Forgetting:
     async def _forget_person(self, entry: Erasure) -> None:
         assert entry.user_id is not None  # noqa: S101
         if self._keep_first is not None:
-            # A key that is gone was destroyed by an earlier attempt, after the copies were made.
-            with contextlib.suppress(UserErasedError):
-                await self._keep_first(entry)
+            await self._keep_first(entry)
         async with self._main.connect() as connection:
             found = (await connection.execute(_KEYS, {"user_id": entry.user_id})).scalar_one()
         # Of a user that these data do not know, too: no key of that name is made any more.
@@ -134,6 +131,8 @@ class Forgetting:
 
     async def _forget_items(self, entry: Erasure) -> None:
         assert entry.user_id is not None  # noqa: S101
+        if self._keep_first is not None:
+            await self._keep_first(entry)
         for some in _in_pieces(entry.detail.tokens):
             await self._vault.erase_items(entry.user_id, some)
         asked = {"user_id": entry.user_id, "tokens": list(entry.detail.tokens), "at": entry.at}

@@ -5,8 +5,9 @@ The values are in this process for as long as it takes to seal them, and go nowh
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
+import logging
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime
 from typing import Any
 
 from domain.business_time import business_date
@@ -15,70 +16,118 @@ from domain.personal_data import Purpose
 from domain.retention import RetainedKind
 from storage.closures import ClosureBook
 from vault.erasures import MOST_IDS, Erasure, ErasureDetail, erasure_id
-from vault.errors import UserErasedError
+from vault.errors import UserErasedError, UserKeyDestroyedError
 from vault.forgetting import Forgetting
 from vault.retention import RetainedRecord, RetentionStore
 from vault.vault import Vault
 
+log = logging.getLogger(__name__)
+
 ACTOR = "close_account"
 PAGE = 50
+# Of consents, cards and what was verified of them: as many as are far from the size of a record, whatever they say.
+ENTRIES_A_PART = 100
 Known = dict[str, str | None]
 
 
 class Retaining:
-    """Copies what the law keeps into the retention store. Every step may be repeated: a source is kept once."""
+    """Copies what the law keeps into the retention store. Every step may be repeated: a source is kept once.
 
-    def __init__(self, book: ClosureBook, vault: Vault, retention: RetentionStore, new_ulid: Callable[[], str]) -> None:
+    On data that are older than the copies the key may be gone already. Of what it sealed no copy is made: it would say
+    nothing, and stand in the way of one that is found later. It is counted, and a case for people.
+    """
+
+    def __init__(
+        self,
+        book: ClosureBook,
+        vault: Vault,
+        retention: RetentionStore,
+        new_ulid: Callable[[], str],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._book, self._vault, self._retention, self._new_ulid = book, vault, retention, new_ulid
+        self._clock = clock
+        self._lost: dict[str, set[str]] = {}
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Of whom copies could not be made any more, and of how many sources at least."""
+        return {user_id: len(sources) for user_id, sources in self._lost.items()}
 
     async def identity(self, user_id: str, closure_id: str, ended_on: date) -> int:
-        """Who the user was, from the day on which the agreement ended (P4.5e)."""
+        """Who the user was, from the day on which the agreement ended (P4.5e); in parts, for a record has its size."""
         found = await self._book.identity(user_id)
-        if found is None:
+        if found is None or _is_emptied(found):
             return 0
-        values = [
-            {"binding_id": binding["id"]} | await self._values(user_id, binding["tokens"])
-            for binding in found["bindings"]
-        ]
-        record = self._record(
-            user_id,
-            found,
-            kind=RetainedKind.IDENTITY,
-            source_id=closure_id,
-            event_on=ended_on,
-            content=found["content"] | {"verified": values},
-        )
-        return await self._retention.keep([record])
+        parts = len(_parts(found["content"] | {"verified": found["bindings"]}))
+        sources = [f"{closure_id}:{part}" if part else closure_id for part in range(parts)]
+        new = await self._retention.unkept(user_id, RetainedKind.IDENTITY, sources)
+        if not new:
+            return 0
+        try:
+            values = [
+                {"binding_id": binding["id"]} | await self._values(user_id, binding["tokens"])
+                for binding in found["bindings"]
+            ]
+        except UserKeyDestroyedError:
+            await self._tell_of_loss(user_id, new)
+            return 0
+        records = []
+        for source_id, content in zip(sources, _parts(found["content"] | {"verified": values}), strict=True):
+            what = {"kind": RetainedKind.IDENTITY, "source_id": source_id, "event_on": ended_on, "content": content}
+            records.append(self._record(user_id, found, **what))
+        return await self._retention.keep(records)
 
     async def transactions(self, user_id: str, after: str) -> str | None:
         """A page of what was booked, each from the year of its booking (A4.4a); the last id, or None at the end."""
         identity = await self._book.identity(user_id)
         rows = await self._book.transactions(user_id, after, PAGE)
-        if identity is None or not rows:
+        if identity is None or _is_emptied(identity) or not rows:
             return None
-        records = []
+        new = await self._retention.unkept(user_id, RetainedKind.TRANSACTION, [row["id"] for row in rows])
+        records, lost = [], []
         known: Known = {}
         for row in rows:
-            values = await self._values(row["sealed_under"], row["tokens"], known)
+            if row["id"] not in new:
+                continue
+            try:
+                values = await self._values(row["sealed_under"], row["tokens"], known)
+            except UserKeyDestroyedError:
+                lost.append(row["id"])
+                continue
             content = {"record": row["content"], "personal": values, "signatures": row["signatures"]}
             booked_on = date.fromisoformat(row["event_on"])
             what = {"kind": RetainedKind.TRANSACTION, "source_id": row["id"], "event_on": booked_on, "content": content}
             records.append(self._record(user_id, identity, **what))
         await self._retention.keep(records)
+        if lost:
+            await self._tell_of_loss(user_id, lost)
         return str(rows[-1]["id"]) if len(rows) == PAGE else None
 
     async def everything(self, entry: Erasure) -> None:
-        """Before a person of the list of erasures is forgotten once more, on data that may be older than the copies."""
+        """Before an entry of the list of erasures is carried out once more, on data that may be older than the copies.
+
+        Whoever is forgotten had a copy at least of who it was; a person whom these data do not know at all has none.
+        """
         if entry.user_id is None:
             return
-        ended_on = entry.detail.ended_on or business_date(entry.at)
-        await self.identity(entry.user_id, entry.subject_id, ended_on)
+        if await self._book.identity(entry.user_id) is None:
+            is_user = entry.user_id.startswith(f"{IdPrefix.USER.value}_")
+            if entry.kind == "person" and is_user and not await self._retention.kept(entry.user_id):
+                await self._tell_of_loss(entry.user_id, [entry.subject_id])
+            return
+        if entry.kind == "person" or entry.detail.ended_on is not None:
+            ended_on = entry.detail.ended_on or business_date(entry.at)
+            await self.identity(entry.user_id, entry.subject_id, ended_on)
         after: str | None = ""
         while after is not None:
             after = await self.transactions(entry.user_id, after)
 
     async def _values(self, sealed_under: str, tokens: dict[str, Any], known: Known | None = None) -> dict[str, str]:
-        """By their labels: a remittance names two people. `known`: what was opened already, by token."""
+        """By their labels: a remittance names two people. `known`: what was opened already, by token.
+
+        Raises UserKeyDestroyedError if a value is gone with the key.
+        """
         known = {} if known is None else known
         found = {}
         for label, token in sorted(tokens.items()):
@@ -93,10 +142,18 @@ class Retaining:
     async def _value(self, sealed_under: str, token: str) -> str | None:
         try:
             [value] = (await self._vault.reveal(sealed_under, [token], Purpose.LEGAL_RETENTION, ACTOR)).values()
+        except UserKeyDestroyedError:
+            raise
         except UserErasedError:
-            # Erased earlier, at the user's wish: what was to be kept of it was kept then.
+            # Erased earlier, at the user's wish: what was to be kept of it was kept then. But with the key goes every item.
+            await self._vault.require_user_key(sealed_under)
             return None
         return value
+
+    async def _tell_of_loss(self, user_id: str, sources: Collection[str]) -> None:
+        self._lost.setdefault(user_id, set()).update(sources)
+        await self._book.open_lost_copies_case(user_id, self._clock())
+        log.warning("what the law keeps can be copied no more", extra={"subject_id": user_id, "copies": len(sources)})
 
     def _record(self, user_id: str, whose: dict[str, Any], **what: Any) -> RetainedRecord:
         return RetainedRecord(
@@ -107,6 +164,23 @@ class Retaining:
             consent_until=whose["consent_until"],
             **what,
         )
+
+
+def _is_emptied(found: dict[str, Any]) -> bool:
+    """Forgotten in these data: what the rows still say is no copy of anybody."""
+    return found["content"]["merchant_user_ref"] is None
+
+
+def _parts(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first says who it is, with what fits; the others go on with the lists, under the same user."""
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    longest = max((len(value) for value in lists.values()), default=0)
+    parts = []
+    for start in range(0, max(longest, 1), ENTRIES_A_PART):
+        some = {name: value[start : start + ENTRIES_A_PART] for name, value in lists.items()}
+        whole = content if start == 0 else {"user_id": content["user_id"]}
+        parts.append(whole | {name: value for name, value in some.items() if value or start == 0})
+    return parts
 
 
 class Leaving:
@@ -142,8 +216,8 @@ class Leaving:
                 )
             )
 
-    async def forget_items(self, user_id: str, closure_id: str, at: datetime) -> None:
-        """The items that a closure of quick pay or a deletion names."""
+    async def forget_items(self, user_id: str, closure_id: str, ended_on: date | None, at: datetime) -> None:
+        """The items that a closure of quick pay or a deletion names; `ended_on`: if an agreement ended."""
         tokens = await self._book.items_to_forget(closure_id)
         for start in range(0, len(tokens), MOST_IDS):
             some = tuple(tokens[start : start + MOST_IDS])
@@ -153,7 +227,7 @@ class Leaving:
                     kind="items",
                     user_id=user_id,
                     subject_id=closure_id,
-                    detail=ErasureDetail(tokens=some),
+                    detail=ErasureDetail(tokens=some, ended_on=ended_on),
                     at=at,
                 )
             )

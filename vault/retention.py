@@ -102,6 +102,11 @@ class RetentionStore:
             kept += await self._keep(new[start : start + _RECORDS_AT_ONCE])
         return kept
 
+    async def unkept(self, user_id: str, kind: RetainedKind, source_ids: Collection[str]) -> set[str]:
+        """Of these sources of a user, those of which nothing is kept yet."""
+        items = [{"user_id": user_id, "kind": kind.value, "source_id": source_id} for source_id in source_ids]
+        return {source_id for _, source_id in await self._missing(items)}
+
     async def kept(self, user_id: str) -> list[KeptLine]:
         """What is kept of a user by kind, year and last day; no content."""
         async with self._main.connect() as connection:
@@ -121,10 +126,13 @@ class RetentionStore:
 
     async def _unkept(self, records: Sequence[RetainedRecord]) -> list[RetainedRecord]:
         items = [record.model_dump(mode="json", include={"user_id", "kind", "source_id"}) for record in records]
+        missing = await self._missing(items)
+        return [record for record in records if (record.kind.value, record.source_id) in missing]
+
+    async def _missing(self, items: list[dict[str, Any]]) -> set[tuple[str, str]]:
         async with self._main.connect() as connection:
             rows = (await connection.execute(_UNKEPT, {"items": json.dumps(items)})).all()
-        missing = {(row.kind, row.source_id) for row in rows}
-        return [record for record in records if (record.kind.value, record.source_id) in missing]
+        return {(row.kind, row.source_id) for row in rows}
 
     async def _keep(self, records: Sequence[RetainedRecord]) -> int:
         now = self._clock().isoformat()

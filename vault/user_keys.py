@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from vault.errors import UserErasedError, UserKeyMissingError
+from vault.errors import UserKeyDestroyedError, UserKeyMissingError
 from vault.sealing import MasterKeys, new_key
 
 _READ = sa.text("SELECT wrapped_key, master_key_id FROM keys.read_user_key(:user_id)")
@@ -57,7 +57,7 @@ class UserKeys:
         self._destructions = 0
 
     async def get(self, user_id: str) -> bytes:
-        """The data key; those who ask at once share one read. Raises UserKeyMissingError, UserErasedError."""
+        """The data key; those who ask at once share one read. Raises UserKeyMissingError, UserKeyDestroyedError."""
         cached = self._cached.get(user_id)
         if cached is not None and self._monotonic() < cached[0]:
             return cached[1].secret
@@ -72,7 +72,7 @@ class UserKeys:
     async def ensure(self, user_id: str, at: datetime) -> None:
         """Gives the user a key unless there is one; of several at once, in any process, one key wins.
 
-        Raises UserErasedError if the user's key was destroyed: it never comes back.
+        Raises UserKeyDestroyedError if the user's key was destroyed: it never comes back.
         """
         if user_id in self._cached:
             await self.get(user_id)
@@ -106,7 +106,7 @@ class UserKeys:
     def _unwrap(self, user_id: str, row: sa.Row[bytes | None, str]) -> _DataKey:
         wrapped_key, master_key_id = row
         if wrapped_key is None:
-            raise UserErasedError
+            raise UserKeyDestroyedError
         return _DataKey(self._master_keys.unwrap(user_id, wrapped_key, master_key_id))
 
     def _finish(self, user_id: str, task: asyncio.Task[_DataKey]) -> None:

@@ -62,6 +62,10 @@ class Vault:
         """Gives the user a data key unless there is one; safe to race. Raises UserErasedError."""
         await self._user_keys.ensure(user_id, self._clock())
 
+    async def require_user_key(self, user_id: str) -> None:
+        """Raises UserKeyDestroyedError or UserKeyMissingError if there is no key under which anything could be read."""
+        await self._user_keys.get(user_id)
+
     async def seal(self, user_id: str, values: Mapping[PersonalField, str]) -> list[SealedItem]:
         """Sealed items in the order of `values`, for `vault.store_items` in the caller's transaction.
 

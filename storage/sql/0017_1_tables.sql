@@ -81,7 +81,7 @@ CREATE UNIQUE INDEX one_open_closure ON app.closure (user_id, (scope = 'deletion
 CREATE INDEX closure_of_user ON app.closure (user_id, id);
 CREATE INDEX closure_of_merchant ON app.closure (merchant_id, id);
 CREATE INDEX closure_live ON app.closure (received_at) WHERE state NOT IN ('completed', 'refused');
-CREATE INDEX closure_to_follow ON app.closure (answered_at) WHERE state = 'completed' AND followed_at IS NULL;
+CREATE INDEX closure_to_follow ON app.closure (answered_at) WHERE state IN ('completed', 'refused') AND followed_at IS NULL;
 
 CREATE TRIGGER legal_step BEFORE UPDATE OF state ON app.closure
     FOR EACH ROW EXECUTE FUNCTION app.check_step();
@@ -122,7 +122,6 @@ CREATE TABLE app.person_mark (
     merchant_id text NOT NULL REFERENCES app.merchant,
     function text,
     ground text NOT NULL,
-    placed_by text NOT NULL,
     placed_at timestamptz NOT NULL
 );
 CREATE INDEX mark_of_person ON app.person_mark (person_index, merchant_id);
@@ -168,6 +167,9 @@ ALTER TABLE app.effect DROP CONSTRAINT effect_step_check;
 ALTER TABLE app.effect ADD CONSTRAINT effect_step_check
     CHECK (step IN ('SG', 'US', 'PC', 'VC', 'DB', 'RF', 'LR', 'PO', 'FX', 'FR', 'IR', 'RA', 'EN'));
 
+-- By what a user is forgotten in what merchants answered.
+CREATE INDEX webhook_delivery_of_object ON app.webhook_delivery (object_id);
+
 -- Evidence is only ever added to; forgetting its user takes out of it what could be about the person.
 CREATE FUNCTION app.forbid_change_but_forgetting() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
@@ -186,3 +188,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.user_report
 DROP TRIGGER append_only ON app.instruction_signature;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.instruction_signature
     FOR EACH ROW EXECUTE FUNCTION app.forbid_change_but_forgetting();
+-- Of a decision where its evidence is kept goes too; all else of it stays as it was decided.
+DROP TRIGGER decided_once ON app.decision;
+CREATE TRIGGER decided_once BEFORE UPDATE ON app.decision FOR EACH ROW
+    WHEN (coalesce(current_setting('liushui.forgetting', true), '') <> 'on') EXECUTE FUNCTION app.guard_decision();
+CREATE TRIGGER never_deleted BEFORE DELETE ON app.decision FOR EACH ROW EXECUTE FUNCTION app.guard_decision();

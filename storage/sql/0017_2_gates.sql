@@ -25,7 +25,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog
             WHERE i.user_id = who AND NOT quick_pay_only AND n.state IN ('ready', 'sending', 'unknown')
         UNION ALL
         SELECT a.id, 'receiving account ' || a.state, a.accepted_at FROM app.receiving_account a
-            WHERE a.user_id = who AND NOT quick_pay_only AND a.state = 'opening';
+            WHERE a.user_id = who AND NOT quick_pay_only AND a.state = 'opening'
+        UNION ALL
+        -- It came to the user's number, and people have not said yet whose it is: afterwards it could not be the user's any more.
+        SELECT i.id, 'remittance ' || i.state, i.received_at FROM app.receiving_account a JOIN app.inbound i ON i.receiving_account_id = a.id
+            WHERE a.user_id = who AND NOT quick_pay_only AND i.user_id IS NULL AND i.state IN ('suspense', 'returning');
     END;
 
 -- Whether anything was ever booked for the user: only then there are records of where funds came from.
@@ -129,6 +133,9 @@ CREATE FUNCTION app.closing_obstacle(function_ text, who text) RETURNS text LANG
                 THEN 'account_closing' END
         FROM app.closure c WHERE c.user_id = who AND c.scope <> 'deletion' AND c.state IN ('closing', 'unsigning', 'forgetting'));
 
+CREATE FUNCTION app.is_leaving(who text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN EXISTS (SELECT 1 FROM app.closure c WHERE c.user_id = who AND c.scope = 'account' AND c.state IN ('closing', 'unsigning'));
+
 CREATE OR REPLACE FUNCTION app.restricted(
     function_ text, who text, whose text, source text, at timestamptz, accepting boolean
 ) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog
@@ -145,6 +152,23 @@ CREATE OR REPLACE FUNCTION app.restricted(
         CASE WHEN accepting AND who <> whose THEN CASE
             WHEN EXISTS (SELECT 1 FROM app.end_user u WHERE u.id = who AND u.state = 'closed') THEN 'user_not_active'
             ELSE app.closing_obstacle(function_, who) END END);
+
+-- Who is leaving is paid out, whatever has become of the merchant's contract and of the agreement's version since: it is the user's
+-- own money, and what is accepted for it empties the account (A0.3, P4.5b). Former body: 0008_3_accepting.sql.
+CREATE OR REPLACE FUNCTION app.obstacle_to_payouts(u app.end_user, whose text, blocked jsonb, instant timestamptz) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog
+    RETURN CASE
+        WHEN NOT app.is_leaving(u.id) AND NOT EXISTS (SELECT 1 FROM app.merchant m WHERE m.id = whose AND m.state = 'active'
+            AND m.contract_until > instant) THEN 'merchant_suspended'
+        WHEN u.id IS NULL THEN 'user_not_found'
+        WHEN u.state <> 'active' THEN 'user_not_active'
+        WHEN blocked ? u.region THEN 'region_not_served'
+        WHEN NOT app.is_leaving(u.id) AND NOT EXISTS (
+            SELECT 1 FROM app.consent c JOIN app.agreement_version a ON a.version = c.version
+            WHERE c.user_id = u.id AND c.kind = 'agreement' AND a.content_hash = c.content_hash
+              AND a.in_force_from <= instant AND (a.in_force_until IS NULL OR a.in_force_until > instant))
+            THEN 'agreement_required'
+        ELSE app.restricted('payout', u.id, whose, u.id, instant, true) END;
 
 -- What the merchant sees of what is in the way: of a freeze, an order or a suspension, that there is one.
 CREATE FUNCTION app.obstacles_shown(obstacles jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = pg_catalog

@@ -86,6 +86,18 @@ CREATE FUNCTION app.closure_of_merchant(closure text, whose text) RETURNS app.cl
     SET search_path = pg_catalog
     RETURN (SELECT c FROM app.closure c WHERE c.id = closure AND c.merchant_id = whose);
 
+-- From when what explains a user's funds is kept, at the earliest: from the last booking that it may explain; and the user's longer
+-- consent, if there is one.
+CREATE FUNCTION app.records_clock(closure text) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    RETURN (SELECT jsonb_build_object('booked_on', (SELECT max(x.at AT TIME ZONE 'Asia/Shanghai')::date FROM (
+            SELECT coalesce(p.booked_at, p.state_since) AS at FROM app.payment p WHERE p.user_id = c.user_id
+                AND p.state IN ('succeeded', 'late_refunding', 'late_refunded')
+            UNION ALL SELECT coalesce(o.booked_at, o.state_since) FROM app.payout o WHERE o.user_id = c.user_id
+                AND o.state IN ('succeeded', 'returned')
+            UNION ALL SELECT i.booked_at FROM app.inbound i WHERE i.user_id = c.user_id) x),
+        'consent_until', (SELECT max(k.until_on) FROM app.consent k WHERE k.user_id = c.user_id AND k.kind = 'longer_retention'))
+        FROM app.closure c WHERE c.id = closure);
+
 -- What a merchant has done about the notice of erasure (P4.2b). item: {request, now, closure_id, outcome, reason}
 CREATE FUNCTION app.reply_to_erasure(i jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -228,6 +240,10 @@ BEGIN
         RETURN jsonb_build_object('ok', false, 'error', 'identity_attempts_exhausted', 'subject_id', c.id);
     END IF;
     SELECT * INTO u FROM app.end_user WHERE id = c.user_id;
+    -- What a person judges, another person than the one who recorded the request judges.
+    IF i->>'method' <> 'id_number' AND c.asked_by = who THEN
+        RETURN jsonb_build_object('ok', false, 'error', 'second_person_required', 'subject_id', c.id);
+    END IF;
     -- Digests under a key: how long their comparison takes tells nothing of a number.
     holds := CASE i->>'method' WHEN 'id_number' THEN coalesce(u.person_index = i->>'person_index', false)
         ELSE coalesce((i->>'holds')::boolean, false) END;

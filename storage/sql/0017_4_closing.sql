@@ -1,11 +1,12 @@
 -- The process of a closure: one look at what is in the way, and the step that follows from it, under the locks that acceptances take.
 
--- A case for people about a closure, once a kind.
+-- A case for people about a closure, once a kind; under an id by which people can decide it, as of every case.
 CREATE FUNCTION app.open_closure_case(kind_ text, c app.closure, at timestamptz) RETURNS void LANGUAGE sql
     SET search_path = pg_catalog
     BEGIN ATOMIC
         INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
-            VALUES ('case_' || kind_ || '_' || c.id, kind_, c.id, c.merchant_id, at) ON CONFLICT DO NOTHING;
+            VALUES ('case_' || split_part(c.id, '_', 2) || CASE kind_ WHEN 'closure_due' THEN 'DUE' WHEN 'closure_overdue' THEN 'OVERDUE'
+                ELSE 'REPLY' END, kind_, c.id, c.merchant_id, at) ON CONFLICT DO NOTHING;
     END;
 
 -- The banks are to be told that the agreements end: each open binding has a process for it, which the sweeper starts.
@@ -32,8 +33,9 @@ BEGIN
     IF person IS NULL THEN RETURN; END IF;
     DELETE FROM app.person_mark m WHERE m.person_index = person AND m.merchant_id = c.merchant_id AND EXISTS (
         SELECT 1 FROM app.restriction r WHERE r.subject_id = c.user_id AND r.placed_by = 'mark:' || m.id);
-    INSERT INTO app.person_mark (id, person_index, merchant_id, function, ground, placed_by, placed_at)
-        SELECT r.id, person, c.merchant_id, r.function, r.ground, r.placed_by, r.placed_at FROM app.restriction r
+    -- Under a name of its own: nothing of it leads back to the rows of who has left.
+    INSERT INTO app.person_mark (id, person_index, merchant_id, function, ground, placed_at)
+        SELECT 'mrk_' || replace(gen_random_uuid()::text, '-', ''), person, c.merchant_id, r.function, r.ground, r.placed_at FROM app.restriction r
         WHERE r.subject_id = c.user_id AND r.kind = 'suspension' AND r.lifted_at IS NULL;
     INSERT INTO app.carried_limit AS l (person_index, merchant_id, window_kind, window_start, currency, used_minor)
         SELECT person, c.merchant_id, u.window_kind, u.window_start, u.currency, u.used_minor FROM app.limit_usage u
@@ -156,7 +158,8 @@ BEGIN
         SELECT * INTO c FROM app.closure WHERE id = c.id;
     END LOOP;
     obstacles := CASE WHEN c.state IN ('forgetting', 'completed', 'refused') THEN '[]' ELSE app.closure_obstacles(c, instant) END;
-    UPDATE app.closure n SET seen = app.closure_print(c.state, obstacles) WHERE n.id = c.id;
+    UPDATE app.closure n SET seen = app.closure_print(c.state, obstacles),
+        followed_at = CASE c.state WHEN 'refused' THEN coalesce(n.followed_at, instant) ELSE n.followed_at END WHERE n.id = c.id;
     RETURN jsonb_build_object('found', true, 'state', c.state, 'scope', c.scope, 'user_id', c.user_id,
         'merchant_id', c.merchant_id, 'obstacles', obstacles, 'ended_on', c.ended_on, 'since', app.instant(c.state_since),
         'look_at', app.instant((SELECT min(x.at) FROM (VALUES
@@ -180,12 +183,16 @@ CREATE FUNCTION app.unattended_closures(at timestamptz, older_than interval, mos
         (SELECT 'start', c.id, c.merchant_id, c.user_id FROM app.closure c WHERE c.process_started_at IS NULL
             AND c.state NOT IN ('completed', 'refused') AND c.recorded_at < at - older_than ORDER BY c.recorded_at LIMIT most)
         UNION ALL
-        (SELECT 'tell', c.id, c.merchant_id, c.user_id FROM app.closure c WHERE c.process_started_at IS NOT NULL
-            AND (c.state IN ('received', 'deciding', 'closing', 'unsigning')
-                AND app.closure_print(c.state, app.closure_obstacles(c, at)) IS DISTINCT FROM c.seen
-              -- What people refuse, the process hears of.
-              OR c.state = 'refused' AND c.seen IS DISTINCT FROM app.closure_print(c.state, '[]') AND c.followed_at IS NULL)
-            ORDER BY c.received_at LIMIT most);
+        -- Of very many some in each round, whichever: looking at all of them at once would take longer than a round.
+        (SELECT 'tell', (x.c).id, (x.c).merchant_id, (x.c).user_id FROM (SELECT c FROM app.closure c
+                WHERE c.process_started_at IS NOT NULL AND c.state NOT IN ('forgetting', 'completed', 'refused')
+                ORDER BY random() LIMIT 500) x
+            WHERE app.closure_print((x.c).state, app.closure_obstacles(x.c, at)) IS DISTINCT FROM (x.c).seen
+            ORDER BY (x.c).received_at LIMIT most)
+        UNION ALL
+        -- What people refuse, the process hears of.
+        (SELECT 'tell', c.id, c.merchant_id, c.user_id FROM app.closure c WHERE c.state = 'refused'
+            AND c.process_started_at IS NOT NULL AND c.followed_at IS NULL ORDER BY c.answered_at LIMIT most);
     END;
 
 -- Those whose process should run and has not moved for long; the sweeper asks Temporal for each.
@@ -197,17 +204,45 @@ CREATE FUNCTION app.unfinished_closures(at timestamptz, older_than interval, aft
             AND c.state_since < at - older_than AND c.id > after ORDER BY c.id LIMIT most;
     END;
 
--- Money that came to a user who has left, such as a payout sent back: it is the user's, and people have to find a way (A8.4).
+-- Whatever a closure is at and however long it is at it, people hear of it before it is due and when it is over (P3.4): also where
+-- its process cannot look any more, as while it forgets. Answers how many heard of it for the first time.
+CREATE FUNCTION app.escalate_closures(at timestamptz) RETURNS int LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog AS $$
+DECLARE
+    today date := (at AT TIME ZONE 'Asia/Shanghai')::date;
+    c app.closure;
+    n int := 0;
+BEGIN
+    FOR c IN SELECT x.* FROM app.closure x WHERE x.state NOT IN ('completed', 'refused')
+            AND (x.escalated_at IS NULL AND today >= x.escalate_on OR x.overdue_at IS NULL AND today > x.due_on)
+            ORDER BY x.id FOR UPDATE SKIP LOCKED LOOP
+        UPDATE app.closure x SET escalated_at = coalesce(x.escalated_at, at),
+            overdue_at = CASE WHEN today > x.due_on THEN coalesce(x.overdue_at, at) ELSE x.overdue_at END WHERE x.id = c.id;
+        PERFORM app.open_closure_case('closure_due', c, at);
+        IF today > c.due_on THEN PERFORM app.open_closure_case('closure_overdue', c, at); END IF;
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+
+-- Money that came to a user who has left, such as a payout sent back: it is the user's, and people have to find a way (A8.4). What
+-- comes after they have is a case again.
 CREATE FUNCTION app.open_late_money_cases(at timestamptz) RETURNS int LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog AS $$
 DECLARE
     n int;
 BEGIN
     INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
-        SELECT 'case_late_money_' || u.id, 'money_after_closing', u.id, u.merchant_id, at
+        SELECT 'case_' || split_part(u.id, '_', 2) || 'LATE' || count(DISTINCT k.id), 'money_after_closing', u.id, u.merchant_id, at
         FROM ledger.account a JOIN ledger.balance b ON b.account_id = a.id AND b.posted <> 0
         JOIN app.end_user u ON u.id = a.owner_reference AND u.state = 'closed'
-        WHERE a.kind IN ('user', 'frozen') GROUP BY u.id ON CONFLICT DO NOTHING;
+        LEFT JOIN app.case_record k ON k.kind = 'money_after_closing' AND k.subject_id = u.id
+        WHERE a.kind IN ('user', 'frozen') GROUP BY u.id
+        HAVING coalesce(bool_and(k.state = 'resolved') AND max(b.changed_at) > max(k.resolved_at), true) ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS n = ROW_COUNT;
+    -- What a desk takes back of somebody who has left can take nothing any more: what becomes of it, people decide.
+    INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
+        SELECT 'case_' || split_part(f.id, '_', 2) || 'LEFT', 'operator_needed', f.id, f.merchant_id, at
+        FROM app.fx f JOIN app.end_user u ON u.id = f.user_id AND u.state = 'closed' WHERE f.state = 'waiting' ON CONFLICT DO NOTHING;
     RETURN n;
 END $$;

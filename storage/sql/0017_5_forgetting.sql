@@ -1,6 +1,15 @@
 -- Forgetting: what goes to the retention store, what is taken out of every row, whom we told, and the answer (P3.3b, P3.4, P4.2b-c,
 -- P4.5d-e).
 
+-- The remittances of a user: credited, or come to a number of the user's and gone back since. What is still nobody's, people decide.
+CREATE FUNCTION app.inbounds_of(who text) RETURNS SETOF app.inbound LANGUAGE sql STABLE SET search_path = pg_catalog
+    BEGIN ATOMIC
+        SELECT i.* FROM app.inbound i WHERE i.user_id = who
+        UNION ALL
+        SELECT i.* FROM app.receiving_account a JOIN app.inbound i ON i.receiving_account_id = a.id
+            WHERE a.user_id = who AND i.user_id IS NULL AND i.state NOT IN ('suspense', 'returning');
+    END;
+
 -- What the law keeps of a user, as references: what is behind the tokens is opened by whoever seals it anew. One page of booked
 -- transactions by id: {id, kind, event_on, content, tokens: {label: token}, sealed_under}.
 CREATE FUNCTION app.transactions_to_retain(who text, after text, most int) RETURNS SETOF jsonb LANGUAGE sql STABLE SECURITY DEFINER
@@ -27,10 +36,10 @@ CREATE FUNCTION app.transactions_to_retain(who text, after text, most int) RETUR
             SELECT f.id, coalesce(f.delivered_at, f.state_since), app.fx_view(f), NULL, f.user_id FROM app.fx f
                 WHERE f.user_id = who AND f.state = 'settled'
             UNION ALL
-            SELECT i.id, i.booked_at, app.inbound_view(i), i.element_tokens, i.sealed_under FROM app.inbound i WHERE i.user_id = who
+            SELECT i.id, i.booked_at, app.inbound_view(i), i.element_tokens, i.sealed_under FROM app.inbounds_of(who) i
             UNION ALL
             SELECT n.id, coalesce(n.booked_at, n.state_since), app.inbound_return_view(n), NULL, i.user_id FROM app.inbound_return n
-                JOIN app.inbound i ON i.id = n.inbound_id WHERE i.user_id = who AND n.state = 'succeeded') x
+                JOIN app.inbounds_of(who) i ON i.id = n.inbound_id WHERE n.state = 'succeeded') x
         WHERE x.id > after ORDER BY x.id LIMIT most;
     END;
 
@@ -53,7 +62,7 @@ CREATE FUNCTION app.identity_to_retain(who text) RETURNS jsonb LANGUAGE sql STAB
 -- Under which keys the user's data are: the user's own, and those of remittances whose owner nobody knew at first.
 CREATE FUNCTION app.keys_of_user(who text) RETURNS text[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     RETURN (SELECT array_agg(DISTINCT x.id) FROM (SELECT who AS id UNION ALL
-        SELECT i.sealed_under FROM app.inbound i WHERE i.user_id = who) x);
+        SELECT i.sealed_under FROM app.inbounds_of(who) i) x);
 
 -- The items that a closure of quick pay or a deletion erases. They are fixed while the user's row is locked: what is accepted later
 -- stays, and another attempt erases the same.
@@ -71,7 +80,14 @@ CREATE FUNCTION app.without_digits(body jsonb) RETURNS jsonb LANGUAGE sql IMMUTA
     RETURN body || CASE WHEN body ? 'card_last4' THEN '{"card_last4": null}'::jsonb ELSE '{}' END
         || CASE WHEN body ? 'account_last4' THEN '{"account_last4": null}'::jsonb ELSE '{}' END
         || CASE WHEN body ? 'evidence_ref' THEN '{"evidence_ref": null}'::jsonb ELSE '{}' END
+        || CASE WHEN body ? 'evidence' THEN '{"evidence": []}'::jsonb ELSE '{}' END
+        || CASE WHEN body->>'mandate_reference' IS NOT NULL THEN '{"mandate_reference": "forgotten"}'::jsonb ELSE '{}' END
         || CASE WHEN body ? 'merchant_user_ref' THEN '{"merchant_user_ref": null}'::jsonb ELSE '{}' END;
+
+-- What an instruction has taken of limits, without that of the card or the payee's account: it names them by their digest.
+CREATE FUNCTION app.without_cards(reservations jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
+    RETURN (SELECT coalesce(jsonb_agg(r.value ORDER BY r.ordinality), '[]') FROM jsonb_array_elements(reservations) WITH ORDINALITY r
+        WHERE r.value->>'subject' NOT LIKE ALL ('{card:%,payee:%}'));
 
 -- The ids of everything that is a user's: of the user, and of what the user had and instructed.
 CREATE FUNCTION app.objects_of(who text) RETURNS SETOF text LANGUAGE sql STABLE SET search_path = pg_catalog
@@ -110,7 +126,18 @@ BEGIN
     UPDATE app.payee SET account_index = NULL, account_last4 = NULL, name_index = NULL, element_tokens = '{}' WHERE user_id = who;
     UPDATE app.receiving_account SET holder_index = NULL, account_index = NULL, account_last4 = NULL, element_tokens = '{}'
         WHERE user_id = who;
-    UPDATE app.inbound SET account_index = NULL, receiver_index = NULL, element_tokens = '{}' WHERE user_id = who;
+    UPDATE app.inbound n SET account_index = NULL, receiver_index = NULL, element_tokens = '{}'
+        WHERE n.id IN (SELECT i.id FROM app.inbounds_of(who) i);
+    UPDATE app.payment SET limit_reservations = app.without_cards(limit_reservations)
+        WHERE user_id = who AND limit_reservations <> app.without_cards(limit_reservations);
+    UPDATE app.payout SET limit_reservations = app.without_cards(limit_reservations)
+        WHERE user_id = who AND limit_reservations <> app.without_cards(limit_reservations);
+    UPDATE app.payment SET mandate_reference = 'forgotten' WHERE user_id = who AND mandate_reference <> 'forgotten';
+    UPDATE app.payout SET mandate_reference = 'forgotten' WHERE user_id = who AND mandate_reference <> 'forgotten';
+    UPDATE app.fx_mandate SET mandate_reference = 'forgotten' WHERE user_id = who AND mandate_reference <> 'forgotten';
+    UPDATE app.decision SET detail = detail - 'evidence_ref' WHERE subject_id = ANY (theirs) AND detail ? 'evidence_ref';
+    UPDATE app.fx SET evidence = '[]' WHERE user_id = who AND evidence <> '[]';
+    UPDATE app.fx_mandate SET evidence = '[]' WHERE user_id = who AND evidence <> '[]';
     UPDATE app.consent SET evidence_ref = NULL WHERE user_id = who AND evidence_ref IS NOT NULL;
     UPDATE app.user_report SET evidence_ref = NULL WHERE user_id = who AND evidence_ref IS NOT NULL;
     UPDATE app.closure SET evidence_ref = NULL, identity_evidence_ref = NULL WHERE user_id = who;
@@ -118,7 +145,10 @@ BEGIN
     UPDATE app.instruction_signature SET signature = NULL, sealed_base = NULL, seal_key_id = NULL
         WHERE subject_id = ANY (theirs) AND signature IS NOT NULL;
     UPDATE app.event SET body = app.without_digits(body) WHERE object_id = ANY (theirs) AND body <> app.without_digits(body);
-    DELETE FROM app.idempotency d WHERE d.resource_id = ANY (theirs);
+    -- What merchants answered to webhooks may well say it all once more. Requests about the closure itself can still be repeated.
+    UPDATE app.webhook_attempt t SET response = NULL FROM app.webhook_delivery w
+        WHERE t.delivery = w.position AND w.object_id = ANY (theirs) AND t.response IS NOT NULL;
+    DELETE FROM app.idempotency d WHERE d.resource_id = ANY (theirs) AND d.resource_id NOT LIKE 'cls\_%';
     DELETE FROM app.user_waiver WHERE user_id = who;
     DELETE FROM app.screening_subject WHERE subject_id = ANY (theirs);
     PERFORM set_config('liushui.forgetting', '', true);
@@ -136,6 +166,9 @@ BEGIN
                 WHERE NOT e.value #>> '{}' = ANY (tokens))
         WHERE b.user_id = who AND b.state NOT IN ('accepted', 'applying', 'awaiting_code', 'open', 'unbinding')
           AND (b.agreement_token = ANY (tokens) OR EXISTS (SELECT 1 FROM jsonb_each_text(b.element_tokens) e WHERE e.value = ANY (tokens)));
+    UPDATE app.payment p SET limit_reservations = app.without_cards(p.limit_reservations) FROM app.binding b
+        WHERE b.user_id = who AND b.card_index IS NULL AND p.binding_id = b.id
+          AND p.limit_reservations <> app.without_cards(p.limit_reservations);
     UPDATE app.payee y SET account_index = CASE WHEN y.element_tokens->>'account_number' = ANY (tokens) THEN NULL ELSE y.account_index END,
             account_last4 = CASE WHEN y.element_tokens->>'account_number' = ANY (tokens) THEN NULL ELSE y.account_last4 END,
             name_index = CASE WHEN y.element_tokens->>'name' = ANY (tokens) THEN NULL ELSE y.name_index END,

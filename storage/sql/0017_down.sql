@@ -1,14 +1,17 @@
 -- Closures go, and what they left: forgotten users keep empty names and digests, for there is nothing to put back.
 DROP TRIGGER known_again ON app.end_user;
+DROP FUNCTION app.open_lost_copies_case;
+DROP INDEX app.webhook_delivery_of_object;
 DROP FUNCTION app.carry_out_closure, app.why_not_closure, app.closure_facts, app.end_following, app.complete_closure, app.record_reply,
     app.claim_notice, app.notices_to_give, app.erasures_missing, app.erasure_applied, app.forget_items, app.forget_user,
-    app.objects_of, app.without_digits, app.items_to_forget, app.items_of_closure, app.fields_to_forget, app.keys_of_user, app.identity_to_retain,
+    app.objects_of, app.without_digits, app.without_cards, app.escalate_closures, app.items_to_forget, app.items_of_closure,
+    app.fields_to_forget, app.keys_of_user, app.identity_to_retain,
     app.transactions_to_retain, app.open_late_money_cases, app.unfinished_closures, app.unattended_closures,
     app.closure_print, app.look_at_closure, app.end_agreement, app.open_notices, app.bring_back_marks, app.keep_marks, app.unsign_all,
     app.open_closure_case, app.verify_identity, app.record_closure, app.work_on_closure, app.open_dispute, app.new_dispute,
     app.user_of_subject, app.reply_to_erasure, app.closure_of_merchant, app.hand_over_records, app.accept_closure,
     app.closure_obstacle_to_asking, app.open_closure_of, app.tell_of_closure, app.dispute_view, app.closure_view, app.notices_of, app.obstacles_shown,
-    app.closing_obstacle, app.closure_obstacles, app.uses_of, app.has_transactions, app.pending_instructions;
+    app.is_leaving, app.inbounds_of, app.records_clock, app.closing_obstacle, app.closure_obstacles, app.uses_of, app.has_transactions, app.pending_instructions;
 DROP TABLE app.applied_erasure, app.carried_limit, app.person_mark, app.erasure_notice, app.closure, app.dispute;
 DELETE FROM app.legal_step WHERE subject IN ('closure', 'dispute');
 DELETE FROM app.effect WHERE step = 'EN';
@@ -18,6 +21,10 @@ ALTER TABLE app.effect ADD CONSTRAINT effect_step_check
 DROP TRIGGER append_only ON app.consent;
 DROP TRIGGER append_only ON app.user_report;
 DROP TRIGGER append_only ON app.instruction_signature;
+DROP TRIGGER decided_once ON app.decision;
+DROP TRIGGER never_deleted ON app.decision;
+CREATE TRIGGER decided_once BEFORE UPDATE OR DELETE ON app.decision
+    FOR EACH ROW EXECUTE FUNCTION app.guard_decision();
 DROP FUNCTION app.forbid_change_but_forgetting;
 DELETE FROM app.consent WHERE kind = 'longer_retention';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON app.consent

@@ -32,10 +32,11 @@ OF_APP = frozenset({
     "app.version_to_replan_fx",
     "retention.claim", "retention.due", "retention.keep", "retention.purge_records", "retention.report",
     "retention.unkept",
-    "app.accept_closure", "app.claim_notice", "app.closure_of_merchant", "app.complete_closure", "app.end_following",
+    "app.accept_closure", "app.claim_notice", "app.closure_of_merchant", "app.complete_closure", "app.records_clock", "app.end_following",
     "app.erasure_applied", "app.forget_items", "app.forget_user", "app.hand_over_records", "app.identity_to_retain",
     "app.items_to_forget", "app.keys_of_user", "app.look_at_closure", "app.notices_to_give", "app.open_dispute",
-    "app.open_late_money_cases", "app.record_reply", "app.reply_to_erasure", "app.transactions_to_retain",
+    "app.open_late_money_cases", "app.open_lost_copies_case", "app.escalate_closures", "app.record_reply", "app.reply_to_erasure",
+    "app.transactions_to_retain",
     "app.unattended_closures", "app.unfinished_closures",
 })  # fmt: skip
 # The operators' API.

@@ -78,7 +78,7 @@ async def test_a_deletion_names_its_ground_and_fields_and_is_granted_by_two(ops:
     wanted = ("--scope", "deletion", "--ground", "no_consent", "--field", "mobile")
     closure = await recorded(run, user, *wanted)
     seen = ("--method", "document", "--holds", "--evidence", "file:7")
-    assert "now deciding" in await said(run, "closures", "verify", closure, *seen, "--as", "su")
+    assert "now deciding" in await said(run, "closures", "verify", closure, *seen, "--as", "rui")
     granted = await said(run, "closures", "grant", closure, "--reason", "未取得同意", "--as", "rui")
     await said(run, "decisions", "approve", decision_in(granted), "--as", "chen")
     assert "closing" in await said(run, "closures", "show", closure, "--as", "su")

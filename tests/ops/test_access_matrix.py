@@ -65,7 +65,7 @@ MAY: Mapping[str, set[str]] = {
     "exports:read": {COMPLIANCE},
     "closures:read": {SUPPORT, RISK, COMPLIANCE},
     "closures:write": {SUPPORT},
-    "closures:verify": {SUPPORT},
+    "closures:verify": {SUPPORT, RISK, COMPLIANCE},
     "disputes:write": {SUPPORT},
     "retention:read": {COMPLIANCE},
     "closure.refuse:request": {RISK, COMPLIANCE},

@@ -15,6 +15,7 @@ from storage.calendars import Calendars, ReleaseSlots
 from tests.conftest import Database
 from tests.replay.purge_branches import TwoPagesDue
 from tests.storage.books import Books
+from tests.workflows.closing_house import closing_steps
 from tests.workflows.conftest import House
 from tests.workflows.fx_house import open_fx_house
 from tests.workflows.planned_house import ROUTES
@@ -30,7 +31,13 @@ def _replanning(books: Books, processes: Processes) -> list[Callable[..., Any]]:
 @pytest.fixture
 async def house(database: Database) -> AsyncIterator[House]:
     """Plans are scripted as in tests/workflows; planning anew is not. What is recorded happens in the present."""
-    async with open_fx_house(database, None, more=_replanning) as opened:
+    banks: list[Any] = []
+
+    def more(books: Books, processes: Processes) -> list[Callable[..., Any]]:
+        return [*_replanning(books, processes), *closing_steps(books, database, banks)[1]]
+
+    async with open_fx_house(database, None, more=more) as opened:
+        banks.append(opened.bank)
         yield opened
 
 

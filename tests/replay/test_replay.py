@@ -15,7 +15,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from tests.replay import decided_branches, fx_branches, inbound_branches, payout_branches
+from tests.replay import (
+    closing_branches,
+    decided_branches,
+    fx_branches,
+    inbound_branches,
+    payout_branches,
+    purge_branches,
+)
 from tests.replay.branches import BRANCHES
 from tests.storage.books import ELEMENTS
 from tests.storage.fx_books import HOLDER, NUMBER
@@ -27,9 +34,12 @@ from workflows.collect_payment import CollectPayment
 
 HISTORIES = Path(__file__).parent / "histories"
 # Importing them registers their branches.
-REGISTERED = (decided_branches, fx_branches, inbound_branches, payout_branches)
+REGISTERED = (closing_branches, decided_branches, fx_branches, inbound_branches, payout_branches, purge_branches)
 # A history does not hold its workflow id; where that says what is to be done, all branches are of this one.
-ID_THAT_COUNTS = {"settle_merchants": "settle-merchants/2026-11-20"}
+ID_THAT_COUNTS = {
+    "purge_retained": "purge-retained/2026-11-20",
+    "settle_merchants": "settle-merchants/2026-11-20",
+}
 PERSONAL = (*ELEMENTS.values(), HOLDER, NUMBER, OPENED_NUMBER, REMITTER)
 KEPT = sorted(HISTORIES.glob("*/*.json"))
 

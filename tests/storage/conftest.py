@@ -7,6 +7,7 @@ import pytest
 from storage.database import create_engine
 from tests.conftest import Database
 from tests.storage.books import Books, open_books
+from tests.storage.closing import Closures
 from tests.storage.deciders import Deciders, enrol_deciders
 
 
@@ -22,3 +23,10 @@ async def deciders(database: Database) -> AsyncIterator[Deciders]:
     ops = create_engine(database.ops_url)
     yield await enrol_deciders(database, ops)
     await ops.dispose()
+
+
+@pytest.fixture
+async def closures(books: Books, deciders: Deciders) -> Closures:
+    """With somebody who answers the telephone."""
+    await deciders.enrol("sue", "support")
+    return Closures(books, deciders)

@@ -1,4 +1,4 @@
-"""The house with the real steps of a closure: books, vault, keys, retention store and erasure list; the bank is scripted.
+"""The house with the real steps of a closure: books, vault, keys, retention store and erasure list; a scripted bank.
 
 On request with foreign currency, and with a clock that begins where the test says.
 """
@@ -132,11 +132,22 @@ class ClosingProcess:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{closure_id} is {found}, not {state}: {await self.obstacles(closure_id)}")
 
+    async def skip_until(self, closure_id: str, state: str, step: timedelta = timedelta(seconds=20)) -> None:
+        """The same over skipped time, step by step: what is tried again after a while is tried."""
+        for _ in range(150):
+            if await self.closures.state(closure_id) == state:
+                return
+            await self.sweep()
+            await self.sleep(step)
+        raise AssertionError(f"{closure_id} is not {state}: {await self.obstacles(closure_id)}")
+
     async def seen(self, closure_id: str, *kinds: str) -> None:
         """Until its process has seen that exactly this is in the way, told by the sweeper."""
         for _ in range(100):
             await self.sweep()
             if await self.is_seen(closure_id) and await self.obstacles(closure_id) == list(kinds):
+                # Also what that look has led to is started.
+                await self.sweep()
                 return
             await asyncio.sleep(0.05)
         raise AssertionError(f"in the way of {closure_id}: {await self.obstacles(closure_id)}, not {kinds}")

@@ -13,6 +13,7 @@ _SQL = Path(__file__).resolve().parents[2] / "sql"
 # What this migration replaces, and where the former bodies are.
 _REPLACED: dict[str, tuple[str, ...]] = {
     "0007_6_following.sql": ("app.record_consent",),
+    "0008_3_accepting.sql": ("app.obstacle_to_payouts",),
     "0009_2_reach.sql": ("app.restricted",),
     "0014_b_following.sql": ("app.merchant_of_subject", "app.lock_subject", "app.why_not", "app.carry_out"),
 }
