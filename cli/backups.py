@@ -50,7 +50,7 @@ def backup(
     _tell(taken)
 
 
-def restore(
+def restore(  # noqa: PLR0917 - options of a command
     from_: Annotated[Path, typer.Option("--from", help="A backup's folder, or that of several: then the newest.")],
     keys_from: Annotated[
         Path | None, typer.Option(help="The same for the keys; if left out, those beside the books.")
@@ -61,6 +61,9 @@ def restore(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Does all but the last step, while everything runs, and drops it again.")
     ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Also if what the law keeps of forgotten users is lost by it.")
+    ] = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Puts a backup of books and keys back, and forgets again all that was forgotten since, before anything starts."""
@@ -68,7 +71,8 @@ def restore(
         main = find(from_, "main")
         keys = find(keys_from or _beside(from_), "keys")
         with site_to_restore(folder, rehearsal=rehearse) as site, _shown() as stage:
-            restoring = Restoring(site, (main, keys), retention_rules(), stage, SystemClock().now)
+            clock = SystemClock().now
+            restoring = Restoring(site, (main, keys), retention_rules(), stage, clock, accept_loss=accept_loss)
             if rehearse:
                 done = restoring.rehearse()
             else:
@@ -83,12 +87,30 @@ def _say(manifest: Manifest, done: Restored, *, rehearsed: bool) -> None:
         where, then = "would be fit to be put into place", "This was a rehearsal: nothing was changed."
     say(
         f"Books and keys of {manifest.taken_at:%Y-%m-%d %H:%M:%S}Z {where}; {done.forgotten} entries of the erasure"
-        f" list were carried out on them, {done.transfers} transfers verified. {then}",
+        f" list were carried out on them, {done.transfers} transfers verified.{_kept(done)} {then}",
         rehearsed=rehearsed,
         restored=manifest.taken_at,
         forgotten=done.forgotten,
         transfers=done.transfers,
+        carried_over=done.carried_over,
+        unreadable=done.unreadable,
+        lost=dict(done.lost),
     )
+
+
+def _kept(done: Restored) -> str:
+    """What became of what the law keeps, if there is something to say."""
+    said = f" {done.carried_over} retained records were carried over from the database in place." * bool(
+        done.carried_over
+    )
+    if done.unreadable:
+        said += f" Not all of what the law keeps could be read there: {done.unreadable}."
+    if done.lost:
+        said += (
+            f" What the law keeps of {len(done.lost)} people is LOST, {sum(done.lost.values())} copies at least; each"
+            f" is a case: {', '.join(done.lost)}."
+        )
+    return said
 
 
 def _beside(path: Path) -> Path:

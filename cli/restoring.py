@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import asyncpg
@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from cli.backing_up import Stage, list_head
 from cli.backup_site import Site
+from cli.carrying_over import carry_over, without_their_records
 from domain.retention import RetentionRules
 from ledger.verify import verify
 from runtime.backup_streams import Programs, check
@@ -27,7 +28,8 @@ from storage.provision import ROLES_OF_MAIN, ROLES_OF_OTHERS, close_public_schem
 from storage.replacing import REHEARSAL, REPLACED, Place, drop, last_change, make_room, place_of, swap, who_is_connected
 from storage.settlement_audit import settlement_findings
 from vault.erasures import ErasureList
-from vault.forgetting import Forgetting
+from vault.errors import UserKeyMissingError
+from vault.forgetting import Forgetting, MissingErasures
 from vault.leaving import Retaining
 from vault.retention import RetentionStore
 from vault.sealing import MasterKeys
@@ -40,10 +42,17 @@ _ERASED_TOKENS = sa.text("SELECT count(*) FROM vault.item WHERE token = ANY (:to
 
 @dataclass(frozen=True)
 class Restored:
-    """What was done: entries of the erasure list that were carried out, transfers that were verified."""
+    """What was done: entries of the erasure list that were carried out, transfers that were verified.
+
+    `carried_over`: retained records that were only in the database in place; `unreadable`: why not all of it could be
+    looked through. `lost`: of whom the law keeps what cannot be kept any more, and how many copies that is at least.
+    """
 
     forgotten: int
     transfers: int
+    carried_over: int = 0
+    unreadable: str | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class Restoring:
@@ -56,11 +65,14 @@ class Restoring:
         rules: RetentionRules,
         stage: Stage,
         clock: Callable[[], datetime],
+        *,
+        accept_loss: bool = False,
     ) -> None:
-        """`backups`: of the books and of the keys."""
+        """`backups`: of the books and of the keys. `accept_loss`: also if what the law keeps of somebody is lost."""
+        self._accept_loss = accept_loss
         self._site, (self._main, self._keys), self._rules = site, backups, rules
         self._clock, self._stage = clock, stage
-        self._places: tuple[Place, ...] = (
+        self._places: tuple[Place, Place] = (
             place_of(site.owner_url, ROLES_OF_MAIN),
             place_of(site.key_owner_url, ROLES_OF_OTHERS),
         )
@@ -80,7 +92,8 @@ class Restoring:
 
         `inspect` gets the owners' URLs of books and keys as they would be put into place. Raises BackupError.
         """
-        self._places = tuple(place._replace(suffix=REHEARSAL) for place in self._places)
+        main, keys = self._places
+        self._places = (main._replace(suffix=REHEARSAL), keys._replace(suffix=REHEARSAL))
         self._check_manifests()
         try:
             done = self._load(asyncio.run(self._check_server()))
@@ -99,7 +112,7 @@ class Restoring:
         for backup, place in pairs:
             title, size = f"Loading {_short(backup)}", backup.manifest.size_bytes
             programs.load(place.new_url, backup, self._site.identity, self._stage(title, size))
-        self._stage("Forgetting again, and verifying", None)
+        self._stage("Carrying over what the law keeps, forgetting again, and verifying", None)
         return asyncio.run(self._make_fit())
 
     def _check_manifests(self) -> None:
@@ -137,9 +150,11 @@ class Restoring:
 
     async def _refuse_loss(self, admin: asyncpg.Connection, *, replace: bool) -> None:
         await self._refuse_company(admin)
+        if replace:
+            return
         for backup, place in zip((self._main, self._keys), self._places, strict=True):
             changed = await last_change(admin, place)
-            if changed is not None and changed > backup.manifest.taken_at and not replace:
+            if changed is not None and changed > backup.manifest.taken_at:
                 raise BackupError(_newer(place.name, changed, backup))
 
     async def _refuse_company(self, admin: asyncpg.Connection) -> None:
@@ -149,17 +164,20 @@ class Restoring:
             raise BackupError(f"The databases are in use by {who}: stop the processes first.")
 
     async def _make_fit(self) -> Restored:
-        """The newest schema, the erasure list, and the proof of both ledger and forgetting."""
+        """The newest schema, what the law keeps, the erasure list, and the proof of both ledger and forgetting."""
         for place, tree in zip(self._places, (Tree.MAIN, Tree.KEYS), strict=True):
             await close_public_schema(place.new_url)
             await upgrade(place.new_url, tree)
+        carried = await carry_over(*self._places)
         async with AsyncExitStack() as stack:
             main, keys, erasures = [
                 await _opened(stack, url)
                 for url in (*(place.new_url for place in self._places), self._site.erasure_owner_url)
             ]
-            forgetting = self._forgetting(main, keys, ErasureList(erasures))
-            forgotten = await forgetting.apply_missing()
+            retaining, forgetting = self._forgetting(main, keys, ErasureList(erasures))
+            persons = await _to_forget(forgetting.missing)
+            forgotten = await _forget_again(forgetting)
+            lost = await self._lost(ClosureBook(main), retaining.lost, persons)
             report = await verify(main)
             findings = [*(f"{one.code}: {one.where}" for one in report.findings), *await settlement_findings(main)]
             findings += await _readable_again(main, keys, ErasureList(erasures))
@@ -167,16 +185,25 @@ class Restoring:
                 findings.append("entries of the erasure list are not carried out")
         if findings or not report.is_sound:
             raise BackupError("What was restored is not sound, and was not put into place: " + "; ".join(findings[:5]))
-        return Restored(forgotten, report.transfers)
+        if lost and not self._accept_loss:
+            raise BackupError(_would_be_lost(lost, carried.unreadable))
+        return Restored(forgotten, report.transfers, carried.records, carried.unreadable, lost)
 
-    def _forgetting(self, main: AsyncEngine, keys: AsyncEngine, erasures: ErasureList) -> Forgetting:
+    async def _lost(self, book: ClosureBook, found: Mapping[str, int], persons: list[str]) -> dict[str, int]:
+        """Of whom nothing can be copied, or what was kept is not there, as its keys show; each is a case."""
+        gone = await without_their_records(persons, *self._places)
+        for user_id in gone:
+            await book.open_lost_copies_case(user_id, self._clock())
+        return {user_id: max(found.get(user_id, 0), gone.get(user_id, 0)) for user_id in sorted({*found, *gone})}
+
+    def _forgetting(self, main: AsyncEngine, keys: AsyncEngine, erasures: ErasureList) -> tuple[Retaining, Forgetting]:
         site, clock = self._site, self._clock
         master_keys = MasterKeys([site.master_key])
         vault = Vault(main=main, keys=keys, master_keys=master_keys, index_key=site.index_key, clock=clock)
         retention = RetentionStore(main, keys, site.retention_public_key, clock, self._rules)
         # The backup may be older than the copies of what the law keeps: they are made before a key is destroyed again.
-        retaining = Retaining(ClosureBook(main), vault, retention, UlidSource().ulid)
-        return Forgetting(main, vault, retention, erasures, retaining.everything)
+        retaining = Retaining(ClosureBook(main), vault, retention, UlidSource().ulid, clock)
+        return retaining, Forgetting(main, vault, retention, erasures, retaining.everything)
 
     async def _put_into_place(self, admin: asyncpg.Connection) -> None:
         await self._refuse_company(admin)
@@ -205,6 +232,25 @@ async def _opened(stack: AsyncExitStack, url: str) -> AsyncEngine:
     return engine
 
 
+async def _to_forget(missing: MissingErasures) -> list[str]:
+    """Who was forgotten after the backup: of whoever was forgotten before, it has what was kept."""
+    persons: list[str] = []
+    position: int | None = 0
+    while position is not None:
+        position, entries = await missing.page(position)
+        persons += [entry.user_id for entry in entries if entry.kind == "person" and entry.user_id]
+    return persons
+
+
+async def _forget_again(forgetting: Forgetting) -> int:
+    try:
+        return await forgetting.apply_missing()
+    except UserKeyMissingError:
+        raise BackupError(
+            "The backup of the keys has none for a user of the books, whose data the law keeps: take a newer one."
+        ) from None
+
+
 async def _readable_again(main: AsyncEngine, keys: AsyncEngine, erasures: ErasureList) -> list[str]:
     """What is readable of what the list says was erased."""
     persons: list[str] = []
@@ -229,6 +275,15 @@ def _is_known(revision: str, tree: Tree) -> bool:
 
 def _short(backup: Backup) -> str:
     return NAMES[backup.manifest.kind]
+
+
+def _would_be_lost(lost: Mapping[str, int], unreadable: str | None) -> str:
+    why = f"cannot be read ({unreadable})" if unreadable else "has it neither"
+    return (
+        f"What the law keeps of {len(lost)} people who were forgotten since is not in the backup, {sum(lost.values())}"
+        f" copies at least: their keys are destroyed, and the database in place {why}. Restore from a later backup of"
+        f" the books, or, to lose it, say --accept-loss. Of: {', '.join(lost)}."
+    )
 
 
 def _newer(name: str, changed: datetime, backup: Backup) -> str:

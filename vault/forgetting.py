@@ -14,8 +14,8 @@ from vault.vault import MAX_ITEMS_AT_ONCE, Vault
 
 ACTOR, REASON = "erasure_list", "forgotten"
 
-# What the law has us keep is copied before keys and items are gone: also on restored data, which may be older than the copies.
-# What can be copied no more it reports to people; it is no reason not to forget.
+# What the law has us keep is copied before keys and items are gone: also on restored data, which may be older than the
+# copies. What can be copied no more it reports to people; that is no reason not to forget.
 KeepFirst = Callable[[Erasure], Awaitable[None]]
 
 _FORGET_USER = sa.text("SELECT app.forget_user(:user_id, :at)")

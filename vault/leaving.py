@@ -145,7 +145,7 @@ class Retaining:
         except UserKeyDestroyedError:
             raise
         except UserErasedError:
-            # Erased earlier, at the user's wish: what was to be kept of it was kept then. But with the key goes every item.
+            # Erased earlier, at the user's wish: what was to be kept of it was kept then. With the key all items go.
             await self._vault.require_user_key(sealed_under)
             return None
         return value
