@@ -14,9 +14,9 @@ demo: environment ## Plays a merchant and several payers on the local stack, sho
 up: environment ## Runs everything on this machine until Ctrl-C and prints the addresses
 	@exec $(PYTHON) -m cli up
 
-# Three processes on two cores: a third of the time of one is spent in waiting for a server.
+# Four processes on two cores: much of the time of each is spent in waiting for a server.
 test: environment ## Runs the tests that take minutes
-	@$(PYTHON) -m pytest -n 3 -p tests.scheduling
+	@$(PYTHON) -m pytest -n 4 -p tests.scheduling
 
 check: environment ## Formats, lints, types, import rules: changes nothing, says what is wrong
 	@$(PYTHON) -m ruff format --check --quiet --output-format concise . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -63,6 +65,8 @@ class Database:
     erasure_app_engine: AsyncEngine
     erasure_ops_engine: AsyncEngine
     erasure_owner_engine: AsyncEngine
+    # Makes the list of erasures, which else comes with the first use of one of its engines: few tests need it.
+    make_erasures: Callable[[], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +106,6 @@ class _server:  # noqa: N801
 @pytest.fixture(scope="session")
 def template_urls(postgres_server: EmbeddedPostgres) -> Urls:
     """All databases migrated once; nothing connects to them afterwards, or they could not be cloned."""
-    import asyncio
-
     return asyncio.run(provision(postgres_server.admin_url, _TEMPLATE, _KEY_TEMPLATE, Passwords.generate()))
 
 
@@ -123,9 +125,11 @@ class _Clone:
         self._erasure_name = erasure_database(self._name)
         self._admin_url, self._urls = admin_url, urls
         self._engines: list[AsyncEngine] = []
+        self._made: list[str] = []
+        self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Database:
-        await self._create()
+        await self._create({_TEMPLATE: self._name, _KEY_TEMPLATE: self._key_name})
         main, keys, erasures = self._name, self._key_name, self._erasure_name
         app_url, owner_url = _on(self._urls.app, main), _on(self._urls.owner, main)
         ops_url, webhooks_url = _on(self._urls.ops, main), _on(self._urls.webhooks, main)
@@ -157,9 +161,10 @@ class _Clone:
             key_app_engine=self._engine(key_app_url),
             key_ops_engine=self._engine(_on(self._urls.key_ops, keys)),
             key_owner_engine=self._engine(key_owner_url),
-            erasure_app_engine=self._engine(erasure_app_url),
-            erasure_ops_engine=self._engine(erasure_ops_url),
-            erasure_owner_engine=self._engine(erasure_owner_url),
+            erasure_app_engine=self._late_engine(erasure_app_url),
+            erasure_ops_engine=self._late_engine(erasure_ops_url),
+            erasure_owner_engine=self._late_engine(erasure_owner_url),
+            make_erasures=self._make_erasures,
         )
 
     async def __aexit__(self, *_: object) -> None:
@@ -167,26 +172,40 @@ class _Clone:
             await engine.dispose()
         admin = await asyncpg.connect(self._admin_url)
         try:
-            for name in (self._name, self._key_name, self._erasure_name):
+            for name in self._made:
                 await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         finally:
             await admin.close()
 
-    async def _create(self) -> None:
+    async def _create(self, cloned: dict[str, str]) -> None:
         admin = await asyncpg.connect(self._admin_url)
         try:
-            cloned = {_TEMPLATE: self._name, _KEY_TEMPLATE: self._key_name, _ERASURE_TEMPLATE: self._erasure_name}
             for template, name in cloned.items():
                 await admin.execute(
                     f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy OWNER "{template}_owner"'
                 )
+                self._made.append(name)
                 suffixes = ROLES_OF_MAIN if template == _TEMPLATE else ROLES_OF_OTHERS
                 await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
         finally:
             await admin.close()
 
-    def _engine(self, url: str) -> AsyncEngine:
-        engine = create_async_engine(url, pool_size=1, max_overflow=40, hide_parameters=True)
+    async def _make_erasures(self) -> None:
+        async with self._making:
+            if self._erasure_name not in self._made:
+                await self._create({_ERASURE_TEMPLATE: self._erasure_name})
+
+    def _late_engine(self, url: str) -> AsyncEngine:
+        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+        async def connect() -> asyncpg.Connection:
+            await self._make_erasures()
+            return await asyncpg.connect(plain)
+
+        return self._engine(url, async_creator=connect)
+
+    def _engine(self, url: str, **options: Any) -> AsyncEngine:
+        engine = create_async_engine(url, pool_size=1, max_overflow=40, hide_parameters=True, **options)
         self._engines.append(engine)
         return engine
 

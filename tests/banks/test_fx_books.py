@@ -178,6 +178,7 @@ def played_banks(connection: Connection) -> Iterator[PlayedBanks]:
         transaction.rollback()
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(STEPS)
 def test_any_sequence_of_remittances_deals_and_returns_leaves_books_that_balance_and_answers_that_are_true(

@@ -60,6 +60,7 @@ def ask(stack: LocalStack, statement: str) -> object:
     return asyncio.run(work())
 
 
+@pytest.mark.long
 def test_a_backup_is_taken_of_a_running_stack_and_put_back_into_one_that_is_down(folder: Path) -> None:
     stack, backups = stack_in(folder), folder / "backups"
     stack.start()
@@ -85,6 +86,7 @@ def test_a_backup_is_taken_of_a_running_stack_and_put_back_into_one_that_is_down
         stack.stop()
 
 
+@pytest.mark.long
 def test_a_folder_without_a_stack_or_without_backups_is_a_sentence(folder: Path) -> None:
     none = liushui("backup", "--to", folder / "backups", "--folder", folder)
     assert (none.returncode, "There is no local stack" in none.stderr) == (1, True)
@@ -93,9 +95,11 @@ def test_a_folder_without_a_stack_or_without_backups_is_a_sentence(folder: Path)
     assert "Traceback" not in none.stderr + nothing.stderr
 
 
+@pytest.mark.long
 async def test_the_environment_says_which_databases_are_meant_and_the_programs_are_in_the_path(
     database: Database, postgres_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
+    await database.make_erasures()
     identity = x25519.Identity.generate()
     variables = {
         "LIUSHUI_ENVIRONMENT": "production",

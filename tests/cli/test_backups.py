@@ -28,7 +28,10 @@ async def books(database: Database) -> Books:
 
 
 @pytest.fixture
-def institution(database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path) -> Institution:
+async def institution(
+    database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path
+) -> Institution:
+    await database.make_erasures()
     return Institution(database, postgres_server, tmp_path / "backups")
 
 
@@ -36,6 +39,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.long
 async def test_what_is_restored_is_what_was_and_what_came_after_is_gone(institution: Institution, books: Books) -> None:
     before = await institution.value("SELECT count(*) FROM ledger.transfer")
     await institution.back_up()
@@ -70,6 +74,7 @@ async def test_a_person_who_was_forgotten_after_the_backup_is_forgotten_in_what_
         await institution.names_of(books.user_id)
 
 
+@pytest.mark.long
 async def test_what_the_law_keeps_of_a_person_is_there_after_a_backup_from_before_the_closing(
     institution: Institution, books: Books
 ) -> None:
@@ -192,6 +197,7 @@ async def test_nothing_is_restored_below_running_processes(institution: Institut
     await process.close()
 
 
+@pytest.mark.long
 async def test_a_ledger_that_is_not_sound_is_not_put_into_place(institution: Institution) -> None:
     await institution.run("ALTER TABLE ledger.balance DISABLE TRIGGER USER")
     await institution.run("UPDATE ledger.balance SET posted = posted + 1")
@@ -199,6 +205,7 @@ async def test_a_ledger_that_is_not_sound_is_not_put_into_place(institution: Ins
     await refused(institution, "is not sound, and was not put into place")
 
 
+@pytest.mark.long
 async def test_a_restore_that_was_killed_is_run_again(institution: Institution) -> None:
     await institution.back_up()
     name = institution.database.name
@@ -210,6 +217,7 @@ async def test_a_restore_that_was_killed_is_run_again(institution: Institution) 
     assert len(await institution.databases()) == 3
 
 
+@pytest.mark.long
 async def test_what_a_killed_backup_left_behind_is_removed_and_is_no_backup(institution: Institution) -> None:
     left = institution.folder / "main" / "20990101T000000Z.unfinished"
     left.mkdir(parents=True)
@@ -229,6 +237,7 @@ async def test_a_database_that_cannot_be_dumped_leaves_no_backup(institution: In
         find(institution.folder, "main")
 
 
+@pytest.mark.long
 async def test_a_rehearsal_shows_what_would_be_restored_while_everything_runs_and_changes_nothing(
     institution: Institution, books: Books
 ) -> None:
@@ -266,6 +275,7 @@ async def test_a_rehearsal_of_a_damaged_backup_fails_and_leaves_nothing(institut
     assert len(await institution.databases()) == 3
 
 
+@pytest.mark.long
 async def test_two_backups_to_one_folder_do_not_meet(institution: Institution) -> None:
     with held(institution.folder / "keys"), pytest.raises(BackupError, match=r"Another backup to .* is under way"):
         await institution.back_up()

@@ -60,7 +60,10 @@ async def books(database: Database) -> Books:
 
 
 @pytest.fixture
-def institution(database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path) -> Institution:
+async def institution(
+    database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path
+) -> Institution:
+    await database.make_erasures()
     return Institution(database, postgres_server, tmp_path / "backups")
 
 
@@ -91,6 +94,7 @@ async def test_copies_that_no_key_could_make_again_are_carried_over_whole(
     assert await institution.value("SELECT count(*) FROM vault.item WHERE ciphertext IS NOT NULL") == 0
 
 
+@pytest.mark.long
 async def test_without_a_database_in_place_it_is_refused_by_the_users_name_and_nothing_is_hollow(
     institution: Institution, books: Books
 ) -> None:
@@ -110,6 +114,7 @@ async def test_without_a_database_in_place_it_is_refused_by_the_users_name_and_n
     assert (await institution.restore()).lost == {}
 
 
+@pytest.mark.long
 async def test_what_cannot_be_read_in_place_is_named_and_what_can_is_carried_over(
     institution: Institution, books: Books
 ) -> None:
@@ -125,6 +130,7 @@ async def test_what_cannot_be_read_in_place_is_named_and_what_can_is_carried_ove
     assert await institution.value("SELECT count(*) FROM retention.hold") == 1
 
 
+@pytest.mark.long
 async def test_a_rehearsal_shows_the_loss_too_and_changes_nothing(institution: Institution, books: Books) -> None:
     kept = await forgotten_between(institution, books.user_id)
     assert (await institution.rehearse()).carried_over == len(kept)
@@ -145,6 +151,7 @@ async def test_copies_open_with_keys_that_are_older_than_they_are(institution: I
     assert await institution.retained() == kept
 
 
+@pytest.mark.long
 async def test_a_copy_whose_key_is_nowhere_makes_room_for_another(institution: Institution, books: Books) -> None:
     await institution.back_up()
     await institution.forget(books.user_id)
@@ -156,6 +163,7 @@ async def test_a_copy_whose_key_is_nowhere_makes_room_for_another(institution: I
     assert [record.content for record in again] == [record.content for record in kept]
 
 
+@pytest.mark.long
 async def test_a_person_who_came_and_left_after_the_backup_is_not_forgotten_by_the_report(
     institution: Institution,
 ) -> None:
@@ -180,6 +188,7 @@ async def test_a_person_who_came_and_left_after_the_backup_is_not_forgotten_by_t
     assert await lost_cases(institution) == [newcomer]
 
 
+@pytest.mark.long
 async def test_holds_and_who_opened_what_come_along_and_what_is_there_stays(institution: Institution) -> None:
     await institution.run(decision(DECISION, "requested"))
     await institution.back_up()

@@ -176,6 +176,7 @@ async def test_a_declined_payout_whose_answer_is_forged_into_success_is_unknown_
     assert await bank.payouts_booked(payout.request_number) == (0, 0)
 
 
+@pytest.mark.long
 async def test_payouts_that_take_their_time_end_as_the_bank_decides(
     bank: BankHarness, connector: BankConnector, impatient: BankConnector
 ) -> None:

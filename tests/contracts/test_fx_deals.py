@@ -241,6 +241,7 @@ async def test_a_declined_deal_whose_answer_is_forged_into_success_is_unknown_th
     assert await fx.booked(conversion.request_number) == (0, 0)
 
 
+@pytest.mark.long
 async def test_deals_that_take_their_time_end_as_the_desk_decides(fx: FxStage) -> None:
     async def play(fault: str, sender: FxConnector, first: BankOutcome, end: BankOutcome) -> None:
         conversion = await fx.conversion()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from tests.end_to_end.audit import books_of_the_banks
 from tests.end_to_end.play import Merchant, fresh_key
 from tests.end_to_end.world import World
@@ -60,6 +62,7 @@ async def test_a_code_typed_twice_at_once_debits_once(world: World, merchant: Me
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_of_a_hundred_payments_at_once_exactly_as_many_are_accepted_as_the_days_limit_holds(
     world: World, merchant: Merchant
 ) -> None:

@@ -113,6 +113,7 @@ async def test_a_debit_that_fails_after_all_or_was_forged_into_a_success_is_a_fa
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_debit_whose_answer_was_lost_late_doubled_or_unreadable_succeeds_and_is_booked_once(
     world: World, merchant: Merchant
 ) -> None:
@@ -121,6 +122,7 @@ async def test_a_debit_whose_answer_was_lost_late_doubled_or_unreadable_succeeds
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_a_payment_code_that_was_texted_or_judged_in_silence_still_pays_once(
     world: World, merchant: Merchant
 ) -> None:

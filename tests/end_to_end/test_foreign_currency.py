@@ -127,6 +127,7 @@ async def test_what_never_reached_its_desk_is_dealt_under_another_number_once_it
     assert await who.balance("CNY") == (len(NEVER_ARRIVED) * EACH_CNY, 0)
 
 
+@pytest.mark.long
 async def test_every_answer_of_a_desk_ends_a_conversion_as_it_must_and_deals_it_once_or_never(
     world: World, merchant: Merchant, staff: Staff
 ) -> None:

@@ -41,6 +41,7 @@ def test_every_fault_account_is_tried() -> None:
     assert sorted(tried) == sorted(FAULT_ACCOUNTS)
 
 
+@pytest.mark.long
 async def test_every_answer_of_a_bank_ends_a_payout_as_it_must_and_pays_it_once_or_never(
     world: World, merchant: Merchant
 ) -> None:
@@ -117,6 +118,7 @@ async def test_payouts_that_are_frozen_while_their_bank_is_closed_wait_and_leave
     assert await world.wrong() == []
 
 
+@pytest.mark.long
 async def test_of_a_hundred_payouts_at_once_exactly_as_many_are_accepted_as_the_balance_covers(
     world: World, merchant: Merchant
 ) -> None:

@@ -45,6 +45,7 @@ async def start(given: StoreSettings) -> None:
 
 
 async def test_a_process_starts_once_everything_is_forgotten(database: Database) -> None:
+    await database.make_erasures()
     given = settings(database)
     await start(given)
     await add(database)

@@ -57,6 +57,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_the_parts_come_up_and_keep_data_and_ports_over_a_restart(folder: Path) -> None:
     stack = stack_in(folder)
     stack.start()
@@ -79,6 +80,7 @@ def test_the_parts_come_up_and_keep_data_and_ports_over_a_restart(folder: Path) 
         stack.stop()
 
 
+@pytest.mark.long
 async def test_closed_workflows_are_kept_for_thirty_days_and_search_attributes_are_typed(folder: Path) -> None:
     from temporalio.api.enums.v1 import IndexedValueType
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -153,6 +155,7 @@ def test_a_second_start_in_the_same_folder_says_that_it_runs_and_where(folder: P
         stack.stop()
 
 
+@pytest.mark.long
 def test_servers_of_somebody_else_are_used_and_left_running(folder: Path, postgres_server: EmbeddedPostgres) -> None:
     theirs = stack_in(folder / "theirs", "temporal")
     theirs.start()
@@ -172,6 +175,7 @@ def test_servers_of_somebody_else_are_used_and_left_running(folder: Path, postgr
         theirs.stop()
 
 
+@pytest.mark.long
 def test_two_stacks_run_side_by_side(folder: Path) -> None:
     one, other = stack_in(folder / "one", "codec"), stack_in(folder / "other", "codec")
     one.start()
@@ -210,6 +214,7 @@ def test_a_part_that_hangs_is_given_up_after_its_limit(folder: Path) -> None:
     assert part.how_it_ended() is not None
 
 
+@pytest.mark.long
 def test_provisioning_that_fails_is_reported_and_leaves_nothing_running(folder: Path) -> None:
     async def fails(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
         raise RuntimeError("no rights")
@@ -222,6 +227,7 @@ def test_provisioning_that_fails_is_reported_and_leaves_nothing_running(folder: 
     assert not [mark for mark in marks_of(folder) if is_alive(mark)]
 
 
+@pytest.mark.long
 def test_a_start_that_is_told_to_stop_stops(folder: Path) -> None:
     async def told_to_stop(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
         stack.ask_to_stop()

@@ -167,6 +167,7 @@ class Crowd:
                 await decide_directly(self.fx.books.owner, kind, desk, self._later())
 
 
+@pytest.mark.long
 async def test_whatever_is_done_with_foreign_currency_at_once_ends_nobody_as_a_deadlocks_victim(fx: FxBooks) -> None:
     second = await add_merchant(fx)
     users = [

@@ -47,6 +47,7 @@ async def through(fx: FxBooks, conversion: dict[str, Any], desk: str) -> dict[st
     return await fx.view(conversion["id"])
 
 
+@pytest.mark.long
 async def test_two_merchants_race_for_the_last_of_a_persons_quota_in_the_last_open_second_of_the_year(
     fx: FxBooks,
 ) -> None:

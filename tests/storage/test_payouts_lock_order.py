@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
+
 from domain.errors import DomainError, EffectRefusedError, SettlementRefusedError
 from domain.limits import LimitSet
 from ledger.verify import verify
@@ -29,6 +31,7 @@ async def user_with_money(books: Books) -> tuple[str, str]:
     return user, await books.known_payee(user_id=user, account_index="everybodys", name_match="unknown")
 
 
+@pytest.mark.long
 async def test_payouts_of_many_users_and_payments_at_one_bank_block_nobody_for_good(books: Books) -> None:
     users = [await user_with_money(books) for _ in range(USERS)]
     await books.enable_waiver(20_000)

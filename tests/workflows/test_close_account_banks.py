@@ -65,6 +65,7 @@ async def test_an_unsign_that_a_bank_answers_with_silence_for_three_days_is_aske
     assert ended - received > 3 * DAY
 
 
+@pytest.mark.long
 async def test_an_unsign_that_a_bank_refuses_waits_for_an_operator_and_is_tried_again(at: ClosingHouse) -> None:
     at.bank.script("unsign", declined(DeclineReason.OTHER), SUCCEEDED)
     closure = await at.begun()
@@ -121,6 +122,7 @@ async def test_a_bank_that_has_the_notice_is_asked_until_it_has_deleted(at: Clos
     assert len(at.bank.calls) == asked
 
 
+@pytest.mark.long
 async def test_a_bank_that_has_lost_the_notice_is_told_once_more_under_the_same_number(at: ClosingHouse) -> None:
     await at.disclosed()
     at.bank.erasure_replies = deque([RECEIVED, NOT_FOUND, ERASED])
@@ -179,6 +181,7 @@ async def test_recipients_that_never_reply_are_a_case_after_thirty_days_and_no_s
     assert await at.notices(closure) == {"merchant": "kept", BANK: "received"}
 
 
+@pytest.mark.long
 async def test_a_bank_that_hangs_holds_up_the_answer_for_two_minutes(
     at: ClosingHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

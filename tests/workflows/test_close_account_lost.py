@@ -66,6 +66,7 @@ async def test_a_process_that_is_lost_while_it_waits_is_found_by_the_sweeper_tho
     await at.until(closure, "completed")
 
 
+@pytest.mark.long
 async def test_a_refusal_is_heard_by_a_process_that_takes_the_place_of_a_lost_one(at: ClosingHouse) -> None:
     await at.dispute()
     closure = await at.begun()
@@ -77,6 +78,7 @@ async def test_a_refusal_is_heard_by_a_process_that_takes_the_place_of_a_lost_on
     assert await at.sweep() == 0
 
 
+@pytest.mark.long
 async def test_processes_that_are_lost_while_the_banks_are_told_go_on_and_unsign_once(at: ClosingHouse) -> None:
     at.bank.script("unsign", UNKNOWN)
     at.bank.script("query", PROCESSING)
@@ -91,6 +93,7 @@ async def test_processes_that_are_lost_while_the_banks_are_told_go_on_and_unsign
     assert len(at.bank.asked("unsign")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["keep", "add", "destroy_user_key", "complete"])
 async def test_a_process_that_is_lost_while_data_are_forgotten_ends_it_under_the_same_instant(
     at: ClosingHouse, monkeypatch: pytest.MonkeyPatch, stage: str
@@ -148,6 +151,7 @@ async def test_what_is_not_forgotten_in_time_is_escalated_and_is_forgotten_when_
     await at.skip_until(closure, "completed")
 
 
+@pytest.mark.long
 async def test_a_process_that_is_lost_while_it_follows_replies_gives_nobody_more_time(at: ClosingHouse) -> None:
     """P4.2b: thirty days from the answer, whoever asks."""
     await at.disclosed()
@@ -166,6 +170,7 @@ async def test_a_process_that_is_lost_while_it_follows_replies_gives_nobody_more
     assert len(at.bank.asked("send_erasure_notice")) == 1
 
 
+@pytest.mark.long
 async def test_a_process_that_is_lost_after_the_answer_tells_those_whom_nobody_had_reached(at: ClosingHouse) -> None:
     await at.disclosed()
     at.bank.erasure_replies = deque([ConnectionError("down")])
@@ -179,6 +184,7 @@ async def test_a_process_that_is_lost_after_the_answer_tells_those_whom_nobody_h
     assert await at.notices(closure) == {"merchant": "erased", BANK: "erased"}
 
 
+@pytest.mark.long
 async def test_a_long_wait_goes_on_in_fresh_histories_and_is_told_all_the_same(
     at: ClosingHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +204,7 @@ async def test_a_long_wait_goes_on_in_fresh_histories_and_is_told_all_the_same(
     await at.until(closure, "completed")
 
 
+@pytest.mark.long
 async def test_a_hundred_words_at_once_are_one_look_too_many_at_most(at: ClosingHouse) -> None:
     dispute = await at.dispute()
     closure = await at.begun()

@@ -124,6 +124,7 @@ OUR_PLUGS = st.lists(st.sampled_from(["runs", "runs", "killed_before", "killed_a
 LIFE_SECONDS = st.sampled_from([5, 60, 900])
 
 
+@pytest.mark.long
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -59,6 +59,7 @@ async def test_a_backlog_is_released_in_order_at_opening_under_the_desks_rate(ho
     await house.assert_positions_are_back_at_nought()
 
 
+@pytest.mark.long
 @begins("2026-11-27 17:00:00")
 async def test_a_backlog_is_planned_anew_in_order_of_acceptance_and_only_who_goes_earlier_is_told(
     house: FxHouse,
@@ -81,6 +82,7 @@ async def test_a_backlog_is_planned_anew_in_order_of_acceptance_and_only_who_goe
     assert len(house.desk.requests) == many
 
 
+@pytest.mark.long
 @begins("2026-11-27 17:00:00")
 async def test_what_cannot_be_planned_by_what_is_known_is_tried_again_and_keeps_nobody_waiting(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch

@@ -188,6 +188,7 @@ async def give_to_another(house: FxHouse) -> str:
     return other.user_id
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weather", ["fair", "unheard", "killed_after", "processing", "dealt_then_silent"])
 async def test_a_number_of_another_user_ends_it_and_a_person_asks_the_bank(house: FxHouse, weather: Weather) -> None:
     other = await give_to_another(house)
@@ -222,6 +223,7 @@ async def test_a_bank_with_one_number_for_each_user_opens_it_for_every_currency(
         assert await house.books.balance(f"user:{house.books.user_id}:{currency}") == 50_000
 
 
+@pytest.mark.long
 async def test_without_an_answer_in_time_a_person_looks(house: FxHouse) -> None:
     house.overseas.weather.append("processing")
     account = await accepted(house)

@@ -39,6 +39,7 @@ async def sweep_after(house: House, duration: timedelta = UNFINISHED_AFTER) -> i
     return await Sweeper(house.books.app, house.processes, lambda: later, BINDING_LIFE).sweep()
 
 
+@pytest.mark.long
 async def test_a_bank_that_is_down_over_a_weekend_is_asked_until_monday(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

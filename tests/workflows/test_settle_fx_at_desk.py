@@ -219,6 +219,7 @@ async def test_a_desk_without_an_answer_is_parked_and_two_people_conclude_that_i
     assert (await house.events(fx["id"])).count("fx.waits_for_operator") == 1
 
 
+@pytest.mark.long
 async def test_what_the_desk_may_have_forgotten_is_never_sent_again(house: FxHouse) -> None:
     house.desk.capabilities = house.desk.capabilities.model_copy(update={"remembers_request_numbers_seconds": 7200})
     house.desk.weather.append("processing")
@@ -289,6 +290,7 @@ async def test_what_is_not_delivered_in_time_is_shown_to_people_and_settled_when
     await assert_dealt_once(house, fx)
 
 
+@pytest.mark.long
 async def test_a_desk_that_says_nothing_at_all_after_the_deal_is_shown_to_people_in_time(house: FxHouse) -> None:
     house.desk.delivers_after = None
     fx = await house.funded()
@@ -336,6 +338,7 @@ async def test_a_kill_around_the_sending_deals_once(house: FxHouse, plugs: list[
     await assert_dealt_once(house, fx, attempt=plugs.index("killed_after") if "killed_after" in plugs else len(plugs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["cancelled", "terminated"])
 @pytest.mark.parametrize("dealt", [True, False])
 async def test_a_process_that_was_lost_between_the_deal_and_our_booking_is_revived_and_books_it(

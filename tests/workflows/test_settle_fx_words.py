@@ -132,6 +132,7 @@ async def find_unfounded(house: FxHouse) -> None:
     await house.decide(DecisionKind.CASE_RESOLVE, case_id, resolution="unfounded")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_after_a_number_that_its_desk_has_after_all_no_other_goes_out(
     house: FxHouse, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
@@ -333,6 +334,7 @@ async def test_a_reversal_for_which_its_bank_has_too_little_of_ours_waits_for_pe
     assert (await house.end(reversal)).state == "settled"
 
 
+@pytest.mark.long
 async def test_an_excess_that_is_announced_while_its_deal_is_unknown_is_asked_about_once_it_is_booked(
     house: FxHouse,
 ) -> None:
