@@ -203,7 +203,7 @@ def test_a_part_that_hangs_is_given_up_after_its_limit(folder: Path) -> None:
     part = ChildPart(
         "api",
         "API",
-        [sys.executable, "-c", "import time; print('warming up', flush=True); time.sleep(60)"],
+        ["sh", "-c", "echo warming up; exec sleep 60"],
         environment=dict,
         probe=http_probe(1),
         log=folder / "api.log",
