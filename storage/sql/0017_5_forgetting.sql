@@ -59,10 +59,11 @@ CREATE FUNCTION app.identity_to_retain(who text) RETURNS jsonb LANGUAGE sql STAB
         'consent_until', (SELECT max(k.until_on) FROM app.consent k WHERE k.user_id = u.id AND k.kind = 'longer_retention'))
         FROM app.end_user u WHERE u.id = who);
 
--- Under which keys the user's data are: the user's own, and those of remittances whose owner nobody knew at first.
+-- Under which keys the user's data are: the user's own, and those of remittances whose owner nobody knew at first. Whatever a row says,
+-- it is never the key of another user: what is destroyed does not come back.
 CREATE FUNCTION app.keys_of_user(who text) RETURNS text[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     RETURN (SELECT array_agg(DISTINCT x.id) FROM (SELECT who AS id UNION ALL
-        SELECT i.sealed_under FROM app.inbounds_of(who) i) x);
+        SELECT i.sealed_under FROM app.inbounds_of(who) i WHERE i.sealed_under LIKE 'inb\_%') x);
 
 -- The items that a closure of quick pay or a deletion erases. They are fixed while the user's row is locked: what is accepted later
 -- stays, and another attempt erases the same.

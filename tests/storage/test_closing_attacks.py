@@ -194,3 +194,15 @@ async def test_who_has_consented_a_thousand_times_is_kept_in_parts_and_forgotten
     assert len(consents) == 1501
     assert len({json.dumps(each) for each in consents}) == 1501
     assert "测试甲" in json.dumps(kept[0].content, ensure_ascii=False)
+
+
+async def test_whatever_a_remittance_says_no_key_of_another_user_is_destroyed_with_it(fx: FxBooks) -> None:
+    """A key that is destroyed does not come back, so a wrong row may cost nobody else theirs."""
+    await fx.receive(1_000)
+    book, user = ClosureBook(fx.books.app), fx.books.user_id
+    assert await book.keys_of(user) == [user]
+    inbound = await fx.books.value("SELECT id FROM app.inbound")
+    await fx.books.run("UPDATE app.inbound SET sealed_under = :i", i=inbound)
+    assert await book.keys_of(user) == [user, inbound]
+    await fx.books.run("UPDATE app.inbound SET sealed_under = 'usr_01KB5NSOMEBODYELSE00000000'")
+    assert await book.keys_of(user) == [user]
