@@ -105,6 +105,8 @@ CREATE TABLE app.erasure_notice (
     recipient text NOT NULL CHECK (char_length(recipient) BETWEEN 1 AND 40),
     kind text NOT NULL CHECK (kind IN ('merchant', 'bank')),
     request_number text UNIQUE,
+    -- Under which numbers it got the data, as it was when the agreement ended: what the user does afterwards is none of it.
+    disclosed_under text[] NOT NULL DEFAULT '{}',
     told_at timestamptz,
     reply text NOT NULL DEFAULT 'none' CHECK (reply IN ('none', 'received', 'erased', 'kept')),
     reply_reason text CHECK (char_length(reply_reason) <= 40),

@@ -76,12 +76,14 @@ CREATE FUNCTION app.open_notices(c app.closure) RETURNS void LANGUAGE sql SET se
     BEGIN ATOMIC
         INSERT INTO app.erasure_notice (closure_id, recipient, kind) VALUES (c.id, c.merchant_id, 'merchant')
             ON CONFLICT DO NOTHING;
-        INSERT INTO app.erasure_notice (closure_id, recipient, kind, request_number)
-            SELECT c.id, d.code, 'bank', 'EN' || split_part(c.id, '_', 2) || lpad((row_number() OVER (ORDER BY d.code))::text, 2, '0')
-            FROM (SELECT DISTINCT t.code FROM vault.disclosure v
+        INSERT INTO app.erasure_notice (closure_id, recipient, kind, disclosed_under, request_number)
+            SELECT c.id, d.code, 'bank', d.numbers[1:1000], 'EN' || split_part(c.id, '_', 2) || lpad((row_number() OVER (ORDER BY d.code))::text, 2, '0')
+            FROM (SELECT x.code, array_agg(x.request_number ORDER BY x.latest DESC, x.request_number) AS numbers FROM (
+                SELECT t.code, v.request_number, max(v.at) AS latest FROM vault.disclosure v
                 JOIN app.partner t ON t.code = v.recipient
                     OR t.code = (SELECT e.bank_code FROM app.export_contract e WHERE e.recipient = v.recipient LIMIT 1)
-                WHERE v.user_id = c.user_id AND (c.scope = 'account' OR v.fields && app.fields_to_forget(c))) d
+                WHERE v.user_id = c.user_id AND (c.scope = 'account' OR v.fields && app.fields_to_forget(c))
+                GROUP BY t.code, v.request_number) x GROUP BY x.code) d
             ON CONFLICT DO NOTHING;
     END;
 

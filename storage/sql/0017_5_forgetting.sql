@@ -200,11 +200,7 @@ CREATE FUNCTION app.erasures_missing(entries text[]) RETURNS text[] LANGUAGE sql
 CREATE FUNCTION app.notices_to_give(closure text) RETURNS SETOF jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     BEGIN ATOMIC
         SELECT jsonb_build_object('recipient', n.recipient, 'request_number', n.request_number, 'told', n.told_at IS NOT NULL,
-            'reply', n.reply, 'scope', c.scope, 'fields', to_jsonb(c.fields), 'disclosed_under', (SELECT coalesce(jsonb_agg(x.request_number), '[]') FROM (
-                SELECT v.request_number FROM vault.disclosure v WHERE v.user_id = c.user_id
-                    AND (c.scope = 'account' OR v.fields && app.fields_to_forget(c)) AND (v.recipient = n.recipient OR v.recipient IN (
-                        SELECT e.recipient FROM app.export_contract e WHERE e.bank_code = n.recipient))
-                GROUP BY v.request_number ORDER BY max(v.at) DESC LIMIT 1000) x))
+            'reply', n.reply, 'scope', c.scope, 'fields', to_jsonb(c.fields), 'disclosed_under', to_jsonb(n.disclosed_under))
         FROM app.erasure_notice n JOIN app.closure c ON c.id = n.closure_id
         WHERE n.closure_id = closure AND n.kind = 'bank' AND n.reply NOT IN ('erased', 'kept') ORDER BY n.recipient;
     END;

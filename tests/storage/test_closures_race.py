@@ -12,6 +12,7 @@ import pytest
 from domain.decisions import DecisionKind
 from domain.errors import DomainError
 from domain.personal_data import PersonalField
+from storage.closures import ClosureBook
 from tests.conftest import Database
 from tests.storage.books import BANK
 from tests.storage.closing import Closures, binding
@@ -180,6 +181,11 @@ async def test_what_a_closing_tells_whom_is_fixed_with_its_end(fx: FxBooks) -> N
     quick = await closures.asked("quick_pay")
     await closures.ended(quick)
     assert await books.value(recipients, c=quick) == [BANK, books.merchant_id]
+    # A card that is bound anew afterwards is none of what the bank is told to delete, however late it hears of it.
+    later = books.bank_vault.disclose_elements(books.user_id, BANK, "SG2")
+    await books.run("SELECT vault.record_disclosures(CAST(:r AS jsonb))", r=json.dumps(later))
+    [told] = await ClosureBook(books.app).recipients(quick)
+    assert (told.recipient, told.disclosed_under) == (BANK, ("SG1",))
     await closures.completed(quick)
     account = await closures.asked()
     await closures.ended(account)
