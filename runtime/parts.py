@@ -144,6 +144,7 @@ class ChildPart:
         if self._log.exists() and self._log.stat().st_size > _MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".old.log"))
         with self._log.open("ab") as log:
+            position = log.tell()  # before the start: the child shares the place in the file, and may be quick
             self._process = subprocess.Popen(  # noqa: S603
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -153,7 +154,7 @@ class ChildPart:
                 env=dict(self._environment()),
                 start_new_session=True,
             )
-            return log.tell()
+        return position
 
     def _wait_until_well(self, position: int, stopping: Callable[[], bool]) -> None:
         begun = time.monotonic()
