@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 import httpx
 from temporalio.client import Client
 
-from bench import foreign_currency, ledger, waiting
+from bench import closings, foreign_currency, gates, ledger, waiting
 from bench.comparison import Kind, Rounds, compare, print_comparison
 from bench.conversions_in_flight import ConversionDrivers
 from bench.desk_worker import desk_worker
@@ -31,7 +31,7 @@ from runtime.temporal import connect, connection
 from storage.provision import Passwords, provision
 from wiring import open_banks
 
-PARTS = ("ledger", "payments", "payouts", "waiting", "conversions", "fx")
+PARTS = ("ledger", "gates", "payments", "payouts", "closings", "waiting", "conversions", "fx")
 # Of the stack for conversions; its worker is started beside it, with a desk's rate of its own.
 PARTS_FOR_CONVERSIONS = tuple(part for part in ALL_PARTS if part not in ("codec", "ops", "worker"))
 WAITING_PAYOUTS, WAITING_CONVERSIONS = 1000, 10_000
@@ -53,6 +53,19 @@ async def measure_ledger(server: EmbeddedPostgres, seconds: float) -> list[ledge
     say("Measuring the ledger against pgbench …")
     urls = await provision(server.admin_url, "bench", "bench_keys", Passwords.generate())
     return await ledger.measure(server, urls, seconds=seconds)
+
+
+async def measure_gates(server: EmbeddedPostgres, rounds: int, seconds: float) -> list[gates.Compared]:
+    """What the gates of closing cost acceptances, in a database of its own and a copy of it."""
+    say("Measuring acceptance with and without the gates of closing …")
+    await provision(server.admin_url, "bench_gates", "bench_gates_keys", Passwords.generate())
+    return await gates.measure(server.admin_url, "bench_gates", rounds, seconds, say)
+
+
+async def measure_closings(stack: LocalStack, number: int) -> closings.Found:
+    """Accounts that close, beside their floor."""
+    async with AsyncExitStack() as opened:
+        return await closings.measure(stack, _owner_url(stack), await _http(stack, opened), number, say)
 
 
 async def measure_payments(stack: LocalStack, in_flight: Sequence[int], rounds: int, seconds: float) -> list[str]:
@@ -150,7 +163,9 @@ def _compare_on_a_stack(given: argparse.Namespace, parts: Sequence[str]) -> None
     with own_server() as server:
         if "ledger" in parts:
             _print_ledger(asyncio.run(measure_ledger(server, given.seconds)))
-        if not {"payments", "payouts"} & set(parts):
+        if "gates" in parts:
+            gates.show(asyncio.run(measure_gates(server, given.rounds, given.seconds)))
+        if not {"payments", "payouts", "closings"} & set(parts):
             return
         say("Starting the stack …")
         with running_stack(server) as stack, floor_worker(stack):
@@ -162,6 +177,8 @@ def _compare_on_a_stack(given: argparse.Namespace, parts: Sequence[str]) -> None
             if "payouts" in parts:
                 lines = asyncio.run(measure_payouts(stack, given.in_flight or FEW_IN_FLIGHT, *how))
                 print_comparison("a payout, from request to end", lines)
+            if "closings" in parts:
+                closings.show(asyncio.run(measure_closings(stack, given.count or closings.COUNT)))
 
 
 def _wait_on_a_stack(count: int, asleep_within: float | None) -> None:
@@ -187,7 +204,10 @@ def main() -> None:
     reader.add_argument("--rounds", type=int, default=4, help="how often the kinds take turns at each concurrency")
     reader.add_argument("--seconds", type=float, default=2.5, help="of one round")
     reader.add_argument("--in-flight", type=int, nargs="+", default=None)
-    what_waits = f"of payouts that wait ({WAITING_PAYOUTS:,}), and of conversions ({WAITING_CONVERSIONS:,})"
+    what_waits = (
+        f"of accounts that close ({closings.COUNT:,}), of payouts that wait ({WAITING_PAYOUTS:,}), and of conversions"
+        f" ({WAITING_CONVERSIONS:,})"
+    )
     reader.add_argument("--count", type=int, help=what_waits)
     reader.add_argument("--asleep-within", type=float, help="seconds after which payouts wake up; enough, by default")
     given = reader.parse_args()

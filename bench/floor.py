@@ -1,5 +1,5 @@
-"""What payments, payouts and conversions cannot do without: processes of the same shape as ours, with nothing and with
-raw calls.
+"""What payments, payouts, conversions and closings cannot do without: processes of the same shape as ours, with nothing
+and with raw calls.
 
 The floor books the same money as ours: a signed debit, payout or deal at the bank simulator and the ledger's postings
 for it. It has no API, no acceptance, no send claim, no vault, no operation records, no events: what ours adds is what
@@ -80,6 +80,15 @@ class BareOrder(BaseModel):
     remote: int
 
 
+class BareWaiting(BaseModel):
+    """How many remote activities there are before the first word, between two words, and after the last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: str
+    remote: tuple[int, ...]
+
+
 class RawPayout(BaseModel):
     """As many fields as the order of a payout's process has."""
 
@@ -149,6 +158,31 @@ class BareSeries:
             "bench-nothing", order.number, result_type=str, schedule_to_close_timeout=LOCAL_TIMEOUT
         )
         return again
+
+
+@workflow.defn(name="bench-bare-closing")
+class BareClosing:
+    """Remote activities that do nothing, and between them a word that is waited for, no longer than a timer lasts."""
+
+    def __init__(self) -> None:
+        self._words = 0
+
+    @workflow.run
+    async def run(self, order: BareWaiting) -> str:
+        for words, remote in enumerate(order.remote):
+            await self._told(words)
+            for _ in range(remote):
+                await _nothing(order.number)
+        return order.number
+
+    @workflow.signal(name="bench-word")
+    def word(self) -> None:
+        """One of those that are waited for."""
+        self._words += 1
+
+    async def _told(self, words: int) -> None:
+        if words:
+            await workflow.wait_condition(lambda: self._words >= words, timeout=_SLEEP)
 
 
 @workflow.defn(name="bench-payout-floor")

@@ -24,6 +24,7 @@ from bench.floor import (
     PLAIN_QUEUE,
     QUEUE,
     Bare,
+    BareClosing,
     BareSeries,
     ConversionFloor,
     Floor,
@@ -193,7 +194,7 @@ def _worker(client: Client, queue: str, calls: RawCalls) -> Worker:
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Bare, BareSeries, ConversionFloor, Floor, PayoutFloor, Sleeper],
+        workflows=[Bare, BareClosing, BareSeries, ConversionFloor, Floor, PayoutFloor, Sleeper],
         activities=[
             calls.debit,
             calls.book,
