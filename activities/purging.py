@@ -21,6 +21,9 @@ class Taken(Protocol):
     @property
     def keys(self) -> int: ...
 
+    @property
+    def items(self) -> int: ...
+
 
 class Purge(Protocol):
     """Where records are purged (`vault.purging.RetentionPurge`)."""
@@ -40,10 +43,11 @@ class PurgingRetained:
     async def purge_page(self, page: PurgePage) -> PurgedPage:
         """By the rules as they are now: a law that asks for more years holds at once."""
         taken = await self._purge.page(page.run_on, self._rules, page.now)
-        return PurgedPage(is_last=not taken.records, records=taken.records, keys=taken.keys)
+        is_last = not (taken.records or taken.items)
+        return PurgedPage(is_last=is_last, records=taken.records, keys=taken.keys, items=taken.items)
 
     @activity.defn(name=names.REPORT_PURGE)
     async def report_purge(self, request: PurgeReportRequest) -> PurgeReported:
         """What was purged and why, and what was due and is held, stays in the books; the process gets totals."""
         report = await self._purge.report(request.run_on, self._rules, request.now)
-        return PurgeReported(purged=report.purged, held=report.held, unfinished=report.unfinished)
+        return PurgeReported(purged=report.purged, held=report.held, unfinished=report.unfinished, erased=report.erased)

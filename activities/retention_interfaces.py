@@ -8,7 +8,10 @@ from activities.interfaces import Message
 
 
 class PurgePage(Message):
-    """Purge what the next keys keep of what is due on a day; what was begun before comes first."""
+    """Purge what the next keys keep of what is due on a day; what was begun before comes first.
+
+    When no key is left, erase the items of the next users who stay.
+    """
 
     run_on: date
     now: datetime
@@ -20,6 +23,7 @@ class PurgedPage(Message):
     is_last: bool
     records: int = 0
     keys: int = 0
+    items: int = 0
 
 
 class PurgeReportRequest(Message):
@@ -30,8 +34,12 @@ class PurgeReportRequest(Message):
 
 
 class PurgeReported(Message):
-    """The day's totals, of all its runs. `held`: due, and stopped by a hold or an order; `unfinished`: begun only."""
+    """The day's totals, of all its runs. `held`: due, and stopped by a hold or an order; `unfinished`: begun only.
+
+    `erased`: items of users who stay, which no purpose needs any longer.
+    """
 
     purged: int
     held: int
     unfinished: int
+    erased: int = 0

@@ -93,4 +93,8 @@ def release(user_id: UserId, reason: Reason, ground: Ground = "resolved") -> Non
 def reports() -> None:
     """Shows what each day's purge came to: what went, what is held, what is not finished."""
     found = ask(lambda ops: ops.get("/retention/reports", limit=100))
-    show(found["items"], "No purge has run.", columns=("run_on", "at", "purged", "held", "unfinished", "details"))
+    show(
+        found["items"],
+        "No purge has run.",
+        columns=("run_on", "at", "purged", "erased", "held", "unfinished", "details"),
+    )

@@ -36,12 +36,23 @@ class RetentionGround(StrEnum):
     CONSENT = "consent"  # the user's own, with an end date (P4.5f)
 
 
+class ErasureReason(StrEnum):
+    """Why something is erased while its user stays: no purpose needs it any longer (P3.3b)."""
+
+    DECLINED_BINDING = "declined_binding"  # no issuer has confirmed it, and no agreement came of it
+    UNBOUND_CARD = "unbound_card"
+    REMOVED_PAYEE = "removed_payee"
+    RETURNED_REMITTANCE = "returned_remittance"  # never anybody's here; kept as a transaction, then its key goes
+
+
 class RetentionRules(_Value):
-    """`config/retention.toml`. Years are full calendar years; `event_year_counts` is Q1."""
+    """`config/retention.toml`. Years are full calendar years; `event_year_counts` is Q1. Days are those of P3.3b."""
 
     agreement_years: int = Field(default=5, ge=5, le=100)
     law_years: int = Field(default=10, ge=0, le=100)
     event_year_counts: bool = False
+    declined_days: int = Field(default=30, ge=1, le=366)
+    ended_days: int = Field(default=180, ge=1, le=3660)
     run_at: str = Field(default="03:40", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
     catch_up_days: int = Field(default=7, ge=1, le=31)
     key_backup_days: int = Field(default=7, ge=1, le=31)
@@ -116,15 +127,38 @@ class HeldLine(_Value):
     records: int
 
 
+class ErasedLine(_Value):
+    """What was erased of users who stay, and why."""
+
+    why: ErasureReason
+    people: int
+    items: int
+
+
+class WaitingLine(_Value):
+    """What of a user who stays was due and waits: `held_by` is a hold, order, dispute, closure or screening hit."""
+
+    held_by: str
+    user_id: str
+    why: ErasureReason
+    items: int
+
+
 class PurgeReport(_Value):
-    """What a day's run came to (P3.3b). `unfinished`: claimed and not gone yet; the next run goes on with it."""
+    """What a day's run came to (P3.3b): records `purged`, items `erased` of users who stay, and what was `held`.
+
+    `unfinished`: claimed and not gone yet; the next run goes on with it.
+    """
 
     run_on: date
     purged: int
     held: int
     unfinished: int
+    erased: int = 0
     lines: tuple[PurgedLine, ...] = ()
     held_lines: tuple[HeldLine, ...] = ()
+    erased_lines: tuple[ErasedLine, ...] = ()
+    waiting_lines: tuple[WaitingLine, ...] = ()
 
 
 class PurgeTooEarlyError(ValueError):

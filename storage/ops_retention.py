@@ -30,7 +30,7 @@ _ACCESSES = sa.text(
     " WHERE user_id = :user ORDER BY a.at DESC, a.access_id LIMIT 100"
 )
 _REPORTS = sa.text(
-    "SELECT run_on, app.instant(at) AS at, purged, held, unfinished, details FROM retention.purge_report p"
+    "SELECT run_on, app.instant(at) AS at, purged, erased, held, unfinished, details FROM retention.purge_report p"
     " WHERE CAST(:before AS date) IS NULL OR (p.run_on, p.at) < (:before, CAST(:before_at AS timestamptz))"
     " ORDER BY p.run_on DESC, p.at DESC LIMIT :limit"
 )

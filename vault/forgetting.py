@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +20,7 @@ ACTOR, REASON = "erasure_list", "forgotten"
 # copies. What can be copied no more it reports to people; that is no reason not to forget.
 KeepFirst = Callable[[Erasure], Awaitable[None]]
 
+_CATCH_UP = sa.text("SELECT app.catch_up_with_erasure(CAST(:entry AS jsonb))")
 _FORGET_USER = sa.text("SELECT app.forget_user(:user_id, :at)")
 _FORGET_ITEMS = sa.text("SELECT app.forget_items(:user_id, CAST(:tokens AS text[]), :at)")
 _APPLIED = sa.text("SELECT app.erasure_applied(:entry_id, :position, :at)")
@@ -34,6 +37,12 @@ class NotForgottenYetError(Exception):
             " erasure is under way); nothing starts on them before. The worker, or 'liushui restore', does it."
         )
         self.count = count
+
+
+class Forgets(Protocol):
+    """Carries out erasures (`Forgetting`): each is in the list before anything is destroyed."""
+
+    async def apply(self, entry: Erasure) -> None: ...
 
 
 class MissingErasures:
@@ -119,8 +128,7 @@ class Forgetting:
 
     async def _forget_person(self, entry: Erasure) -> None:
         assert entry.user_id is not None  # noqa: S101
-        if self._keep_first is not None:
-            await self._keep_first(entry)
+        await self._prepare(entry)
         async with self._main.connect() as connection:
             found = (await connection.execute(_KEYS, {"user_id": entry.user_id})).scalar_one()
         # Of a user that these data do not know, too: no key of that name is made any more.
@@ -129,10 +137,20 @@ class Forgetting:
         async with self._main.connect() as connection:
             await connection.execute(_FORGET_USER, {"user_id": entry.user_id, "at": entry.at})
 
-    async def _forget_items(self, entry: Erasure) -> None:
-        assert entry.user_id is not None  # noqa: S101
+    async def _prepare(self, entry: Erasure) -> None:
+        """What is kept is copied, and data that are older than the entry come to where it was made."""
         if self._keep_first is not None:
             await self._keep_first(entry)
+        what = {"entry_id", "kind", "user_id", "subject_id", "at"}
+        item = entry.model_dump(mode="json", include=what) | entry.detail.model_dump(
+            mode="json", include={"tokens", "ended_on"}
+        )
+        async with self._main.connect() as connection:
+            await connection.execute(_CATCH_UP, {"entry": json.dumps(item)})
+
+    async def _forget_items(self, entry: Erasure) -> None:
+        assert entry.user_id is not None  # noqa: S101
+        await self._prepare(entry)
         for some in _in_pieces(entry.detail.tokens):
             await self._vault.erase_items(entry.user_id, some)
         asked = {"user_id": entry.user_id, "tokens": list(entry.detail.tokens), "at": entry.at}

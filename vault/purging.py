@@ -10,14 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.business_time import SHANGHAI, business_date
 from domain.retention import PurgeReport, PurgeTooEarlyError, RetentionRules
+from vault.due_erasures import DueErasures
 from vault.erasures import MOST_IDS, Erasure, ErasureDetail, erasure_id
+from vault.forgetting import Forgets
 from vault.retention import RECORDS_A_KEY
 
 KEYS_A_PAGE = MOST_IDS // RECORDS_A_KEY
@@ -26,17 +28,12 @@ _CLAIM = sa.text("SELECT record_id, key_id, purge_on FROM retention.claim(:on, C
 _REPORT = sa.text("SELECT retention.report(:on, CAST(:rules AS jsonb), :at)")
 
 
-class Forgets(Protocol):
-    """Carries out erasures (`vault.forgetting.Forgetting`): each is in the list before anything is destroyed."""
-
-    async def apply(self, entry: Erasure) -> None: ...
-
-
 class PagePurged(NamedTuple):
-    """How much one page took away; nothing: there is no more."""
+    """How much one page took away; nothing: there is no more. `items`: of users who stay."""
 
     records: int
     keys: int
+    items: int = 0
 
 
 class RetentionPurge:
@@ -45,20 +42,25 @@ class RetentionPurge:
     def __init__(self, main: AsyncEngine, forgets: Forgets, clock: Callable[[], datetime]) -> None:
         self._main = main.execution_options(isolation_level="AUTOCOMMIT")
         self._forgets, self._clock = forgets, clock
+        self._due = DueErasures(main, forgets)
 
     async def purge_due(self, on: date, rules: RetentionRules) -> PurgeReport:
         """All of what is due on a day, and the report of it. Raises PurgeTooEarlyError."""
-        while (await self.page(on, rules, self._clock())).records:
+        while any(await self.page(on, rules, self._clock())):
             pass
         return await self.report(on, rules, self._clock())
 
     async def page(self, on: date, rules: RetentionRules, at: datetime, most: int = KEYS_A_PAGE) -> PagePurged:
-        """The records of the next keys. Raises PurgeTooEarlyError if the day has not come at `at`."""
+        """The records of the next keys, then the items of the next users who stay.
+
+        Raises PurgeTooEarlyError if the day has not come at `at`.
+        """
         if on > business_date(at):
             raise PurgeTooEarlyError("a purge is run for a day that has come")
         claimed = await self._claim(on, rules, most)
-        if claimed:
-            await self._forgets.apply(_entry(at, claimed))
+        if not claimed:
+            return PagePurged(0, 0, await self._due.page(on, rules, at))
+        await self._forgets.apply(_entry(at, claimed))
         return PagePurged(len(claimed), len({row.key_id for row in claimed}))
 
     async def report(self, on: date, rules: RetentionRules, at: datetime) -> PurgeReport:
@@ -90,4 +92,4 @@ def _entry(at: datetime, claimed: Sequence[sa.Row[Any]]) -> Erasure:
 
 
 def _clocks(rules: RetentionRules) -> str:
-    return rules.model_dump_json(include={"agreement_years", "law_years", "event_year_counts"})
+    return rules.model_dump_json()

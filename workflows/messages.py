@@ -173,12 +173,16 @@ class SettledMerchants(Message):
 
 
 class PurgedRetained(Message):
-    """What the runs of `purge-retained` for a date came to. `held`: due, and stopped by a hold or an order."""
+    """What the runs of `purge-retained` for a date came to. `held`: due, and stopped by a hold or an order.
+
+    `erased`: items of users who stay.
+    """
 
     run_on: date
     purged: int = 0
     held: int = 0
     unfinished: int = 0
+    erased: int = 0
 
 
 class BindingOrder(Message):

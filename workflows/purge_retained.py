@@ -1,5 +1,7 @@
 """Purge retained records: what neither law nor agreement nor consent keeps any longer, once a day (P3.3b, A4.4a, Q1).
 
+With it goes what no purpose needs any longer of users who stay, such as the elements of a card that was declined.
+
 It takes no input: its date is in its workflow id, `purge-retained/2037-01-01`, or is that of the instant for which
 the Temporal Schedule started it. Run twice it purges once, and what one run misses the next one finds.
 """
@@ -43,7 +45,7 @@ class PurgeRetained:
             if page.is_last:
                 return await _reported(run_on)
             pages += 1
-            workflow.set_current_details(f"{pages} pages purged; the last had {page.records} records.")
+            workflow.set_current_details(f"{pages} pages purged; the last had {page.records + page.items}.")
             if pages == PAGES_A_HISTORY:
                 # What is purged is purged: a fresh history begins with what is left.
                 workflow.continue_as_new()
@@ -54,9 +56,12 @@ async def _reported(run_on: date) -> PurgedRetained:
     request = PurgeReportRequest(run_on=run_on, now=workflow.now())
     totals = await _step(activity_names.REPORT_PURGE, request, PurgeReported)
     workflow.set_current_details(
-        f"{totals.purged} records purged, {totals.held} due and held, {totals.unfinished} unfinished."
+        f"{totals.purged} records purged, {totals.erased} items of users who stay erased,"
+        f" {totals.held} due and held, {totals.unfinished} unfinished."
     )
-    return PurgedRetained(run_on=run_on, purged=totals.purged, held=totals.held, unfinished=totals.unfinished)
+    return PurgedRetained(
+        run_on=run_on, purged=totals.purged, held=totals.held, unfinished=totals.unfinished, erased=totals.erased
+    )
 
 
 async def _step(name: str, question: BaseModel, answer: type[Answer]) -> Answer:

@@ -68,6 +68,8 @@ CREATE TABLE retention.hold (
     CHECK (lifted_by <> placed_by)
 );
 CREATE INDEX hold_in_force ON retention.hold (user_id) WHERE lifted_at IS NULL;
+-- An order stops them as well (retention.held_by), and is looked for user by user.
+CREATE INDEX query_of_subject ON app.authority_order (subject_id) WHERE demands = 'query';
 
 CREATE FUNCTION retention.guard_hold() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -107,9 +109,25 @@ CREATE TABLE retention.purge_report (
     purged int NOT NULL,
     held int NOT NULL,
     unfinished int NOT NULL,
+    -- Items that were erased while their user stays.
+    erased int NOT NULL,
     details jsonb NOT NULL,
     PRIMARY KEY (run_on, at)
 );
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON retention.purge_report
     FOR EACH ROW EXECUTE FUNCTION app.forbid_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON retention.purge_report EXECUTE FUNCTION app.forbid_change();
+
+-- What was claimed to be erased while its user stays, because no purpose needs it any longer: under whose key, and which items.
+CREATE TABLE retention.due_erasure (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_on date NOT NULL,
+    key_owner text NOT NULL,
+    why text NOT NULL CHECK (why IN ('declined_binding', 'unbound_card', 'removed_payee', 'returned_remittance')),
+    tokens text[] NOT NULL CHECK (cardinality(tokens) > 0),
+    ended_on date,
+    claimed_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+CREATE INDEX due_erasure_of_run ON retention.due_erasure (run_on);
+CREATE INDEX due_erasure_unfinished ON retention.due_erasure (id) WHERE finished_at IS NULL;

@@ -29,6 +29,8 @@ DECLARE
     found_keys text[] := '{}';
     found_users text[] := '{}';
     due_before date := retention.due_before(p_on, rules);
+    last_key text := '';
+    looked_at int;
     d record;
 BEGIN
     IF retention.years(rules) < 5 THEN
@@ -46,14 +48,22 @@ BEGIN
             WHERE r.key_id = ANY (found_keys) AND r.purged_at IS NULL AND r.purge_on IS NOT NULL;
         RETURN;
     END IF;
-    -- Keys are as old as what they keep: those that are due come first, and what is held is passed by.
-    FOR d IN SELECT DISTINCT r.key_id, r.user_id FROM retention.record r WHERE r.purged_at IS NULL
-            AND r.event_on < due_before AND (r.consent_until IS NULL OR r.consent_until < p_on) ORDER BY r.key_id LOOP
-        IF retention.held_by(d.user_id, p_on) IS NULL THEN
-            found_keys := found_keys || d.key_id;
-            found_users := found_users || d.user_id;
-        END IF;
-        EXIT WHEN cardinality(found_keys) = most;
+    -- Keys are as old as what they keep: those that are due come first, and what is held is passed by. Some at a time, so that no page
+    -- reads all that is due.
+    LOOP
+        looked_at := 0;
+        FOR d IN SELECT DISTINCT ON (r.key_id) r.key_id, r.user_id FROM retention.record r WHERE r.purged_at IS NULL
+                AND r.key_id > last_key AND r.event_on < due_before AND (r.consent_until IS NULL OR r.consent_until < p_on)
+                ORDER BY r.key_id LIMIT most LOOP
+            looked_at := looked_at + 1;
+            last_key := d.key_id;
+            IF retention.held_by(d.user_id, p_on) IS NULL THEN
+                found_keys := found_keys || d.key_id;
+                found_users := found_users || d.user_id;
+            END IF;
+            EXIT WHEN cardinality(found_keys) = most;
+        END LOOP;
+        EXIT WHEN cardinality(found_keys) = most OR looked_at < most;
     END LOOP;
     PERFORM 1 FROM app.end_user u WHERE u.id = ANY (found_users) ORDER BY u.id FOR UPDATE;
     RETURN QUERY
@@ -84,6 +94,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     gone jsonb;
     stopped jsonb;
+    erased jsonb;
+    waiting jsonb;
     left_over int;
 BEGIN
     SELECT coalesce(jsonb_agg(jsonb_build_object('kind', x.kind, 'event_year', x.year, 'why', x.purged_why,
@@ -97,14 +109,26 @@ BEGIN
     SELECT coalesce(jsonb_agg(jsonb_build_object('held_by', d.held_by, 'user_id', d.user_id, 'kind', d.kind,
         'event_year', d.event_year, 'records', d.records) ORDER BY d.user_id, d.kind, d.event_year), '[]') INTO stopped
     FROM retention.due(p_on, rules) d WHERE d.held_by IS NOT NULL;
-    SELECT count(*) INTO left_over FROM retention.record r WHERE r.purge_on <= p_on AND r.purged_at IS NULL;
-    INSERT INTO retention.purge_report (run_on, at, purged, held, unfinished, details)
+    -- What no purpose needs any longer while its user stays (app.due_erasures).
+    SELECT coalesce(jsonb_agg(jsonb_build_object('why', x.why, 'people', x.people, 'items', x.items) ORDER BY x.why), '[]') INTO erased
+    FROM (SELECT c.why, count(DISTINCT c.key_owner) AS people, sum(cardinality(c.tokens)) AS items FROM retention.due_erasure c
+        WHERE c.finished_at IS NOT NULL AND (c.run_on = p_on
+            OR c.run_on < p_on AND (c.finished_at AT TIME ZONE 'Asia/Shanghai')::date = p_on) GROUP BY 1) x;
+    SELECT coalesce(jsonb_agg(jsonb_build_object('held_by', x.held_by, 'user_id', x.key_owner, 'why', x.why, 'items', x.items)
+        ORDER BY x.key_owner, x.why), '[]') INTO waiting
+    FROM (SELECT d.held_by, d.key_owner, d.why, count(*) AS items FROM app.due_erasures(p_on, rules) d
+        WHERE d.held_by IS NOT NULL GROUP BY 1, 2, 3) x;
+    SELECT (SELECT count(*) FROM retention.record r WHERE r.purge_on <= p_on AND r.purged_at IS NULL)
+        + (SELECT count(*) FROM retention.due_erasure c WHERE c.finished_at IS NULL) INTO left_over;
+    INSERT INTO retention.purge_report (run_on, at, purged, held, unfinished, erased, details)
     VALUES (p_on, p_at, (SELECT coalesce(sum((g->>'records')::int), 0) FROM jsonb_array_elements(gone) g),
-        (SELECT coalesce(sum((s->>'records')::int), 0) FROM jsonb_array_elements(stopped) s), left_over,
-        jsonb_build_object('purged', gone, 'held', stopped))
+        (SELECT coalesce(sum(coalesce(s->'records', s->'items')::int), 0) FROM jsonb_array_elements(stopped || waiting) s), left_over,
+        (SELECT coalesce(sum((e->>'items')::int), 0) FROM jsonb_array_elements(erased) e),
+        jsonb_build_object('purged', gone, 'held', stopped, 'erased', erased, 'waiting', waiting))
     ON CONFLICT (run_on, at) DO NOTHING;
-    RETURN (SELECT jsonb_build_object('run_on', p.run_on, 'purged', p.purged, 'held', p.held, 'unfinished', p.unfinished)
-        || p.details - ARRAY['purged', 'held'] || jsonb_build_object('lines', p.details->'purged', 'held_lines', p.details->'held')
+    RETURN (SELECT jsonb_build_object('run_on', p.run_on, 'purged', p.purged, 'held', p.held, 'unfinished', p.unfinished,
+            'erased', p.erased, 'lines', p.details->'purged', 'held_lines', p.details->'held',
+            'erased_lines', p.details->'erased', 'waiting_lines', p.details->'waiting')
         FROM retention.purge_report p WHERE p.run_on = p_on AND p.at = p_at);
 END $$;
 

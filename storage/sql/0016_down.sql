@@ -1,1 +1,2 @@
 DROP SCHEMA retention CASCADE;
+DROP INDEX app.query_of_subject;

@@ -58,9 +58,13 @@ CREATE TABLE app.closure (
     records_at timestamptz,
     records_count int,
     records_waived_by text REFERENCES app.decision,
-    -- What of it the process has seen, so that it is told when that has changed.
+    -- What of it the process has seen, so that it is told when that has changed; and of what it has been told since it looked last.
     seen text,
+    told text,
+    told_at timestamptz,
     ended_on date,
+    -- On restored data: the entry of the list of erasures that says that it had come so far (`app.catch_up_with_erasure`).
+    forgotten_by text CHECK (forgotten_by ~ '^ers_[0-9A-HJKMNP-TV-Z]{26}$'),
     granted_by text REFERENCES app.decision,
     refused_by text REFERENCES app.decision,
     reason text,
@@ -73,7 +77,7 @@ CREATE TABLE app.closure (
     CHECK ((scope = 'deletion') = (cardinality(fields) > 0)),
     CHECK (fields <@ ARRAY['name', 'id_number', 'card_number', 'mobile', 'account_number', 'agreement_number']),
     CHECK ((identity_method IS NULL) = (identity_checked_at IS NULL)),
-    CHECK (state IN ('received', 'refused') OR identity_checked_at IS NOT NULL),
+    CHECK (state IN ('received', 'refused') OR identity_checked_at IS NOT NULL OR forgotten_by IS NOT NULL),
     CHECK ((state IN ('completed', 'refused')) = (answered_at IS NOT NULL))
 );
 -- Whatever the channel, a user closes once at a time, and has data deleted once at a time.
@@ -81,6 +85,9 @@ CREATE UNIQUE INDEX one_open_closure ON app.closure (user_id, (scope = 'deletion
 CREATE INDEX closure_of_user ON app.closure (user_id, id);
 CREATE INDEX closure_of_merchant ON app.closure (merchant_id, id);
 CREATE INDEX closure_live ON app.closure (received_at) WHERE state NOT IN ('completed', 'refused');
+-- What the sweeper goes through by id; who has left for good is not in it.
+CREATE INDEX closure_unfinished ON app.closure (id) WHERE process_started_at IS NOT NULL
+    AND (state NOT IN ('completed', 'refused') OR state = 'completed' AND followed_at IS NULL);
 CREATE INDEX closure_to_follow ON app.closure (answered_at) WHERE state IN ('completed', 'refused') AND followed_at IS NULL;
 
 CREATE TRIGGER legal_step BEFORE UPDATE OF state ON app.closure
@@ -103,6 +110,8 @@ CROSS JOIN LATERAL unnest(s.to_states) AS t (to_state);
 CREATE TABLE app.erasure_notice (
     closure_id text NOT NULL REFERENCES app.closure,
     recipient text NOT NULL CHECK (char_length(recipient) BETWEEN 1 AND 40),
+    -- More numbers than one notice takes come in several, each known by a number of its own.
+    part int NOT NULL DEFAULT 1 CHECK (part > 0),
     kind text NOT NULL CHECK (kind IN ('merchant', 'bank')),
     request_number text UNIQUE,
     -- Under which numbers it got the data, as it was when the agreement ended: what the user does afterwards is none of it.
@@ -111,7 +120,7 @@ CREATE TABLE app.erasure_notice (
     reply text NOT NULL DEFAULT 'none' CHECK (reply IN ('none', 'received', 'erased', 'kept')),
     reply_reason text CHECK (char_length(reply_reason) <= 40),
     replied_at timestamptz,
-    PRIMARY KEY (closure_id, recipient),
+    PRIMARY KEY (closure_id, recipient, part),
     CHECK ((kind = 'bank') = (request_number IS NOT NULL)),
     CHECK (reply <> 'kept' OR reply_reason IS NOT NULL)
 );
@@ -171,6 +180,13 @@ ALTER TABLE app.effect ADD CONSTRAINT effect_step_check
 
 -- By what a user is forgotten in what merchants answered.
 CREATE INDEX webhook_delivery_of_object ON app.webhook_delivery (object_id);
+-- And in answers kept for replays. One entry more with every command: not to be measured in 20,000 of them.
+CREATE INDEX idempotency_of_resource ON app.idempotency (resource_id);
+-- By what everything of one user is found, at each look at a closure and when the user is forgotten.
+CREATE INDEX account_of_owner ON ledger.account (owner_reference) WHERE owner_reference IS NOT NULL;
+CREATE INDEX receiving_account_of_user ON app.receiving_account (user_id);
+CREATE INDEX inbound_of_receiving_account ON app.inbound (receiving_account_id) WHERE user_id IS NULL;
+CREATE INDEX fx_mandate_of_user ON app.fx_mandate (user_id);
 
 -- Evidence is only ever added to; forgetting its user takes out of it what could be about the person.
 CREATE FUNCTION app.forbid_change_but_forgetting() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$

@@ -6,7 +6,7 @@ CREATE FUNCTION app.open_closure_case(kind_ text, c app.closure, at timestamptz)
     BEGIN ATOMIC
         INSERT INTO app.case_record (id, kind, subject_id, merchant_id, opened_at)
             VALUES ('case_' || split_part(c.id, '_', 2) || CASE kind_ WHEN 'closure_due' THEN 'DUE' WHEN 'closure_overdue' THEN 'OVERDUE'
-                ELSE 'REPLY' END, kind_, c.id, c.merchant_id, at) ON CONFLICT DO NOTHING;
+                WHEN 'identity_unverified' THEN 'IDENTITY' ELSE 'REPLY' END, kind_, c.id, c.merchant_id, at) ON CONFLICT DO NOTHING;
     END;
 
 -- The banks are to be told that the agreements end: each open binding has a process for it, which the sweeper starts.
@@ -71,20 +71,23 @@ END $$;
 CREATE TRIGGER known_again AFTER UPDATE OF person_index ON app.end_user
     FOR EACH ROW WHEN (OLD.person_index IS NULL AND NEW.person_index IS NOT NULL) EXECUTE FUNCTION app.bring_back_marks();
 
--- Everybody who got data of the user: the merchant, and each bank to which some were disclosed.
+-- Everybody who got data of the user: the merchant, and each bank to which some were disclosed, by the numbers under which it got
+-- them, the latest first, a thousand a notice.
 CREATE FUNCTION app.open_notices(c app.closure) RETURNS void LANGUAGE sql SET search_path = pg_catalog
     BEGIN ATOMIC
         INSERT INTO app.erasure_notice (closure_id, recipient, kind) VALUES (c.id, c.merchant_id, 'merchant')
             ON CONFLICT DO NOTHING;
-        INSERT INTO app.erasure_notice (closure_id, recipient, kind, disclosed_under, request_number)
-            SELECT c.id, d.code, 'bank', d.numbers[1:1000], 'EN' || split_part(c.id, '_', 2) || lpad((row_number() OVER (ORDER BY d.code))::text, 2, '0')
-            FROM (SELECT x.code, array_agg(x.request_number ORDER BY x.latest DESC, x.request_number) AS numbers FROM (
-                SELECT t.code, v.request_number, max(v.at) AS latest FROM vault.disclosure v
-                JOIN app.partner t ON t.code = v.recipient
+        INSERT INTO app.erasure_notice (closure_id, recipient, part, kind, disclosed_under, request_number)
+            SELECT c.id, d.code, d.part, 'bank', array_agg(d.request_number ORDER BY d.place),
+                'EN' || split_part(c.id, '_', 2) || to_char(row_number() OVER (ORDER BY d.code, d.part), 'FM999999900')
+            FROM (SELECT x.code, x.request_number, x.place, (x.place - 1) / 1000 + 1 AS part FROM (
+                SELECT t.code, v.request_number,
+                    row_number() OVER (PARTITION BY t.code ORDER BY max(v.at) DESC, v.request_number) AS place
+                FROM vault.disclosure v JOIN app.partner t ON t.code = v.recipient
                     OR t.code = (SELECT e.bank_code FROM app.export_contract e WHERE e.recipient = v.recipient LIMIT 1)
                 WHERE v.user_id = c.user_id AND (c.scope = 'account' OR v.fields && app.fields_to_forget(c))
-                GROUP BY t.code, v.request_number) x GROUP BY x.code) d
-            ON CONFLICT DO NOTHING;
+                GROUP BY t.code, v.request_number) x) d
+            GROUP BY d.code, d.part ON CONFLICT DO NOTHING;
     END;
 
 -- The agreement ends on this day, in this transaction (P4.5c). Its bindings are unbound by then.
@@ -160,7 +163,7 @@ BEGIN
         SELECT * INTO c FROM app.closure WHERE id = c.id;
     END LOOP;
     obstacles := CASE WHEN c.state IN ('forgetting', 'completed', 'refused') THEN '[]' ELSE app.closure_obstacles(c, instant) END;
-    UPDATE app.closure n SET seen = app.closure_print(c.state, obstacles),
+    UPDATE app.closure n SET seen = app.closure_print(c.state, obstacles), told = NULL, told_at = NULL,
         followed_at = CASE c.state WHEN 'refused' THEN coalesce(n.followed_at, instant) ELSE n.followed_at END WHERE n.id = c.id;
     RETURN jsonb_build_object('found', true, 'state', c.state, 'scope', c.scope, 'user_id', c.user_id,
         'merchant_id', c.merchant_id, 'obstacles', obstacles, 'ended_on', c.ended_on, 'since', app.instant(c.state_since),
@@ -176,26 +179,51 @@ CREATE FUNCTION app.closure_print(state text, obstacles jsonb) RETURNS text LANG
     RETURN md5(state || (SELECT coalesce(string_agg(concat_ws(' ', o.value->>'kind', o.value->>'subject_id', o.value->>'detail'), ','
         ORDER BY o.ordinality), '') FROM jsonb_array_elements(obstacles) WITH ORDINALITY o));
 
+-- Whether a process that is to be started or told has not been of just this for a while: it may be at it, or its look at the books may
+-- fail, and a word every few seconds would do nothing but fill its history.
+CREATE FUNCTION app.is_to_be_told(c app.closure, print text, at timestamptz, again_after interval) RETURNS boolean LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog
+    RETURN c.told IS DISTINCT FROM print OR c.told_at <= at - again_after;
+
 -- Closures that nobody looks after: accepted and not started (`start`), or what is in the way has changed since its process has
--- looked (`tell`). Rejected by nobody, each is told until its process has seen it.
-CREATE FUNCTION app.unattended_closures(at timestamptz, older_than interval, most int)
-    RETURNS TABLE (kind text, id text, merchant_id text, user_id text) LANGUAGE sql STABLE SECURITY DEFINER
+-- looked (`tell`). Rejected by nobody, each is told until its process has seen it, at once of what is new and then now and again.
+CREATE FUNCTION app.unattended_closures(at timestamptz, older_than interval, again_after interval, most int)
+    RETURNS TABLE (kind text, id text, merchant_id text, user_id text, print text) LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog
     BEGIN ATOMIC
-        (SELECT 'start', c.id, c.merchant_id, c.user_id FROM app.closure c WHERE c.process_started_at IS NULL
-            AND c.state NOT IN ('completed', 'refused') AND c.recorded_at < at - older_than ORDER BY c.recorded_at LIMIT most)
+        (SELECT 'start', c.id, c.merchant_id, c.user_id, 'start' FROM app.closure c WHERE c.process_started_at IS NULL
+            AND c.state NOT IN ('completed', 'refused') AND c.recorded_at < at - older_than
+            AND app.is_to_be_told(c, 'start', at, again_after) ORDER BY c.recorded_at LIMIT most)
         UNION ALL
         -- Of very many some in each round, whichever: looking at all of them at once would take longer than a round.
-        (SELECT 'tell', (x.c).id, (x.c).merchant_id, (x.c).user_id FROM (SELECT c FROM app.closure c
-                WHERE c.process_started_at IS NOT NULL AND c.state NOT IN ('forgetting', 'completed', 'refused')
-                ORDER BY random() LIMIT 500) x
-            WHERE app.closure_print((x.c).state, app.closure_obstacles(x.c, at)) IS DISTINCT FROM (x.c).seen
-            ORDER BY (x.c).received_at LIMIT most)
+        (SELECT 'tell', (y.c).id, (y.c).merchant_id, (y.c).user_id, y.print FROM (
+                SELECT x.c, app.closure_print((x.c).state, app.closure_obstacles(x.c, at)) AS print FROM (SELECT c FROM app.closure c
+                    WHERE c.process_started_at IS NOT NULL AND c.state NOT IN ('forgetting', 'completed', 'refused')
+                    ORDER BY random() LIMIT 500) x OFFSET 0) y
+            WHERE y.print IS DISTINCT FROM (y.c).seen AND app.is_to_be_told(y.c, y.print, at, again_after)
+            ORDER BY (y.c).received_at LIMIT most)
+        UNION ALL
+        -- On restored data, what goes on where the list of erasures says that it was.
+        (SELECT 'tell', c.id, c.merchant_id, c.user_id, 'forgotten' FROM app.closure c WHERE c.state = 'forgetting'
+            AND c.forgotten_by IS NOT NULL AND c.process_started_at IS NOT NULL AND app.is_to_be_told(c, 'forgotten', at, again_after)
+            ORDER BY c.received_at LIMIT most)
         UNION ALL
         -- What people refuse, the process hears of.
-        (SELECT 'tell', c.id, c.merchant_id, c.user_id FROM app.closure c WHERE c.state = 'refused'
-            AND c.process_started_at IS NOT NULL AND c.followed_at IS NULL ORDER BY c.answered_at LIMIT most);
+        (SELECT 'tell', c.id, c.merchant_id, c.user_id, 'refused' FROM app.closure c WHERE c.state = 'refused'
+            AND c.process_started_at IS NOT NULL AND c.followed_at IS NULL AND app.is_to_be_told(c, 'refused', at, again_after)
+            ORDER BY c.answered_at LIMIT most);
     END;
+
+-- One of those is about to be told, by whoever calls this first: answers whether that is the caller. Without a print nobody has been:
+-- it is to be told in the next round. Who is looking at it just now needs no word.
+CREATE FUNCTION app.claim_telling(closure text, print text, at timestamptz, again_after interval) RETURNS boolean LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    UPDATE app.closure n SET told = print, told_at = CASE WHEN print IS NOT NULL THEN at END
+        WHERE n.id = (SELECT c.id FROM app.closure c WHERE c.id = closure
+            AND (print IS NULL OR app.is_to_be_told(c, print, at, again_after)) FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN FOUND;
+END $$;
 
 -- Those whose process should run and has not moved for long; the sweeper asks Temporal for each.
 CREATE FUNCTION app.unfinished_closures(at timestamptz, older_than interval, after text, most int)

@@ -2,7 +2,7 @@
 -- P4.5d-e).
 
 -- The remittances of a user: credited, or come to a number of the user's and gone back since. What is still nobody's, people decide.
-CREATE FUNCTION app.inbounds_of(who text) RETURNS SETOF app.inbound LANGUAGE sql STABLE SET search_path = pg_catalog
+CREATE FUNCTION app.inbounds_of(who text) RETURNS SETOF app.inbound LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog
     BEGIN ATOMIC
         SELECT i.* FROM app.inbound i WHERE i.user_id = who
         UNION ALL
@@ -116,6 +116,8 @@ BEGIN
     PERFORM 1 FROM app.end_user WHERE id = who FOR UPDATE;
     theirs := ARRAY(SELECT app.objects_of(who));
     PERFORM set_config('liushui.forgetting', 'on', true);
+    UPDATE app.binding SET state = 'expired', state_since = at, wait_reason = NULL
+        WHERE user_id = who AND state IN ('accepted', 'applying', 'awaiting_code');
     UPDATE app.binding SET state = 'unbinding', state_since = at WHERE user_id = who AND state = 'open';
     UPDATE app.binding SET state = 'unbound', state_since = at, wait_reason = NULL WHERE user_id = who AND state = 'unbinding';
     UPDATE app.receiving_account SET state = 'closed', state_since = at WHERE user_id = who AND state = 'open';
@@ -128,7 +130,8 @@ BEGIN
     UPDATE app.receiving_account SET holder_index = NULL, account_index = NULL, account_last4 = NULL, element_tokens = '{}'
         WHERE user_id = who;
     UPDATE app.inbound n SET account_index = NULL, receiver_index = NULL, element_tokens = '{}'
-        WHERE n.id IN (SELECT i.id FROM app.inbounds_of(who) i);
+        WHERE n.id IN (SELECT i.id FROM app.inbounds_of(who) i
+            UNION ALL SELECT x.id FROM app.inbound x WHERE x.id = who AND x.sealed_under = who);
     UPDATE app.payment SET limit_reservations = app.without_cards(limit_reservations)
         WHERE user_id = who AND limit_reservations <> app.without_cards(limit_reservations);
     UPDATE app.payout SET limit_reservations = app.without_cards(limit_reservations)
@@ -168,7 +171,7 @@ BEGIN
         WHERE b.user_id = who AND b.state NOT IN ('accepted', 'applying', 'awaiting_code', 'open', 'unbinding')
           AND (b.agreement_token = ANY (tokens) OR EXISTS (SELECT 1 FROM jsonb_each_text(b.element_tokens) e WHERE e.value = ANY (tokens)));
     UPDATE app.payment p SET limit_reservations = app.without_cards(p.limit_reservations) FROM app.binding b
-        WHERE b.user_id = who AND b.card_index IS NULL AND p.binding_id = b.id
+        WHERE b.user_id = who AND b.card_index IS NULL AND p.user_id = who AND p.binding_id = b.id
           AND p.limit_reservations <> app.without_cards(p.limit_reservations);
     UPDATE app.payee y SET account_index = CASE WHEN y.element_tokens->>'account_number' = ANY (tokens) THEN NULL ELSE y.account_index END,
             account_last4 = CASE WHEN y.element_tokens->>'account_number' = ANY (tokens) THEN NULL ELSE y.account_last4 END,
@@ -196,35 +199,35 @@ CREATE FUNCTION app.erasures_missing(entries text[]) RETURNS text[] LANGUAGE sql
         WHERE NOT EXISTS (SELECT 1 FROM app.applied_erasure a WHERE a.entry_id = e.id));
 
 -- The notices of a closure that are not done: {recipient, kind, request_number, told, reply, disclosed_under}. A bank is told by the
--- numbers under which it got the data, the latest first, as many as a notice takes.
+-- numbers under which it got the data, the latest first, in as many notices as they take.
 CREATE FUNCTION app.notices_to_give(closure text) RETURNS SETOF jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     BEGIN ATOMIC
         SELECT jsonb_build_object('recipient', n.recipient, 'request_number', n.request_number, 'told', n.told_at IS NOT NULL,
             'reply', n.reply, 'scope', c.scope, 'fields', to_jsonb(c.fields), 'disclosed_under', to_jsonb(n.disclosed_under))
         FROM app.erasure_notice n JOIN app.closure c ON c.id = n.closure_id
-        WHERE n.closure_id = closure AND n.kind = 'bank' AND n.reply NOT IN ('erased', 'kept') ORDER BY n.recipient;
+        WHERE n.closure_id = closure AND n.kind = 'bank' AND n.reply NOT IN ('erased', 'kept') ORDER BY n.recipient, n.part;
     END;
 
--- Before it leaves, its number is here: item {closure_id, recipient, now}.
+-- Before it leaves, its number is here: item {request_number, now}.
 CREATE FUNCTION app.claim_notice(i jsonb) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
     BEGIN ATOMIC
         INSERT INTO app.effect (request_number, subject_id, step, bank_code, partner_role, claimed_at)
             SELECT n.request_number, n.closure_id, 'EN', n.recipient, t.role, (i->>'now')::timestamptz
             FROM app.erasure_notice n JOIN app.partner t ON t.code = n.recipient
-            WHERE n.closure_id = i->>'closure_id' AND n.recipient = i->>'recipient' AND n.kind = 'bank' ON CONFLICT DO NOTHING;
+            WHERE n.request_number = i->>'request_number' AND n.kind = 'bank' ON CONFLICT DO NOTHING;
     END;
 
--- What a bank has replied: item {closure_id, recipient, now, reply: received | erased | kept, reason}
+-- What a bank has replied: item {request_number, now, reply: received | erased | kept, reason}
 CREATE FUNCTION app.record_reply(i jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     instant timestamptz := (i->>'now')::timestamptz;
     n app.erasure_notice;
 BEGIN
-    SELECT * INTO n FROM app.erasure_notice x WHERE x.closure_id = i->>'closure_id' AND x.recipient = i->>'recipient' FOR UPDATE;
+    SELECT * INTO n FROM app.erasure_notice x WHERE x.request_number = i->>'request_number' FOR UPDATE;
     IF n.closure_id IS NULL OR n.reply IN ('erased', 'kept') OR n.reply = i->>'reply' THEN RETURN; END IF;
     UPDATE app.erasure_notice x SET told_at = coalesce(x.told_at, instant), reply = i->>'reply', reply_reason = i->>'reason',
         replied_at = CASE WHEN i->>'reply' <> 'received' THEN instant END
-        WHERE x.closure_id = n.closure_id AND x.recipient = n.recipient;
+        WHERE x.request_number = n.request_number;
     UPDATE app.effect e SET outcome = 'succeeded', resolved_at = instant WHERE e.request_number = n.request_number AND e.outcome IS NULL;
     INSERT INTO app.operation (key, at, actor, action, outcome, reason, subject_id, merchant_id, partner, request_number)
         SELECT n.request_number || ':' || (i->>'reply'), instant, 'process', 'notify_erasure', 'done', i->>'reply', n.closure_id,

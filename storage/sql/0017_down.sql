@@ -1,12 +1,17 @@
 -- Closures go, and what they left: forgotten users keep empty names and digests, for there is nothing to put back.
 DROP TRIGGER known_again ON app.end_user;
+DROP FUNCTION app.finish_due_erasure, app.claim_due_erasures, app.due_erasures, app.erasure_held_by;
+DROP INDEX app.binding_without_purpose, app.binding_without_use, app.payee_without_use, app.inbound_gone_back;
+DROP FUNCTION app.catch_up_with_erasure, app.end_closure_again, app.open_unknown_closure_case;
 DROP FUNCTION app.open_lost_copies_case;
-DROP INDEX app.webhook_delivery_of_object;
+DROP INDEX app.webhook_delivery_of_object, app.idempotency_of_resource, ledger.account_of_owner, app.receiving_account_of_user,
+    app.inbound_of_receiving_account, app.fx_mandate_of_user;
 DROP FUNCTION app.carry_out_closure, app.why_not_closure, app.closure_facts, app.end_following, app.complete_closure, app.record_reply,
     app.claim_notice, app.notices_to_give, app.erasures_missing, app.erasure_applied, app.forget_items, app.forget_user,
     app.objects_of, app.without_digits, app.without_cards, app.escalate_closures, app.items_to_forget, app.items_of_closure,
     app.fields_to_forget, app.keys_of_user, app.identity_to_retain,
-    app.transactions_to_retain, app.open_late_money_cases, app.unfinished_closures, app.unattended_closures,
+    app.transactions_to_retain, app.open_late_money_cases, app.unfinished_closures, app.claim_telling,
+    app.unattended_closures, app.is_to_be_told, app.obstacle_beforehand,
     app.closure_print, app.look_at_closure, app.end_agreement, app.open_notices, app.bring_back_marks, app.keep_marks, app.unsign_all,
     app.open_closure_case, app.verify_identity, app.record_closure, app.work_on_closure, app.open_dispute, app.new_dispute,
     app.user_of_subject, app.reply_to_erasure, app.closure_of_merchant, app.hand_over_records, app.accept_closure,

@@ -32,6 +32,8 @@ OF_APP = frozenset({
     "app.version_to_replan_fx",
     "retention.claim", "retention.due", "retention.keep", "retention.purge_records", "retention.report",
     "retention.unkept",
+    "app.claim_due_erasures", "app.finish_due_erasure",
+    "app.catch_up_with_erasure", "app.open_unknown_closure_case",
     "app.accept_closure", "app.claim_notice", "app.closure_of_merchant", "app.complete_closure", "app.records_clock",
     "app.end_following",
     "app.erasure_applied", "app.forget_items", "app.forget_user", "app.hand_over_records", "app.identity_to_retain",
@@ -39,7 +41,7 @@ OF_APP = frozenset({
     "app.open_late_money_cases", "app.open_lost_copies_case", "app.escalate_closures", "app.record_reply",
     "app.reply_to_erasure",
     "app.transactions_to_retain",
-    "app.unattended_closures", "app.unfinished_closures",
+    "app.claim_telling", "app.obstacle_beforehand", "app.unattended_closures", "app.unfinished_closures",
 })  # fmt: skip
 # The operators' API.
 OF_OPS = frozenset({

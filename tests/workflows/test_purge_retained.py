@@ -22,6 +22,7 @@ from domain.retention import PurgeReport, RetainedKind
 from runtime.schedules import keep_schedule
 from runtime.start_guard import GuardedRunner
 from tests.conftest import Database
+from tests.storage.closing import binding
 from tests.vault.retained import RULES, Retained, open_retained
 from tests.workflows.conftest import TEST_SERVER
 from vault.purging import KEYS_A_PAGE, PagePurged
@@ -94,6 +95,18 @@ async def test_over_the_years_each_goes_on_its_day_and_what_is_held_when_it_is_l
     assert await purge(env, later) == PurgedRetained(run_on=later, purged=2)
     reports = await retained.books.value("SELECT array_agg(purged ORDER BY at) FROM retention.purge_report")
     assert reports == [0, 1, 2, 2]
+
+
+async def test_what_no_purpose_needs_any_longer_goes_with_it_while_the_user_stays(
+    env: WorkflowEnvironment, retained: Retained
+) -> None:
+    declined = await binding(retained.books)
+    for state in ("applying", "declined"):
+        await retained.books.run("UPDATE app.binding SET state = :s WHERE id = :b", s=state, b=declined["id"])
+    day = business_date(await env.get_current_time()) + timedelta(days=40)
+    await at(env, day)
+    assert await purge(env, day) == PurgedRetained(run_on=day, erased=4)
+    assert await retained.books.value("SELECT element_tokens = '{}' FROM app.binding WHERE id = :b", b=declined["id"])
 
 
 async def hold(retained: Retained, user_id: str) -> None:
