@@ -55,7 +55,11 @@ class Closures(Protocol):
 
     async def unanswered(self, closure_id: str) -> int: ...
 
-    async def claim_notice(self, closure_id: str, recipient: str, now: datetime) -> None: ...
+    async def is_answered(self, closure_id: str) -> bool: ...
+
+    async def open_unknown_closure_case(self, closure_id: str, user_id: str | None, now: datetime) -> None: ...
+
+    async def claim_notice(self, request_number: str, now: datetime) -> None: ...
 
     async def record_reply(self, reply: RecipientReply) -> None: ...
 
@@ -121,6 +125,9 @@ class Closing:
         """Takes the next step if nothing is in its way; the due date is that of the calendar in force (P3.4, Q3)."""
         received_at = await self._book.received_at(question.closure_id)
         if received_at is None:
+            # Asked after the backup that was restored: nobody but this process knows.
+            log.warning("a closure that the books do not know", extra={"subject_id": question.closure_id})
+            await self._book.open_unknown_closure_case(question.closure_id, question.user_id, _by_now(question))
             return ClosureSeen()
         due = due_date(received_at, self._rules, await self._calendars.calendar(CALENDAR))
         standing = await self._book.look(
@@ -176,7 +183,11 @@ class Closing:
                     },
                 )
                 unreached += 1
-        return RecipientsTold(unanswered=await self._book.unanswered(question.closure_id), unreached=unreached)
+        return RecipientsTold(
+            unanswered=await self._book.unanswered(question.closure_id),
+            unreached=unreached,
+            answered=await self._book.is_answered(question.closure_id),
+        )
 
     @activity.defn(name=names.COMPLETE_CLOSURE)
     async def complete_closure(self, question: ClosureQuestion) -> ClosureCompleted:
@@ -207,7 +218,7 @@ class Closing:
         bank = self._banks.connector_for_sent(recipient.recipient)
         reply = await bank.ask_erasure_notice(recipient.request_number) if recipient.told else None
         if reply is None or reply.outcome is ErasureOutcome.NOT_FOUND:
-            await self._book.claim_notice(question.closure_id, recipient.recipient, question.now)
+            await self._book.claim_notice(recipient.request_number, question.now)
             reply = await bank.send_erasure_notice(
                 ErasureNotice(
                     request_number=recipient.request_number,
@@ -218,8 +229,7 @@ class Closing:
         if reply.outcome in (ErasureOutcome.RECEIVED, ErasureOutcome.ERASED, ErasureOutcome.KEPT):
             await self._book.record_reply(
                 RecipientReply(
-                    closure_id=question.closure_id,
-                    recipient=recipient.recipient,
+                    request_number=recipient.request_number,
                     now=question.now,
                     reply=reply.outcome.value,
                     reason=reply.kept_reason,

@@ -9,10 +9,11 @@ from domain.closing import ClosureScope, ClosureState, ObstacleKind
 
 
 class ClosureQuestion(Message):
-    """About one closure."""
+    """About one closure; `user_id`: whose, in case that the books do not know it."""
 
     closure_id: str
     now: datetime
+    user_id: str | None = None
 
 
 class ClosureSeen(Message):
@@ -56,10 +57,14 @@ class ForgetOrder(Message):
 
 
 class RecipientsTold(Message):
-    """How many have not replied for good, the merchant among them; how many banks have not even been reached."""
+    """How many have not replied for good, the merchant among them; how many banks have not even been reached.
+
+    `answered`: whether the books have the answer to the user. Those of a backup from before it have not.
+    """
 
     unanswered: int
     unreached: int = 0
+    answered: bool = True
 
 
 class ClosureCompleted(Message):

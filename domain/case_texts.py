@@ -71,6 +71,16 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
         "注销或删除申请已超过答复期限：立即处理其障碍，并向用户说明",
         "A request to close or to delete is overdue: see to what is in its way at once, and tell the user",
     ),
+    "identity_unverified": (
+        "注销或删除申请的申请人身份多次核验未通过，不再核验：由两人拒绝（closures refuse，理由 identity_not_verified）",
+        "Who asks to close or to delete could not be verified, and is not checked any more: two people refuse it"
+        " (closures refuse, ground identity_not_verified)",
+    ),
+    "closure_unknown": (
+        "恢复的数据中没有此用户的注销或删除申请（备份之后提出）：请商户或用户重新提出，期限自原申请之日起算",
+        "A request to close or to delete that restored data do not know: it was asked after the backup. Have it asked"
+        " again; its time runs from the day on which it was asked first",
+    ),
     "erasure_reply_missing": (
         "用户信息的接收方在期限内未答复是否删除：须联系对方",
         "Whoever got a user's data has not said in time whether they are deleted: ask them",

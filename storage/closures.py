@@ -24,20 +24,29 @@ _COMPLETE = sa.text("SELECT app.complete_closure(CAST(:item AS jsonb))")
 _END = sa.text("SELECT app.end_following(CAST(:item AS jsonb))")
 _FACTS = sa.text("SELECT app.closure_facts(:closure_id, :at)")
 _UNANSWERED = sa.text(
-    "SELECT count(*) FROM app.erasure_notice WHERE closure_id = :closure_id AND reply NOT IN ('erased', 'kept')"
+    "SELECT count(DISTINCT recipient) FROM app.erasure_notice"
+    " WHERE closure_id = :closure_id AND reply NOT IN ('erased', 'kept')"
 )
 _RECEIVED_AT = sa.text("SELECT received_at FROM app.closure WHERE id = :closure_id")
-_UNATTENDED = sa.text("SELECT * FROM app.unattended_closures(:at, :older_than, :most)")
+_UNATTENDED = sa.text("SELECT * FROM app.unattended_closures(:at, :older_than, :again_after, :most)")
+_CLAIM_TELLING = sa.text("SELECT app.claim_telling(:closure_id, :print, :at, :again_after)")
 _UNFINISHED = sa.text(
-    "SELECT 'start' AS kind, id, merchant_id, user_id FROM app.unfinished_closures(:at, :older_than, :after, :most)"
+    "SELECT 'start' AS kind, id, merchant_id, user_id, '' AS print"
+    " FROM app.unfinished_closures(:at, :older_than, :after, :most)"
 )
 _ESCALATE = sa.text("SELECT app.escalate_closures(:at)")
 _LATE_MONEY = sa.text("SELECT app.open_late_money_cases(:at)")
+_UNKNOWN = sa.text("SELECT app.open_unknown_closure_case(:closure_id, :user_id, :at)")
+_IS_ANSWERED = sa.text("SELECT state IN ('completed', 'refused') FROM app.closure WHERE id = :closure_id")
 _LOST_COPIES = sa.text("SELECT app.open_lost_copies_case(:user_id, :at)")
 
 
+# A process that has been told and has not looked since is told of the same again after so long.
+TELL_AGAIN_AFTER = timedelta(minutes=10)
+
+
 class UnattendedClosure(BaseModel):
-    """A closure whose process is to be started, or told to look again."""
+    """A closure whose process is to be started, or told to look again; `print`: of what it is told."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,6 +54,7 @@ class UnattendedClosure(BaseModel):
     id: str
     merchant_id: str
     user_id: str
+    print: str
 
 
 class ClosureBook:
@@ -87,7 +97,7 @@ class ClosureBook:
             return list((await connection.execute(_ITEMS, {"closure_id": closure_id})).scalars())
 
     async def recipients(self, closure_id: str) -> list[RecipientToTell]:
-        """The banks that have not said yet that they erased or keep what they got."""
+        """The notices to banks that have not said yet that they erased or keep what they got."""
         async with self._engine.connect() as connection:
             rows = (await connection.execute(_NOTICES, {"closure_id": closure_id})).scalars().all()
         return [RecipientToTell.model_validate(_json(row)) for row in rows]
@@ -97,12 +107,18 @@ class ClosureBook:
         async with self._engine.connect() as connection:
             return int(await connection.scalar(_UNANSWERED, {"closure_id": closure_id}) or 0)
 
-    async def claim_notice(self, closure_id: str, recipient: str, now: datetime) -> None:
+    async def is_answered(self, closure_id: str) -> bool:
+        """Whether the user has the answer; also where there is no such closure, and nobody to answer."""
+        async with self._engine.connect() as connection:
+            found: bool | None = await connection.scalar(_IS_ANSWERED, {"closure_id": closure_id})
+        return found is not False
+
+    async def claim_notice(self, request_number: str, now: datetime) -> None:
         """Its number is in the books before the notice leaves."""
-        await self._run(_CLAIM_NOTICE, {"closure_id": closure_id, "recipient": recipient, "now": now.isoformat()})
+        await self._run(_CLAIM_NOTICE, {"request_number": request_number, "now": now.isoformat()})
 
     async def record_reply(self, reply: RecipientReply) -> None:
-        """What a bank has replied; a final reply stays."""
+        """What a bank has replied to a notice; a final reply stays."""
         await self._run(_REPLY, reply.model_dump(mode="json"))
 
     async def complete(self, closure_id: str, answer: dict[str, Any], now: datetime) -> str:
@@ -122,8 +138,22 @@ class ClosureBook:
         return found
 
     async def unattended(self, now: datetime, older_than: timedelta, most: int = 100) -> list[UnattendedClosure]:
-        """Accepted and not started; or what is in the way has changed since the process looked."""
-        return await self._found(_UNATTENDED, {"at": now, "older_than": older_than, "most": most})
+        """Accepted and not started; or what is in the way has changed since the process looked or was told."""
+        asked = {"at": now, "older_than": older_than, "again_after": TELL_AGAIN_AFTER, "most": most}
+        return await self._found(_UNATTENDED, asked)
+
+    async def claim_telling(self, item: UnattendedClosure, now: datetime) -> bool:
+        """Before a process is started or told: whether it is the caller who does it, for a while."""
+        return await self._claim_telling(item.id, item.print, now)
+
+    async def give_up_telling(self, item: UnattendedClosure, now: datetime) -> None:
+        """Nobody could be told: it is found again in the next round."""
+        await self._claim_telling(item.id, None, now)
+
+    async def _claim_telling(self, closure_id: str, of_what: str | None, now: datetime) -> bool:
+        asked = {"closure_id": closure_id, "print": of_what, "at": now, "again_after": TELL_AGAIN_AFTER}
+        async with self._engine.begin() as connection:
+            return bool(await connection.scalar(_CLAIM_TELLING, asked))
 
     async def unfinished(self, now: datetime, older_than: timedelta, after: str, most: int) -> list[UnattendedClosure]:
         """Those that have not ended and have not moved for long, by id from `after` on."""
@@ -143,6 +173,12 @@ class ClosureBook:
         """What the law keeps of somebody can be copied no more; a case once a person."""
         async with self._engine.begin() as connection:
             await connection.execute(_LOST_COPIES, {"user_id": user_id, "at": now})
+
+    async def open_unknown_closure_case(self, closure_id: str, user_id: str | None, now: datetime) -> None:
+        """A process knows of a closure that these data do not; a case once, unless the user is gone."""
+        asked = {"closure_id": closure_id, "user_id": user_id, "at": now}
+        async with self._engine.begin() as connection:
+            await connection.execute(_UNKNOWN, asked)
 
     async def _found(self, statement: sa.TextClause, asked: dict[str, Any]) -> list[UnattendedClosure]:
         async with self._engine.connect() as connection:

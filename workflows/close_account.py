@@ -108,14 +108,7 @@ class CloseAccount:
     async def _follow_replies(self) -> None:
         """Recipients are told, then the answer is given; who has not replied is asked on, for so long."""
         told = await self._tell_recipients(policies.TELLING_BEFORE_THE_ANSWER)
-        completed: ClosureCompleted = await workflow.execute_activity(
-            activity_names.COMPLETE_CLOSURE,
-            self._question(),
-            result_type=ClosureCompleted,
-            start_to_close_timeout=policies.SETTLE_TIMEOUT,
-            retry_policy=policies.PATIENTLY,
-            summary="Give the answer",
-        )
+        completed = await self._give_the_answer()
         pause = policies.FIRST_PAUSE_BETWEEN_NOTICES
         while (told is None or told.unanswered) and workflow.now() < completed.reply_by:
             self._tell("Completed; some recipients have not said yet that they have deleted.")
@@ -123,6 +116,9 @@ class CloseAccount:
                 pause = policies.FIRST_PAUSE_BETWEEN_NOTICES
             pause = next_pause(pause, policies.LONGEST_PAUSE_BETWEEN_NOTICES)
             told = await self._tell_recipients(policies.TELLING_TIMEOUT)
+            if told is not None and not told.answered:
+                # The books were put back to a time before the answer.
+                completed = await self._give_the_answer()
         await workflow.execute_activity(
             activity_names.END_FOLLOWING,
             self._question(),
@@ -131,6 +127,17 @@ class CloseAccount:
             summary="End with the replies that there are",
         )
         self._tell("Completed.")
+
+    async def _give_the_answer(self) -> ClosureCompleted:
+        completed: ClosureCompleted = await workflow.execute_activity(
+            activity_names.COMPLETE_CLOSURE,
+            self._question(),
+            result_type=ClosureCompleted,
+            start_to_close_timeout=policies.SETTLE_TIMEOUT,
+            retry_policy=policies.PATIENTLY,
+            summary="Give the answer",
+        )
+        return completed
 
     @staticmethod
     def _next_question(pause: timedelta, reply_by: datetime) -> datetime:
@@ -163,7 +170,8 @@ class CloseAccount:
             workflow.continue_as_new(self._order)
 
     def _question(self) -> ClosureQuestion:
-        return ClosureQuestion(closure_id=self._order.closure_id, now=workflow.now())
+        order = self._order
+        return ClosureQuestion(closure_id=order.closure_id, now=workflow.now(), user_id=order.user_id)
 
     def _tell(self, sentence: str) -> None:
         workflow.set_current_details(f"{sentence} ({workflow.now():%Y-%m-%d %H:%M:%S} UTC)")
