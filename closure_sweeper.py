@@ -53,7 +53,7 @@ class ClosureSweeper:
         done = 0
         for item in await self._book.unattended(now, self._older_than):
             try:
-                done += await self._hand_on(item)
+                done += await self._hand_on(item, now)
             except Exception as error:
                 # A defect of ours with one closure must not keep the others from their turn.
                 log.warning("not handed on", extra={"subject_id": item.id, "reason": type(error).__name__})
@@ -65,7 +65,19 @@ class ClosureSweeper:
             await self._book.open_late_money_cases(now)
             self._late_money_after = now + LATE_MONEY_EVERY
 
-    async def _hand_on(self, item: UnattendedClosure) -> bool:
+    async def _hand_on(self, item: UnattendedClosure, now: datetime) -> bool:
+        """Once for each change, then only after minutes again: who cannot look hears no better for being told more."""
+        if not await self._book.claim_telling(item, now):
+            return False
+        handed_on = False
+        try:
+            handed_on = await self._start_or_tell(item)
+        finally:
+            if not handed_on:
+                await self._book.give_up_telling(item, now)
+        return handed_on
+
+    async def _start_or_tell(self, item: UnattendedClosure) -> bool:
         if item.kind == "start":
             return await self._processes.close_account(_order(item))
         if await self._processes.tell_closure(item.id):

@@ -21,7 +21,7 @@ from api.fx_schemas import FxDisposal, FxToConvert, NewFx
 from api.fx_terms import conditions_of, currency_rules, indicative_terms, rounding_of
 from api.schemas import read_as
 from api.services import Services
-from api.users import user_of
+from api.users import check_beforehand, user_of
 from domain.confirmation import ConfirmedFx
 from domain.errors import ConflictError, ErrorCode, NotFoundError
 from domain.fx import AcceptFx, DisposeOfFx
@@ -45,6 +45,8 @@ DISPOSE = Operation("dispose_of_fx", "fx:write", 200, IdPrefix.INBOUND_RETURN, c
 READ = Operation("read_fx", "fx:read")
 
 _ORDER_REFUSALS = [C.USER_NOT_FOUND, C.CURRENCY_NOT_SUPPORTED, C.IDENTITY_NOT_VERIFIED]
+# Because of whose money it is.
+_USER_REFUSALS = [C.USER_NOT_ACTIVE, C.ACCOUNT_CLOSING, C.FUNCTION_SUSPENDED, C.AUTHORITY_HOLD]
 _STATES = frozenset(state.value for state in FxState)
 
 
@@ -69,7 +71,7 @@ def confirmation_hash(call: Call, order: FxToConvert) -> str:
         "What the user is to confirm, with an indicative rate",
         PREVIEW.scope,
         {200: FxPreview},
-        [C.REQUEST_INVALID, C.BODY_NOT_JSON, C.FORBIDDEN_CARD_DATA, *_ORDER_REFUSALS],
+        [C.REQUEST_INVALID, C.BODY_NOT_JSON, C.FORBIDDEN_CARD_DATA, *_ORDER_REFUSALS, *_USER_REFUSALS],
         body=FxToConvert,
     ),
 )
@@ -84,6 +86,7 @@ async def _preview(call: Call, payload: dict[str, Any]) -> Mapping[str, Any]:
     order = read_as(FxToConvert, payload)
     currency_rules(call, order.currency)
     await check_identity(call, await user_of(call, order.user_id))
+    await check_beforehand(call, "fx", order.user_id)
     return {
         "object": "fx_preview",
         **order.model_dump(mode="json"),

@@ -17,7 +17,7 @@ from api.documentation import documented, query_parameter
 from api.limits import limits_of, user_limits
 from api.resources import PageOfPayments, Payment, PaymentPreview
 from api.schemas import Code, NewPayment, OrderToPay, read_as
-from api.users import user_of
+from api.users import check_beforehand, user_of
 from domain.banking import BankAnswer, BankConnector, PaymentCodeVerification
 from domain.conditions import order_values
 from domain.confirmation import ConfirmedContent
@@ -46,6 +46,14 @@ _ORDER_REFUSALS = [
     C.FEE_EXCEEDS_AMOUNT,
     C.LIMIT_PER_TRANSACTION,
     C.PARTNER_NOT_AVAILABLE,
+]
+# Because of who pays.
+_USER_REFUSALS = [
+    C.USER_NOT_ACTIVE,
+    C.ACCOUNT_CLOSING,
+    C.QUICK_PAY_CLOSING,
+    C.FUNCTION_SUSPENDED,
+    C.AUTHORITY_HOLD,
 ]
 
 
@@ -97,7 +105,7 @@ async def terms_of(call: Call, order: OrderToPay) -> Terms:
         "What the user is to confirm",
         PREVIEW.scope,
         {200: PaymentPreview},
-        [C.REQUEST_INVALID, C.BODY_NOT_JSON, C.FORBIDDEN_CARD_DATA, *_ORDER_REFUSALS],
+        [C.REQUEST_INVALID, C.BODY_NOT_JSON, C.FORBIDDEN_CARD_DATA, *_ORDER_REFUSALS, *_USER_REFUSALS],
         body=OrderToPay,
     ),
 )
@@ -112,6 +120,7 @@ async def _preview(call: Call, payload: dict[str, Any]) -> Mapping[str, Any]:
     order = read_as(OrderToPay, payload)
     terms = await terms_of(call, order)
     windows_to_take(limits_of(call, order.user_id, terms.card), order.amount_minor, call.now)
+    await check_beforehand(call, "collect", order.user_id)
     verification = await call.services.reading.verification(
         call.merchant_id, order.user_id, order.amount_minor, terms.waiver_cap_minor
     )
@@ -150,12 +159,8 @@ def _conditions(policy: Policy, order: OrderToPay, terms: Terms, verification: s
         {201: Payment},
         [
             *_ORDER_REFUSALS,
+            *_USER_REFUSALS,
             C.MERCHANT_SUSPENDED,
-            C.USER_NOT_ACTIVE,
-            C.ACCOUNT_CLOSING,
-            C.QUICK_PAY_CLOSING,
-            C.FUNCTION_SUSPENDED,
-            C.AUTHORITY_HOLD,
             C.REGION_NOT_SERVED,
             C.AGREEMENT_REQUIRED,
             C.BINDING_NOT_OPEN,

@@ -19,6 +19,7 @@ from domain.business_time import business_date
 from domain.errors import ErrorCode, FieldError, NotFoundError, RefusedError, ValidationRefusedError
 from domain.identifiers import IdPrefix, is_identifier
 from domain.instructions import AcceptUser, RecordConsent
+from storage.instructions import refusal
 from storage.reading import CardOfBinding
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
@@ -170,6 +171,14 @@ async def user_of(call: Call, user_id: str) -> Mapping[str, Any]:
     if user is None:
         raise NotFoundError(C.USER_NOT_FOUND)
     return user
+
+
+async def check_beforehand(call: Call, function: str, user_id: str) -> None:
+    """Raises what an instruction of this user would be refused with because of who gives it, as of one who leaves."""
+    reading = call.services.reading
+    obstacle = await reading.obstacle_beforehand(function, call.merchant_id, user_id, call.now)
+    if obstacle is not None:
+        raise refusal({"error": obstacle})
 
 
 def _check_shape(user_id: str) -> None:

@@ -35,18 +35,18 @@ async def opened_histories(variables: Mapping[str, str], user_id: str) -> dict[s
 
 
 async def _opened(message: Message, codec: EncryptionCodec) -> bytes:
-    sealed = [payload for payload in _payloads_of(message) if is_encrypted(payload)]
+    sealed = [payload for payload in payloads_of(message) if is_encrypted(payload)]
     opened = [payload.data for payload in await codec.decode(sealed)]
     return b"\n".join([message.SerializeToString(), *opened])
 
 
-def _payloads_of(value: Any) -> Iterator[Payload]:
+def payloads_of(value: Any) -> Iterator[Payload]:
     """Every payload anywhere in a message."""
     if isinstance(value, Payload):
         yield value
     elif isinstance(value, Message):
         for _, field in value.ListFields():
-            yield from _payloads_of(field)
+            yield from payloads_of(field)
     elif isinstance(value, Mapping):
         yield from _payloads_in(value.values())
     # A repeated field has a length and no __iter__.
@@ -56,4 +56,4 @@ def _payloads_of(value: Any) -> Iterator[Payload]:
 
 def _payloads_in(values: Iterable[Any]) -> Iterator[Payload]:
     for value in values:
-        yield from _payloads_of(value)
+        yield from payloads_of(value)

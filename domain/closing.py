@@ -236,7 +236,10 @@ class ClosureStanding(BaseModel):
 
 
 class RecipientToTell(BaseModel):
-    """A bank that got data and is to delete them; `disclosed_under`: the request numbers under which it got them."""
+    """A notice to a bank that got data and is to delete them; `disclosed_under`: the numbers under which it got them.
+
+    One bank gets several where a notice does not take all numbers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -251,8 +254,7 @@ class RecipientToTell(BaseModel):
 class RecipientReply(_Value):
     """What a bank has replied to a notice of erasure."""
 
-    closure_id: str
-    recipient: str
+    request_number: str
     now: datetime
     reply: Literal["received", "erased", "kept"]
     reason: str | None = None

@@ -43,6 +43,7 @@ _REFUNDS = sa.text(
 )
 _CARD = sa.text("SELECT merchant_id, user_id, bank_code, card_index FROM app.binding WHERE id = :id")
 _VERIFICATION = sa.text("SELECT needed FROM app.verification_for(:merchant, :user, :amount, :cap)")
+_OBSTACLE = sa.text("SELECT app.obstacle_beforehand(:function, :user, :merchant, :at)")
 _USED = sa.text(
     "SELECT u.used_minor FROM app.limit_usage u WHERE u.subject = :subject AND u.window_kind = :kind"
     " AND u.window_start = :start AND u.currency = :currency"
@@ -126,6 +127,15 @@ class Reading:
         item = {"merchant": merchant_id, "user": user_id, "amount": amount_minor, "cap": cap_minor}
         needed: str = await self._scalar(_VERIFICATION, item)
         return needed
+
+    async def obstacle_beforehand(self, function: str, merchant_id: str, user_id: str, now: datetime) -> str | None:
+        """Why an instruction of the user would be refused because of who gives it (snake_case code), or None.
+
+        `function`: `collect`, `fx` or `payout`.
+        """
+        item = {"function": function, "merchant": merchant_id, "user": user_id, "at": now}
+        obstacle: str | None = await self._scalar(_OBSTACLE, item)
+        return obstacle
 
     async def has_consented(self, user_id: str, kind: str, version: str) -> bool:
         """Whether an act of this kind to this version is on record."""

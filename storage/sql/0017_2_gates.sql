@@ -153,6 +153,13 @@ CREATE OR REPLACE FUNCTION app.restricted(
             WHEN EXISTS (SELECT 1 FROM app.end_user u WHERE u.id = who AND u.state = 'closed') THEN 'user_not_active'
             ELSE app.closing_obstacle(function_, who) END END);
 
+-- Why an instruction of a user would be refused because of who gives it, for whoever asks before one is given: as acceptances judge.
+CREATE FUNCTION app.obstacle_beforehand(function_ text, who text, whose text, at timestamptz) RETURNS text LANGUAGE sql STABLE
+    SECURITY DEFINER SET search_path = pg_catalog
+    RETURN (SELECT CASE WHEN u.state <> 'active' THEN 'user_not_active'
+            ELSE app.restricted(function_, u.id, whose, CASE WHEN function_ <> 'collect' THEN u.id END, at, true) END
+        FROM app.end_user u WHERE u.id = who AND u.merchant_id = whose);
+
 -- Who is leaving is paid out, whatever has become of the merchant's contract and of the agreement's version since: it is the user's
 -- own money, and what is accepted for it empties the account (A0.3, P4.5b). Former body: 0008_3_accepting.sql.
 CREATE OR REPLACE FUNCTION app.obstacle_to_payouts(u app.end_user, whose text, blocked jsonb, instant timestamptz) RETURNS text
@@ -177,14 +184,22 @@ CREATE FUNCTION app.obstacles_shown(obstacles jsonb) RETURNS jsonb LANGUAGE sql 
             ELSE o.value END ORDER BY o.ordinality), '[]')
         FROM jsonb_array_elements(obstacles) WITH ORDINALITY o);
 
+-- Once a recipient, in however many notices it was told: told when all have reached it, and no further than with the one that it is
+-- least far with. Of two reasons the law's comes first.
 CREATE FUNCTION app.notices_of(closure text) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog
     RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', n.recipient, 'kind', n.kind,
             'name_zh', coalesce(t.name_zh, m.name, n.recipient), 'name_en', coalesce(t.name_en, m.name, n.recipient),
-            'told_at', app.instant(n.told_at), 'reply', n.reply, 'reply_reason', n.reply_reason,
+            'told_at', app.instant(n.told_at), 'reply', n.reply,
+            'reply_reason', CASE WHEN n.reply = 'kept' THEN n.reply_reason END,
             'replied_at', app.instant(n.replied_at)) ORDER BY n.kind DESC, n.recipient), '[]')
-        FROM app.erasure_notice n LEFT JOIN app.partner t ON n.kind = 'bank' AND t.code = n.recipient
-        LEFT JOIN app.merchant m ON n.kind = 'merchant' AND m.id = n.recipient
-        WHERE n.closure_id = closure);
+        FROM (SELECT e.recipient, e.kind, min(e.reply_reason) AS reply_reason,
+                CASE WHEN bool_and(e.told_at IS NOT NULL) THEN max(e.told_at) END AS told_at,
+                CASE WHEN bool_and(e.replied_at IS NOT NULL) THEN max(e.replied_at) END AS replied_at,
+                CASE WHEN bool_or(e.reply = 'none') THEN 'none' WHEN bool_or(e.reply = 'received') THEN 'received'
+                    WHEN bool_or(e.reply = 'kept') THEN 'kept' ELSE 'erased' END AS reply
+            FROM app.erasure_notice e WHERE e.closure_id = closure GROUP BY e.recipient, e.kind) n
+        LEFT JOIN app.partner t ON n.kind = 'bank' AND t.code = n.recipient
+        LEFT JOIN app.merchant m ON n.kind = 'merchant' AND m.id = n.recipient);
 
 -- A closure at an instant. `obstacles`: what is in the way now; `full`: as operators see it.
 CREATE FUNCTION app.closure_view(c app.closure, at timestamptz, full_ boolean DEFAULT false) RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER

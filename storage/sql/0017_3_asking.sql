@@ -237,6 +237,7 @@ BEGIN
         RETURN jsonb_build_object('ok', false, 'error', 'identity_not_awaited', 'subject_id', c.id);
     END IF;
     IF c.identity_attempts >= (i->>'most')::int THEN
+        PERFORM app.open_closure_case('identity_unverified', c, instant);
         RETURN jsonb_build_object('ok', false, 'error', 'identity_attempts_exhausted', 'subject_id', c.id);
     END IF;
     SELECT * INTO u FROM app.end_user WHERE id = c.user_id;
@@ -248,7 +249,11 @@ BEGIN
     holds := CASE i->>'method' WHEN 'id_number' THEN coalesce(u.person_index = i->>'person_index', false)
         ELSE coalesce((i->>'holds')::boolean, false) END;
     UPDATE app.closure n SET identity_attempts = n.identity_attempts + 1 WHERE n.id = c.id;
-    IF NOT holds THEN RETURN jsonb_build_object('ok', false, 'error', 'identity_differs', 'subject_id', c.id); END IF;
+    IF NOT holds THEN
+        -- After the last attempt only people can end it, by refusing it (P4.4a).
+        IF c.identity_attempts + 1 >= (i->>'most')::int THEN PERFORM app.open_closure_case('identity_unverified', c, instant); END IF;
+        RETURN jsonb_build_object('ok', false, 'error', 'identity_differs', 'subject_id', c.id);
+    END IF;
     UPDATE app.closure n SET identity_method = i->>'method', identity_checked_at = instant, identity_checked_by = who,
         identity_evidence_ref = i->>'evidence_ref', state = CASE n.scope WHEN 'deletion' THEN 'deciding' ELSE 'closing' END,
         state_since = instant WHERE n.id = c.id RETURNING n.* INTO c;

@@ -42,6 +42,9 @@ BEGIN
         UPDATE app.closure n SET state = 'refused', state_since = d.decided_at, reason = d.ground, refused_by = d.id,
             answered_at = d.decided_at WHERE n.id = d.subject_id RETURNING n.* INTO c;
         PERFORM app.tell_of_closure(c, 'closure.refused', d.decided_at);
+        -- That it could not be verified who asks, people were told in order to refuse it.
+        UPDATE app.case_record k SET state = 'resolved', resolved_by = d.id, resolved_at = d.decided_at
+            WHERE k.kind = 'identity_unverified' AND k.subject_id = c.id AND k.state = 'open';
     WHEN 'closure.grant' THEN
         UPDATE app.closure n SET state = 'closing', state_since = d.decided_at, granted_by = d.id
             WHERE n.id = d.subject_id RETURNING n.* INTO c;

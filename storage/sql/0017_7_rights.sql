@@ -5,7 +5,8 @@ GRANT EXECUTE ON FUNCTION app.closure_view(app.closure, timestamptz, boolean), a
 GRANT SELECT ON app.closure, app.dispute, app.erasure_notice TO {app}, {ops};
 GRANT EXECUTE ON FUNCTION app.accept_closure(jsonb), app.hand_over_records(jsonb), app.closure_of_merchant(text, text), app.records_clock(text),
     app.reply_to_erasure(jsonb), app.open_dispute(jsonb), app.look_at_closure(jsonb),
-    app.unattended_closures(timestamptz, interval, int), app.unfinished_closures(timestamptz, interval, text, int),
+    app.unattended_closures(timestamptz, interval, interval, int), app.claim_telling(text, text, timestamptz, interval),
+    app.obstacle_beforehand(text, text, text, timestamptz), app.unfinished_closures(timestamptz, interval, text, int),
     app.open_late_money_cases(timestamptz), app.escalate_closures(timestamptz),
     app.transactions_to_retain(text, text, int), app.identity_to_retain(text),
     app.keys_of_user(text), app.items_to_forget(text), app.forget_user(text, timestamptz),

@@ -8,7 +8,7 @@ import httpx
 import sqlalchemy as sa
 
 from domain.error_codes import ErrorCode
-from tests.api.conftest import Stage
+from tests.api.conftest import Merchant, Stage
 
 C = ErrorCode
 Ask = Callable[[], Awaitable[httpx.Response]]
@@ -28,3 +28,10 @@ async def change(stage: Stage, statement: str) -> None:
     async with stage.database.owner_engine.begin() as connection:
         await connection.exec_driver_sql(statement)
         await connection.execute(sa.text("SELECT true"))
+
+
+async def signing_merchant(stage: Stage) -> Merchant:
+    """One that has a signing key in use: from then on every command is signed."""
+    merchant = await stage.merchant()
+    await stage.sign(merchant)
+    return merchant

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from domain.error_codes import ErrorCode
 from tests.api.closing import answered_closure, closure_body, closure_of, dispute_of, records_body
-from tests.api.conftest import ELEMENTS, Merchant, Stage
-from tests.api.refusals import Ask, refused_with
+from tests.api.conftest import ELEMENTS, Stage
+from tests.api.refusals import Ask, refused_with, signing_merchant
 
 C = ErrorCode
 ULID = "01KB5N3E4H6Q8Z2T7V9W0X1Y2R"
 
 
-async def _signing(stage: Stage) -> Merchant:
-    merchant = await stage.merchant()
-    await stage.sign(merchant)
-    return merchant
-
-
 @refused_with(C.ACCOUNT_CLOSING)
 async def a_card_of_somebody_who_is_leaving(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id = await stage.user(merchant)
     await closure_of(stage, merchant, user_id)
     return lambda: merchant.post(f"/v1/users/{user_id}/bindings", ELEMENTS)
@@ -27,7 +21,7 @@ async def a_card_of_somebody_who_is_leaving(stage: Stage) -> Ask:
 
 @refused_with(C.QUICK_PAY_CLOSING)
 async def payment_while_quick_pay_closes(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id, binding_id = await stage.payer(merchant)
     order = await stage.confirmed(merchant, stage.order(user_id, binding_id))
     await closure_of(stage, merchant, user_id, scope="quick_pay")
@@ -36,7 +30,7 @@ async def payment_while_quick_pay_closes(stage: Stage) -> Ask:
 
 @refused_with(C.CLOSURE_EXISTS)
 async def a_second_closure(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id, _ = await stage.payer(merchant)
     await closure_of(stage, merchant, user_id, scope="quick_pay")
     return lambda: merchant.post(f"/v1/users/{user_id}/closures", closure_body(stage))
@@ -44,27 +38,27 @@ async def a_second_closure(stage: Stage) -> Ask:
 
 @refused_with(C.CLOSURE_NOT_FOUND)
 async def records_of_a_closure_that_never_was(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     return lambda: merchant.post(f"/v1/closures/cls_{ULID}/records", records_body())
 
 
 @refused_with(C.CLOSURE_NOT_ANSWERED)
 async def certificate_too_early(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     closure = await closure_of(stage, merchant, await stage.user(merchant))
     return lambda: merchant.get(f"/v1/closures/{closure['id']}/certificate")
 
 
 @refused_with(C.QUICK_PAY_NOT_OPEN)
 async def quick_pay_of_somebody_without_a_card(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id = await stage.user(merchant)
     return lambda: merchant.post(f"/v1/users/{user_id}/closures", closure_body(stage, scope="quick_pay"))
 
 
 @refused_with(C.IDENTITY_CHECK_INVALID)
 async def identity_checked_the_day_before(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id, body = await stage.user(merchant), closure_body(stage)
     stage.clock.advance(hours=24, seconds=1)
     return lambda: merchant.post(f"/v1/users/{user_id}/closures", body)
@@ -72,7 +66,7 @@ async def identity_checked_the_day_before(stage: Stage) -> Ask:
 
 @refused_with(C.RECORDS_NOT_AWAITED)
 async def records_for_quick_pay(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id, _ = await stage.payer(merchant)
     closure = await closure_of(stage, merchant, user_id, scope="quick_pay")
     return lambda: merchant.post(f"/v1/closures/{closure['id']}/records", records_body())
@@ -80,14 +74,14 @@ async def records_for_quick_pay(stage: Stage) -> Ask:
 
 @refused_with(C.ERASURE_NOT_ASKED)
 async def reply_to_what_nobody_has_asked(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     closure = await closure_of(stage, merchant, await stage.user(merchant))
     return lambda: merchant.post(f"/v1/closures/{closure['id']}/erasure_reply", {"outcome": "erased"})
 
 
 @refused_with(C.ERASURE_REPLIED)
 async def another_reply(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     path = f"/v1/closures/{await answered_closure(stage, merchant, await stage.user(merchant))}/erasure_reply"
     assert (await merchant.post(path, {"outcome": "erased"})).status_code == 200
     return lambda: merchant.post(path, {"outcome": "kept", "reason": "law"})

@@ -20,7 +20,7 @@ from tests.api.fx import (
     refused_fx,
 )
 from tests.api.payouts import agree_to_export
-from tests.api.refusals import Ask, change, refused_with
+from tests.api.refusals import Ask, change, refused_with, signing_merchant
 
 C = ErrorCode
 ULID = "01KB5N3E4H6Q8Z2T7V9W0X1Y2R"
@@ -34,15 +34,9 @@ async def _converting(stage: Stage, amount_minor: int = 1_000_000, **order: Any)
     return merchant, user_id, lambda: merchant.post("/v1/fx", body)
 
 
-async def _signing(stage: Stage) -> Merchant:
-    merchant = await stage.merchant()
-    await stage.sign(merchant)
-    return merchant
-
-
 @refused_with(C.IDENTITY_NOT_VERIFIED)
 async def mandate_of_somebody_whom_no_bank_knows(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id = await stage.user(merchant)
     return lambda: merchant.post("/v1/fx_mandates", mandate_body(user_id))
 
@@ -94,7 +88,7 @@ async def end_of_a_mandate_that_never_was(stage: Stage) -> Ask:
 
 @refused_with(C.MANDATE_END_INVALID)
 async def mandate_that_is_over_already(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     user_id, _ = await stage.payer(merchant)
     body = mandate_body(user_id, valid_until=stage.clock.now().isoformat())
     return lambda: merchant.post("/v1/fx_mandates", body)
@@ -121,7 +115,7 @@ async def money_that_lies_at_two_banks(stage: Stage) -> Ask:
 
 @refused_with(C.FX_NOT_FOUND)
 async def conversion_that_never_was(stage: Stage) -> Ask:
-    merchant = await _signing(stage)
+    merchant = await signing_merchant(stage)
     return lambda: merchant.post(f"/v1/fx/fx_{ULID}/disposal", {"action": "release"})
 
 

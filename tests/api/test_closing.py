@@ -23,7 +23,7 @@ from tests.api.closing import (
     refused,
 )
 from tests.api.conftest import ELEMENTS, Merchant, Stage
-from tests.api.fx import arrived, receiving
+from tests.api.fx import arrived, fx_order_of, receiving
 from tests.api.payouts import OWN_ACCOUNT, funded, payee_of, payout_of
 
 
@@ -52,6 +52,10 @@ async def test_from_the_request_on_nothing_new_is_taken_but_what_empties_the_acc
         (f"/v1/users/{user_id}/bindings", ELEMENTS | {"card_number": "9901010000000000026"}),
     ):
         assert (await merchant.post(path, body)).json()["code"] == "ACCOUNT_CLOSING", path
+    # What would be refused is not shown to be confirmed either.
+    assert await _previewed(stage, merchant, user_id, binding_id) == (422, "ACCOUNT_CLOSING")
+    shown = await merchant.post("/v1/fx/preview", fx_order_of(user_id), key=None)
+    assert shown.json()["code"] == "ACCOUNT_CLOSING", shown.text
     # What was accepted finishes; the balance leaves by an ordinary payout, to an account that may be named only now.
     code = await merchant.post(f"/v1/payments/{payment['id']}/code", {"code": "482913"})
     assert code.json()["state"] == "ready", code.text
@@ -68,6 +72,21 @@ async def test_it_is_due_within_fifteen_working_days_of_the_calendar_in_force(st
     assert (closure["due_on"], closure["due_is_provisional"]) == (due.due_on.isoformat(), due.provisional)
     assert closure["due_on"] == "2026-12-11"
     assert closure["waiting_for"]["deadline"] == "2026-12-11T16:00:00.000Z"
+
+
+async def _previewed(stage: Stage, merchant: Merchant, user_id: str, binding_id: str) -> tuple[int, str]:
+    """What a payment's preview is refused with."""
+    answer = await merchant.post("/v1/payments/preview", stage.order(user_id, binding_id), key=None)
+    return answer.status_code, answer.json().get("code", answer.text)
+
+
+async def test_a_preview_while_quick_pay_closes_says_what_the_payment_would(stage: Stage) -> None:
+    merchant = await stage.merchant()
+    user_id, binding_id = await stage.payer(merchant)
+    closure = await closure_of(stage, merchant, user_id, scope="quick_pay")
+    assert await _previewed(stage, merchant, user_id, binding_id) == (422, "QUICK_PAY_CLOSING")
+    await refused(stage, closure["id"])
+    assert (await _previewed(stage, merchant, user_id, binding_id))[0] == 200
 
 
 async def test_quick_pay_alone_ends_cards_and_leaves_the_account(stage: Stage) -> None:
@@ -319,7 +338,7 @@ async def test_what_was_a_users_can_still_be_read_and_says_nothing_of_the_person
 
 
 async def test_nothing_is_accepted_or_collected_any_more(stage: Stage) -> None:
-    merchant, user_id, *_ = await _gone(stage)
+    merchant, user_id, binding_id, _ = await _gone(stage)
     before = await stage.rows("SELECT count(*) AS n FROM vault.item")
     answers = [
         await merchant.post(f"/v1/users/{user_id}/bindings", ELEMENTS),
@@ -328,6 +347,7 @@ async def test_nothing_is_accepted_or_collected_any_more(stage: Stage) -> None:
         await merchant.post(f"/v1/users/{user_id}/closures", closure_body(stage)),
     ]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(422, "USER_NOT_ACTIVE")] * 4
+    assert await _previewed(stage, merchant, user_id, binding_id) == (422, "USER_NOT_ACTIVE")
     assert await stage.rows("SELECT count(*) AS n FROM vault.item") == before
     # What happened before may still be disputed (P4.5c), and the same person may come back as somebody new.
     assert (await dispute_of(merchant, user_id))["state"] == "open"

@@ -12,7 +12,6 @@ import pytest
 from pyrage import x25519
 
 from runtime.backups import MANIFEST, BackupError, find, held
-from runtime.postgres import EmbeddedPostgres
 from storage.provision import plain_url
 from tests.cli.backups_scene import Institution, with_life
 from tests.conftest import Database
@@ -25,14 +24,6 @@ async def books(database: Database) -> Books:
     async with open_books(database) as opened:
         await with_life(opened)
     return opened  # its engine is closed: whoever restores finds nobody connected
-
-
-@pytest.fixture
-async def institution(
-    database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path
-) -> Institution:
-    await database.make_erasures()
-    return Institution(database, postgres_server, tmp_path / "backups")
 
 
 def files(folder: Path) -> list[Path]:

@@ -6,14 +6,12 @@ import base64
 import json
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from ulid import ULID
 
 from domain.retention import RetainedKind
 from runtime.backups import BackupError
-from runtime.postgres import EmbeddedPostgres
 from tests.cli.backups_scene import INDEX_KEY, MASTER_KEY, RETENTION_PUBLIC_KEY, Institution, with_life
 from tests.conftest import Database
 from tests.runtime.test_forgotten_first import settings
@@ -57,14 +55,6 @@ async def books(database: Database) -> Books:
         await with_life(opened)
         await collected(opened)
     return opened
-
-
-@pytest.fixture
-async def institution(
-    database: Database, postgres_server: EmbeddedPostgres, books: Books, tmp_path: Path
-) -> Institution:
-    await database.make_erasures()
-    return Institution(database, postgres_server, tmp_path / "backups")
 
 
 async def forgotten_between(institution: Institution, user_id: str) -> list[RetainedRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import date
 from typing import Any
 
@@ -10,23 +9,17 @@ import httpx
 import pytest
 
 from client import AsyncLiushui, Certificate, Closure, ConflictError, Dispute, FundsRecord, Liushui
-from client.core import World
 from client.models import Binding, User
 from client.states import ClosureScope, ClosureState, DisputeReason, ErasureReply, ObstacleKind, WaitReason
 from tests.api.closing import answered_closure, booked
 from tests.api.conftest import Merchant, Stage
+from tests.client.conftest import signing_client
 
 RECORD = FundsRecord("order-1", 12_800, "CNY", date(2026, 11, 19), "青花瓷茶具一套", "王小明")
 
 
-async def _signing(stage: Stage, merchant: Merchant) -> AsyncLiushui:
-    client = AsyncLiushui("http://liushui.test", merchant.key, await stage.sign(merchant), http=stage.http)
-    client.core.settings = dataclasses.replace(client.core.settings, world=World(now=stage.clock.now))
-    return client
-
-
 async def test_an_account_is_closed_step_by_step(stage: Stage, merchant: Merchant) -> None:
-    liushui = await _signing(stage, merchant)
+    liushui = await signing_client(stage, merchant)
     user_id, binding_id = await stage.payer(merchant)
     await stage.paid(merchant, user_id, binding_id)
     await booked(stage)
@@ -53,7 +46,7 @@ async def test_an_account_is_closed_step_by_step(stage: Stage, merchant: Merchan
 
 
 async def test_the_answer_is_read_as_a_value_and_as_a_page(stage: Stage, merchant: Merchant) -> None:
-    liushui = await _signing(stage, merchant)
+    liushui = await signing_client(stage, merchant)
     user_id, binding_id = await stage.payer(merchant)
     closure_id = await answered_closure(stage, merchant, user_id)
     assert (await liushui.closures.wait(closure_id)).state is ClosureState.COMPLETED

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
-from client import AsyncLiushui, ConflictError, Conversion, FxMandate, Inbound, Liushui, ReceivingAccount
-from client.core import World
+from client import ConflictError, Conversion, FxMandate, Inbound, Liushui, ReceivingAccount
 from client.fx_models import FxRate
 from client.states import FxState, ReceivingAccountState, WaitReason
 from tests.api.conftest import Merchant, Stage
 from tests.api.fx import HOLDER, allow_export, arrived, converted, receiving, refused_fx
 from tests.api.payouts import agree_to_export
 from tests.api.test_fx import quote_of
-
-
-async def _signing(stage: Stage, merchant: Merchant) -> AsyncLiushui:
-    client = AsyncLiushui("http://liushui.test", merchant.key, await stage.sign(merchant), http=stage.http)
-    client.core.settings = dataclasses.replace(client.core.settings, world=World(now=stage.clock.now))
-    return client
+from tests.client.conftest import signing_client
 
 
 async def test_a_number_is_opened_and_what_arrives_is_read(stage: Stage, merchant: Merchant) -> None:
-    liushui = await _signing(stage, merchant)
+    liushui = await signing_client(stage, merchant)
     user_id, _ = await stage.payer(merchant)
     await allow_export(stage)
     await agree_to_export(stage, merchant, user_id)
@@ -47,7 +40,7 @@ async def test_a_number_is_opened_and_what_arrives_is_read(stage: Stage, merchan
 
 
 async def test_a_conversion_is_shown_confirmed_and_followed(stage: Stage, merchant: Merchant) -> None:
-    liushui = await _signing(stage, merchant)
+    liushui = await signing_client(stage, merchant)
     user_id, _ = await stage.payer(merchant)
     await arrived(stage, user_id, (await receiving(stage, merchant, user_id))["number"])
     stage.banks["HBRB"].quote = quote_of(stage)
@@ -75,7 +68,7 @@ async def test_a_conversion_is_shown_confirmed_and_followed(stage: Stage, mercha
 
 
 async def test_a_mandate_begins_conversions_and_a_refused_one_goes_back(stage: Stage, merchant: Merchant) -> None:
-    liushui = await _signing(stage, merchant)
+    liushui = await signing_client(stage, merchant)
     user_id, _ = await stage.payer(merchant)
     account = await receiving(stage, merchant, user_id)
     mandate = await liushui.fx_mandates.create(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from runtime.stack import LocalStack
 from tests.api.conftest import stage as stage  # noqa: PLC0414 - a fixture of these tests too
 from tests.end_to_end.world import QUICK_FAULTS, running_stack
+from tests.webhooks.receiver import Receiver
 
 _BEGUN = time.monotonic()
 
@@ -34,3 +35,11 @@ def stack() -> Iterator[LocalStack]:
     """A stack for one test alone: it is going to be mistreated."""
     with running_stack({"simulator": QUICK_FAULTS | {"SIMULATOR_SLOW_SECONDS": "4"}}) as running:
         yield running
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A merchant's server that takes every webhook."""
+    opened = await Receiver().open()
+    yield opened
+    await opened.close()

@@ -264,7 +264,7 @@ class Crowd:
         account, name = member.personal["listed payee's account"], member.personal["listed payee's name"]
         stopped = await self.pay_out(member, account, 5_000, name=name, relation="other")
         assert stopped["state"] == "under_review", stopped
-        await self._staff.as_person(COMPLIANCE, lambda ops: _reject(ops, stopped["id"]))
+        await self._staff.as_person(COMPLIANCE, lambda ops: reject(ops, stopped["id"]))
         assert (await member.merchant.payout_ended(stopped["id"]))["reason"] == "review_rejected"
 
     async def _is_looked_at(self, member: Member) -> None:
@@ -310,7 +310,8 @@ class Crowd:
         await self._consents(member, "longer_retention", "keep-2026-1", until_on="2045-06-30")
 
 
-def _reject(ops: OpsClient, payout_id: str) -> None:
+def reject(ops: OpsClient, payout_id: str) -> None:
+    """Somebody takes the review of a payout, and sees what it was stopped for."""
     [review] = ops.get(f"/instructions/{payout_id}")["reviews"]
     ops.post(f"/reviews/{review['id']}/take")
     assert ops.get(f"/reviews/{review['id']}")["matches"]

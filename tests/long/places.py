@@ -16,12 +16,12 @@ from sqlalchemy.engine import make_url
 from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowExecution, WorkflowHandle
 
+from cli.opened_histories import payloads_of
 from runtime.codec import is_encrypted
 from runtime.stack import LocalStack
 from runtime.temporal import DEFAULT_NAMESPACE, data_converter
 from tests.end_to_end.operator import payload_keys, temporal_client
 from tests.end_to_end.world import World
-from tests.replay.test_replay import payloads_of
 
 DATABASES = ("liushui", "liushui_keys", "liushui_erasures")
 # The simulator's own books and log are the bank's, which has to know its customers.

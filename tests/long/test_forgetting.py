@@ -71,14 +71,6 @@ def backups() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A merchant's server that takes every webhook."""
-    opened = await Receiver().open()
-    yield opened
-    await opened.close()
-
-
 async def test_of_ten_of_fifty_nothing_is_left_anywhere_but_what_the_law_keeps_sealed(
     stack: LocalStack, backups: Path, receiver: Receiver
 ) -> None:

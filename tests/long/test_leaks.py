@@ -15,7 +15,6 @@ import asyncpg
 import httpx
 import pytest
 
-from cli.operators_api import OpsClient
 from runtime.stack import LocalStack
 from tests.end_to_end.operator import temporal_client
 from tests.end_to_end.play import Merchant, Payer, fresh_key
@@ -23,6 +22,7 @@ from tests.end_to_end.staff import COMPLIANCE
 from tests.end_to_end.staff import Staff as People
 from tests.end_to_end.world import World, world_on
 from tests.long.conftest import say
+from tests.long.crowd import reject
 from tests.long.foreign_life import foreign_life
 from tests.long.places import DATABASES, KEPT_SECRETS, database_url, histories_without_keys, places
 from tests.long.scan import Needles
@@ -149,20 +149,12 @@ async def _money_out(world: World, merchant: Merchant) -> None:
         body = {"confirmation_hash": payout["confirmation_hash"]}
         await merchant.done("POST", f"/v1/payouts/{payout['id']}/confirm", body)
         await merchant.payout_ended(payout["id"], (ends,), 60)
-    await people.as_person(COMPLIANCE, lambda ops: _reject(ops, payout["id"]))
+    await people.as_person(COMPLIANCE, lambda ops: reject(ops, payout["id"]))
     assert (await merchant.payout_ended(payout["id"]))["reason"] == "review_rejected"
     for value in PAYEES.values():
         refused = await merchant.send("POST", f"/v1/users/{payer.user_id}/payees", {"name": value, str(value): value})
         assert refused.status_code == 400, refused.text
         assert (await merchant.send("GET", f"/v1/payees/{quote(value)}")).status_code == 404
-
-
-def _reject(ops: OpsClient, payout_id: str) -> None:
-    [review] = ops.get(f"/instructions/{payout_id}")["reviews"]
-    ops.post(f"/reviews/{review['id']}/take")
-    assert ops.get(f"/reviews/{review['id']}")["matches"]
-    body = {"kind": "review.reject", "subject_id": review["id"], "ground": "identity_doubt", "reason": "同名"}
-    ops.post("/decisions", body)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,13 +22,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SECONDS = float(os.environ.get("LIUSHUI_WEBHOOK_KILL_SECONDS", "60"))
 ALL_WITHIN_SECONDS = 120
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    opened = await Receiver().open()
-    yield opened
-    await opened.close()
 
 
 async def shop(world: World, receiver: Receiver, payers: int = 1) -> tuple[list[Payer], str]:

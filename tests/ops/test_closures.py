@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from domain.case_texts import explain_case
 from domain.closing import ClosureAnswer, ClosureChannel, ClosureScope
 from tests.api.conftest import ELEMENTS
 from tests.ops.conftest import OpsStage, Person
@@ -195,6 +196,12 @@ async def test_after_three_attempts_in_vain_even_the_right_number_is_too_late(op
     late = await su.post(path, {"method": "id_number", "id_number": NUMBER})
     assert code_of(late) == (409, "IDENTITY_ATTEMPTS_EXHAUSTED")
     assert (await ops.rows("SELECT state FROM app.closure"))[0]["state"] == "received"
+    [case] = (await su.get("/cases", state="open")).json()["items"]
+    assert (case["kind"], case["subject_id"]) == ("identity_unverified", path.split("/")[2])
+    assert case["says"] == explain_case("identity_unverified") is not None
+    rui, chen = await ops.operator("risk"), await ops.operator("compliance")
+    await decided("closure.refuse", case["subject_id"], "identity_not_verified", rui, chen)
+    assert (await su.get("/cases", state="open")).json()["items"] == []
 
 
 async def test_a_user_whose_document_no_bank_has_confirmed_is_verified_by_other_means(ops: OpsStage) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from cli.opened_histories import payloads_of
 from tests.replay import (
     closing_branches,
     decided_branches,
@@ -57,25 +55,6 @@ def replayer() -> Replayer:
 
 def read(path: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(ID_THAT_COUNTS.get(path.parent.name, path.stem), path.read_text())
-
-
-def payloads_of(message: Message) -> Iterator[Payload]:
-    """Every payload anywhere in an event."""
-    if isinstance(message, Payload):
-        yield message
-        return
-    for _, value in message.ListFields():
-        if isinstance(value, Message):
-            yield from payloads_of(value)
-        elif isinstance(value, Mapping):
-            for item in value.values():
-                if isinstance(item, Message):
-                    yield from payloads_of(item)
-        # A repeated field has a length and no __iter__.
-        elif not isinstance(value, str | bytes) and hasattr(value, "__len__"):
-            for item in value:
-                if isinstance(item, Message):
-                    yield from payloads_of(item)
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")

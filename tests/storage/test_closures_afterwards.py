@@ -10,7 +10,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from domain.decisions import DecisionKind
 from domain.instructions import AcceptUser
-from storage.closures import ClosureBook
+from storage.closures import TELL_AGAIN_AFTER, ClosureBook
 from tests.storage.books import NOW
 from tests.storage.closing import Closures
 from tests.storage.settling import collected
@@ -128,6 +128,54 @@ async def test_forgetting_twice_is_forgetting_once_and_amounts_stay(closures: Cl
 
 
 # Looked after
+
+
+async def test_a_process_is_told_once_of_each_change_and_again_after_minutes_while_it_has_not_looked(
+    closures: Closures,
+) -> None:
+    book, young = ClosureBook(closures.books.app), timedelta(seconds=8)
+
+    async def told(at: datetime) -> list[str]:
+        """As the sweeper does it, in a round."""
+        found = await book.unattended(at, young)
+        return [each.kind for each in found if await book.claim_telling(each, at)]
+
+    closure = await closures.asked()
+    assert await told(LATER) == ["start"]
+    assert await told(LATER + timedelta(seconds=4)) == []
+    dispute = await closures.disputed()
+    await closures.look(closure)
+    await closures.resolve(dispute)
+    [found] = await book.unattended(LATER, young)
+    # Of two workers one tells it; where nobody could be reached, the next round does.
+    assert [await book.claim_telling(found, LATER), await book.claim_telling(found, LATER)] == [True, False]
+    await book.give_up_telling(found, LATER)
+    assert await told(LATER) == ["tell"]
+    assert await told(LATER + TELL_AGAIN_AFTER - timedelta(seconds=1)) == []
+    assert await told(LATER + TELL_AGAIN_AFTER) == ["tell"]
+    # What is new is told at once; and what has come back to what it was told of, once it has looked in between.
+    second = await closures.disputed()
+    await closures.look(closure)
+    await closures.resolve(second)
+    assert await told(LATER + TELL_AGAIN_AFTER) == ["tell"]
+    await closures.disputed()
+    await closures.look(closure)
+    await closures.refuse(closure)
+    assert await told(LATER + TELL_AGAIN_AFTER) == ["tell"]
+    assert await told(LATER + TELL_AGAIN_AFTER) == []
+    await closures.look(closure)
+    assert await told(LATER + 3 * TELL_AGAIN_AFTER) == []
+
+
+async def test_one_that_cannot_look_takes_nobodys_turn(closures: Closures) -> None:
+    """At most so many are told in a round: those that have been told already are none of them."""
+    book, young = ClosureBook(closures.books.app), timedelta(seconds=8)
+    stuck = await closures.asked()
+    other, _ = await another_user(closures.books)
+    waiting = await closures.asked(user_id=other, now=NOW + young)
+    [first] = await book.unattended(LATER, young, 1)
+    assert (first.id, await book.claim_telling(first, LATER)) == (stuck, True)
+    assert [each.id for each in await book.unattended(LATER, young, 1)] == [waiting]
 
 
 async def test_closures_that_nobody_looks_after_are_found(closures: Closures) -> None:

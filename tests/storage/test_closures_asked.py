@@ -67,18 +67,34 @@ async def test_three_wrong_answers_end_the_attempts_and_the_request_can_be_refus
     said = {"method": "id_number", "holds": None, "person_index": "person-2"}
     assert (await closures.verify(closure, **said))["error"] == "identity_differs"
     assert (await closures.verify(closure, holds=False))["error"] == "identity_differs"
+    assert await closures.cases(closure) == []
     assert (await closures.verify(closure, **said))["error"] == "identity_differs"
+    # Nobody but people can end it now, so they hear of it at once.
+    assert await closures.cases(closure) == ["identity_unverified"]
     right = said | {"person_index": "person-1"}
     assert (await closures.verify(closure, **right))["error"] == "identity_attempts_exhausted"
     assert await closures.state(closure) == "received"
+    assert await closures.cases(closure) == ["identity_unverified"]
     await closures.books.instructions.accept_payment(closures.books.payment())
+    resolved = "SELECT (state, resolved_by IS NOT NULL)::text FROM app.case_record WHERE subject_id = :id"
+    assert await closures.books.value(resolved, id=closure) == "(open,f)"
     await closures.refuse(closure, "identity_not_verified")
+    assert await closures.books.value(resolved, id=closure) == "(resolved,t)"
     assert (
         await closures.books.value("SELECT (state, reason)::text FROM app.closure") == "(refused,identity_not_verified)"
     )
     assert await closures.books.value("SELECT identity_method IS NULL FROM app.closure")
     assert (await closures.verify(closure, **right))["error"] == "identity_not_awaited"
     assert (await closures.verify(await closures.recorded(), **right))["ok"]
+
+
+async def test_fewer_attempts_by_a_new_rule_are_a_case_with_the_next_one(closures: Closures) -> None:
+    """`identity_attempts` is set lower while requests are open: what was tried before counts."""
+    closure = await closures.recorded()
+    assert (await closures.verify(closure, holds=False))["error"] == "identity_differs"
+    assert await closures.cases(closure) == []
+    assert (await closures.verify(closure, most=1))["error"] == "identity_attempts_exhausted"
+    assert await closures.cases(closure) == ["identity_unverified"]
 
 
 async def test_a_user_whose_document_no_bank_has_confirmed_is_not_known_by_a_number(closures: Closures) -> None:

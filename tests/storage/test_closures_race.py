@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from domain.closing import RecipientReply
 from domain.decisions import DecisionKind
 from domain.errors import DomainError
 from domain.personal_data import PersonalField
 from storage.closures import ClosureBook
 from tests.conftest import Database
-from tests.storage.books import BANK
+from tests.storage.books import BANK, NOW
 from tests.storage.closing import Closures, binding
 from tests.storage.fx_books import OVERSEAS, FxBooks, open_fx_books
 from tests.storage.settling import collected
@@ -166,6 +168,44 @@ async def test_looks_decisions_and_records_at_once_block_nobody_for_good(fx: FxB
         assert await closures.state(closure) in ("refused", "closing", "unsigning")
         await asyncio.gather(*(closures.look(closure) for _ in range(4)))
     assert await deadlocks(books) == before
+
+
+async def test_whoever_got_more_than_a_notice_takes_is_told_of_all_of_it_in_several(fx: FxBooks) -> None:
+    """P4.2b: a thousand a notice, the latest first, each followed under a number of its own; one recipient still."""
+    books, closures = fx.books, Closures(fx.books)
+    paid = [
+        row | {"at": (NOW + timedelta(minutes=n)).isoformat()}
+        for n in range(2001)
+        for row in books.bank_vault.disclose_payee(books.user_id, BANK, f"PO{n:010}", cross_border=False)
+    ]
+    rows = [*paid, *fx.vault.disclose_holder(books.user_id, OVERSEAS, "RA1", abroad=True)]
+    await books.run("SELECT vault.record_disclosures(CAST(:r AS jsonb))", r=json.dumps(rows))
+    closure, book = await closures.asked(), ClosureBook(books.app)
+    await closures.ended(closure)
+    told = await book.recipients(closure)
+    assert [(each.recipient, len(each.disclosed_under)) for each in told] == [
+        (BANK, 1000), (BANK, 1000), (BANK, 1), (OVERSEAS, 1),
+    ]  # fmt: skip
+    assert [each.disclosed_under[0] for each in told[:3]] == ["PO0000002000", "PO0000001000", "PO0000000000"]
+    numbers = [each.request_number for each in told]
+    assert numbers == [f"EN{closure.partition('_')[2]}{n:02}" for n in (1, 2, 3, 4)]
+
+    async def replied(number: str, reply: str, reason: str | None = None) -> tuple[Any, ...]:
+        await book.claim_notice(number, NOW)
+        await book.record_reply(RecipientReply(request_number=number, now=NOW, reply=reply, reason=reason))  # type: ignore[arg-type]
+        facts = await book.facts(closure, NOW)
+        assert facts is not None
+        [of_bank] = [notice for notice in facts["notices"] if notice["recipient"] == BANK]
+        return of_bank["told_at"] is not None, of_bank["reply"], of_bank["reply_reason"], await book.unanswered(closure)
+
+    assert await replied(numbers[0], "erased") == (False, "none", None, 3)
+    assert await replied(numbers[1], "kept", "law") == (False, "none", None, 3)
+    assert await replied(numbers[2], "received") == (True, "received", None, 3)
+    assert [each.request_number for each in await book.recipients(closure)] == numbers[2:]
+    assert await replied(numbers[2], "erased") == (True, "kept", "law", 2)
+    assert await replied(numbers[3], "erased") == (True, "kept", "law", 1)
+    effects = "SELECT count(*) FROM app.effect WHERE step = 'EN' AND outcome = 'succeeded' AND subject_id = :c"
+    assert await books.value(effects, c=closure) == 4
 
 
 async def test_what_a_closing_tells_whom_is_fixed_with_its_end(fx: FxBooks) -> None:

@@ -12,16 +12,12 @@ from sqlalchemy.engine import make_url
 
 from runtime.postgres import EmbeddedPostgres
 from storage.migrate import Tree, downgrade, upgrade
-from storage.provision import Passwords, ProvisioningError, Urls, provision
+from storage.provision import Passwords, ProvisioningError, Urls, plain_url, provision
 from tests.conftest import Database
 
 
-def plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
 async def run(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(plain(url))
+    connection = await asyncpg.connect(plain_url(url))
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -92,7 +88,7 @@ async def test_a_server_that_cannot_be_reached_is_said_so(
 async def test_other_roles_can_connect_to_neither_database(database: Database, template_urls: Urls) -> None:
     stranger = make_url(template_urls.key_app).set(database=database.name)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await asyncpg.connect(plain(stranger.render_as_string(hide_password=False)))
+        await asyncpg.connect(plain_url(stranger.render_as_string(hide_password=False)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import make_url
 
 from domain.retention import (
     EARLIEST_EVENT,
@@ -22,7 +21,7 @@ from domain.retention import (
 )
 from runtime.postgres import EmbeddedPostgres
 from storage.migrate import Tree, downgrade, upgrade
-from storage.provision import Passwords, provision
+from storage.provision import Passwords, plain_url, provision
 from tests.conftest import Database
 from tests.storage.test_decisions_migration import functions
 
@@ -36,7 +35,7 @@ CASES = st.lists(st.tuples(DAYS, st.none() | DAYS, SETTINGS), min_size=200, max_
 
 @pytest.fixture
 async def connection(database: Database) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(_plain(database.owner_url))
+    opened = await asyncpg.connect(plain_url(database.owner_url))
     yield opened
     await opened.close()
 
@@ -97,12 +96,8 @@ async def tables(url: str) -> set[str]:
 
 
 async def _column(url: str, statement: str) -> set[str]:
-    opened = await asyncpg.connect(_plain(url))
+    opened = await asyncpg.connect(plain_url(url))
     try:
         return {row[0] for row in await opened.fetch(statement)}
     finally:
         await opened.close()
-
-
-def _plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -206,9 +206,14 @@ class ClosingProcess:
         replies: dict[str, str] = json.loads(found or "{}")
         return replies
 
-    async def disclosed(self, bank: str = BANK) -> None:
-        """The bank got the four elements of the user, under a number."""
-        rows = self.books.bank_vault.disclose_elements(self.books.user_id, bank, f"SG{self.books.ids.ulid()}")
+    async def disclosed(self, bank: str = BANK, times: int = 1) -> None:
+        """The bank got the four elements of the user, under so many numbers."""
+        books = self.books
+        rows = [
+            row
+            for _ in range(times)
+            for row in books.bank_vault.disclose_elements(books.user_id, bank, f"SG{books.ids.ulid()}")
+        ]
         await self.books.run("SELECT vault.record_disclosures(CAST(:r AS jsonb))", r=json.dumps(rows))
 
 

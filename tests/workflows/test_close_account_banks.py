@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from temporalio.common import RetryPolicy
 
-from domain.banking import DeclineReason, ErasureOutcome, ErasureReply
+from domain.banking import MOST_NUMBERS_OF_A_NOTICE, DeclineReason, ErasureOutcome, ErasureReply
 from tests.conftest import Database
 from tests.storage.books import BANK, OTHER_BANK
 from tests.workflows.closing_house import ClosingHouse, open_closing_house
@@ -120,6 +120,24 @@ async def test_a_bank_that_has_the_notice_is_asked_until_it_has_deleted(at: Clos
     asked = len(at.bank.calls)
     await at.sleep(40 * DAY)
     assert len(at.bank.calls) == asked
+
+
+async def test_a_bank_that_got_more_than_a_notice_takes_is_told_in_two_and_both_are_followed(at: ClosingHouse) -> None:
+    """P4.2b: nothing is left out; the certificate names the bank once, as far as the slower of the two is."""
+    await at.disclosed(times=MOST_NUMBERS_OF_A_NOTICE + 1)
+    at.bank.erasure_replies = deque([ERASED, RECEIVED, ERASED])
+    closure = await at.begun()
+    await at.until(closure, "completed")
+    first, second = at.bank.asked("send_erasure_notice")
+    assert (len(first.disclosed_under), len(second.disclosed_under)) == (MOST_NUMBERS_OF_A_NOTICE, 1)
+    assert first.request_number != second.request_number
+    [told] = [told for told in (await at.answer(closure))["told"] if told["kind"] == "bank"]
+    assert (told["reply"], told["told_at"] is None, told["replied_at"]) == ("received", False, None)
+    assert (await at.closures.reply(closure, now=await at.house.now()))["ok"]
+    await at.sleep(HOUR)
+    assert (await at.end(closure)).state == "completed"
+    assert at.bank.asked("ask_erasure_notice") == [second.request_number]
+    assert await at.closures.cases(closure) == []
 
 
 @pytest.mark.long

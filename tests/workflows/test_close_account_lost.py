@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
 
 from domain.banking import ErasureOutcome, ErasureReply
 from domain.business_time import business_date
+from storage.closures import TELL_AGAIN_AFTER
 from sweeper import UNFINISHED_AFTER
 from tests.conftest import Database
 from tests.storage.books import BANK
@@ -30,6 +32,12 @@ REVIVED = "SELECT count(*) FROM app.operation WHERE action = 'revive_process' AN
 async def at(database: Database) -> AsyncIterator[ClosingHouse]:
     async with open_closing_house(database) as opened:
         yield opened
+
+
+async def signals(at: ClosingHouse, closure: str) -> int:
+    """How many words are in the history of its process."""
+    events = (await at.house.handle(Process.CLOSE_ACCOUNT, closure).fetch_history()).events
+    return sum(event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED for event in events)
 
 
 async def test_what_was_accepted_and_not_started_is_started_and_looked_at(at: ClosingHouse) -> None:
@@ -63,6 +71,33 @@ async def test_a_process_that_is_lost_while_it_waits_is_found_by_the_sweeper_tho
     assert await at.books.value(REVIVED, id=closure) == 1
     assert await at.revive() == 0
     await at.resolve(dispute)
+    await at.until(closure, "completed")
+
+
+async def test_a_process_whose_look_at_the_books_fails_is_not_told_every_round(
+    at: ClosingHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word every few seconds for days would fill its history, and nobody hears better for it."""
+    dispute = await at.dispute()
+    closure = await at.begun()
+    await at.seen(closure, "dispute")
+    before, real = await signals(at, closure), at.vaults.book.look
+
+    async def fail(command: Any) -> Any:
+        raise KilledError
+
+    monkeypatch.setattr(at.vaults.book, "look", fail)
+    await at.resolve(dispute)
+    assert [await at.sweep() for _ in range(5)] == [1, 0, 0, 0, 0]
+    assert await signals(at, closure) == before + 1
+    assert [await at.sweep(TELL_AGAIN_AFTER + timedelta(minutes=1)) for _ in range(3)] == [1, 0, 0]
+    assert await signals(at, closure) == before + 2
+    # What is new it hears at once.
+    another = await at.dispute()
+    assert [await at.sweep() for _ in range(2)] == [1, 0]
+    assert await signals(at, closure) == before + 3
+    monkeypatch.setattr(at.vaults.book, "look", real)
+    await at.resolve(another)
     await at.until(closure, "completed")
 
 
