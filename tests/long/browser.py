@@ -109,6 +109,17 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
+    def click_until(self, script: str, condition: str, within_seconds: float = 60) -> None:
+        """Clicks anew until it has had its effect: a page that is still being loaded loses what is done to it."""
+        deadline = time.monotonic() + within_seconds
+        while True:
+            self.click(script)
+            try:
+                return self.wait(condition, within_seconds=5)
+            except PageError:
+                if time.monotonic() >= deadline:
+                    raise
+
     def type(self, selector: str, text: str) -> None:
         """Types into a field."""
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")

@@ -185,9 +185,9 @@ def switches_credentials_on(view: View) -> None:
     """The one thing to do once in each browser: the development server's UI has no setting for it."""
     page = view.page
     page.open(view.process)
-    page.click(CODEC_BUTTON)
-    page.click("document.querySelector('#use-local-endpoint-radio').closest('label')")
-    page.wait("!!document.querySelector('#data-encoder-endpoint-input')")
+    local = "document.querySelector('#use-local-endpoint-radio')"
+    page.click_until(CODEC_BUTTON, f"!!{local}?.closest('dialog')?.open")
+    page.click_until(f"{local}.closest('label')", "!!document.querySelector('#data-encoder-endpoint-input')")
     page.type("#data-encoder-endpoint-input", view.addresses["codec"])
     page.click("document.querySelector('#pass-access-credentials').closest('label')")
     page.wait("document.querySelector('#pass-access-credentials').checked")
