@@ -14,9 +14,10 @@ demo: environment ## Plays a merchant and several payers on the local stack, sho
 up: environment ## Runs everything on this machine until Ctrl-C and prints the addresses
 	@exec $(PYTHON) -m cli up
 
-# Four processes on two cores: much of the time of each is spent in waiting for a server.
+# Four processes on two cores: much of the time of each is spent in waiting for a server. Compiled files are kept even
+# where the environment says otherwise, or each of the four, and every process they start, compiles everything again.
 test: environment ## Runs the tests that take minutes
-	@$(PYTHON) -m pytest -n 4 -p tests.scheduling
+	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 4 -p tests.scheduling
 
 check: environment ## Formats, lints, types, import rules: changes nothing, says what is wrong
 	@$(PYTHON) -m ruff format --check --quiet --output-format concise . || { echo "Some files are not formatted; run: .venv/bin/ruff format ." >&2; exit 1; }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +36,24 @@ _TEMPLATE = "template"
 _KEY_TEMPLATE = "template_keys"
 _ERASURE_TEMPLATE = erasure_database(_TEMPLATE)
 _MEMORY_BYTES = 4 * 1024**3
+_CATALOGUE = (
+    "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'pg_catalog'::regnamespace"
+    " AND NOT relisshared"
+)
 _numbers = count(1)
+# No server of a test speaks TLS, and asking whether it does costs more than the rest of a connection.
+os.environ.setdefault("PGSSLMODE", "disable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays to the end: no rubbish is looked for in it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -106,30 +127,100 @@ class _server:  # noqa: N801
 @pytest.fixture(scope="session")
 def template_urls(postgres_server: EmbeddedPostgres) -> Urls:
     """All databases migrated once; nothing connects to them afterwards, or they could not be cloned."""
-    return asyncio.run(provision(postgres_server.admin_url, _TEMPLATE, _KEY_TEMPLATE, Passwords.generate()))
+    return asyncio.run(_make_templates(postgres_server.admin_url))
+
+
+async def _make_templates(admin_url: str) -> Urls:
+    urls = await provision(admin_url, _TEMPLATE, _KEY_TEMPLATE, Passwords.generate())
+    await _ease_logins(admin_url, urls)
+    for template in (_TEMPLATE, _KEY_TEMPLATE, _ERASURE_TEMPLATE):
+        await _pack(_on(admin_url, template))
+    return urls
+
+
+async def _ease_logins(admin_url: str, urls: Urls) -> None:
+    """The same passwords, asked for in the same way, but without the thousands of rounds against guessing."""
+    admin = await asyncpg.connect(admin_url)
+    try:
+        await admin.execute("SET scram_iterations = 1")
+        for url in map(make_url, [admin_url, *urls.model_dump().values()]):
+            await admin.execute(f"ALTER ROLE \"{url.username}\" PASSWORD '{url.password}'")
+    finally:
+        await admin.close()
+
+
+async def _pack(template_url: str) -> None:
+    """Takes the room of dead rows out of the catalogue, which migrations fill and each clone would copy."""
+    admin = await asyncpg.connect(template_url)
+    try:
+        for name in await admin.fetch(_CATALOGUE):
+            await admin.execute(f"VACUUM FULL {name[0]}")
+    finally:
+        await admin.close()
+    # Leaves the cache file which the first connection to every clone would else make for itself.
+    await (await asyncpg.connect(template_url)).close()
+
+
+class _Cloner:
+    """One connection that makes and drops the databases of all tests, on a loop of its own: each test has another."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cloner", daemon=True)
+        self._thread.start()
+        self._url, self._turn = url, asyncio.Lock()
+        self._admin: asyncpg.Connection = self._begin(self._connect()).result()
+
+    async def run(self, work: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]) -> None:
+        """One piece of work after the other, each to its end even if its test is over before."""
+        await asyncio.wrap_future(self._begin(self._in_turn(work)))
+
+    def close(self) -> None:
+        self._begin(self._admin.close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(self._url)
+
+    async def _in_turn(self, work: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]) -> None:
+        async with self._turn:
+            await work(self._admin)
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+@pytest.fixture(scope="session")
+def cloner(postgres_server: EmbeddedPostgres, template_urls: Urls) -> Iterator[_Cloner]:
+    """Made after the templates."""
+    opened = _Cloner(postgres_server.admin_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-async def database(postgres_server: EmbeddedPostgres, template_urls: Urls) -> AsyncIterator[Database]:
+async def database(postgres_server: EmbeddedPostgres, template_urls: Urls, cloner: _Cloner) -> AsyncIterator[Database]:
     """A fresh set of databases for one test, with engines that are disposed of at its end."""
-    async with _Clone(postgres_server.admin_url, template_urls) as clone:
+    async with _Clone(postgres_server.admin_url, template_urls, cloner) as clone:
         yield clone
 
 
 class _Clone:
     """`CREATE DATABASE … TEMPLATE` carries all grants inside a database; only CONNECT must be given again."""
 
-    def __init__(self, admin_url: str, urls: Urls) -> None:
+    def __init__(self, admin_url: str, urls: Urls, cloner: _Cloner) -> None:
         number = next(_numbers)
         self._name, self._key_name = f"test_{os.getpid()}_{number}", f"test_{os.getpid()}_{number}_keys"
         self._erasure_name = erasure_database(self._name)
-        self._admin_url, self._urls = admin_url, urls
+        self._admin_url, self._urls, self._cloner = admin_url, urls, cloner
         self._engines: list[AsyncEngine] = []
         self._made: list[str] = []
         self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Database:
-        await self._create({_TEMPLATE: self._name, _KEY_TEMPLATE: self._key_name})
+        await self._cloner.run(partial(self._create, {_TEMPLATE: self._name, _KEY_TEMPLATE: self._key_name}))
         main, keys, erasures = self._name, self._key_name, self._erasure_name
         app_url, owner_url = _on(self._urls.app, main), _on(self._urls.owner, main)
         ops_url, webhooks_url = _on(self._urls.ops, main), _on(self._urls.webhooks, main)
@@ -170,30 +261,25 @@ class _Clone:
     async def __aexit__(self, *_: object) -> None:
         for engine in self._engines:
             await engine.dispose()
-        admin = await asyncpg.connect(self._admin_url)
-        try:
-            for name in self._made:
-                await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        finally:
-            await admin.close()
+        await self._cloner.run(self._drop)
 
-    async def _create(self, cloned: dict[str, str]) -> None:
-        admin = await asyncpg.connect(self._admin_url)
-        try:
-            for template, name in cloned.items():
-                await admin.execute(
-                    f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy OWNER "{template}_owner"'
-                )
-                self._made.append(name)
-                suffixes = ROLES_OF_MAIN if template == _TEMPLATE else ROLES_OF_OTHERS
-                await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
-        finally:
-            await admin.close()
+    async def _drop(self, admin: asyncpg.Connection) -> None:
+        for name in self._made:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    async def _create(self, cloned: dict[str, str], admin: asyncpg.Connection) -> None:
+        for template, name in cloned.items():
+            await admin.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy OWNER "{template}_owner"'
+            )
+            self._made.append(name)
+            suffixes = ROLES_OF_MAIN if template == _TEMPLATE else ROLES_OF_OTHERS
+            await restrict_access(admin, name, f"{template}_owner", [f"{template}_{word}" for word in suffixes])
 
     async def _make_erasures(self) -> None:
         async with self._making:
             if self._erasure_name not in self._made:
-                await self._create({_ERASURE_TEMPLATE: self._erasure_name})
+                await self._cloner.run(partial(self._create, {_ERASURE_TEMPLATE: self._erasure_name}))
 
     def _late_engine(self, url: str) -> AsyncEngine:
         plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

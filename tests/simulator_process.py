@@ -18,6 +18,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from banks.agreement_pay.config import BankConnection
+from banks.trust import trusted_authorities
 
 PROJECT = Path(__file__).resolve().parent.parent
 _READY = "bank simulator ready"
@@ -137,6 +138,10 @@ class SimulatorProcess:
             if self._log is not None:
                 self._log.close()
 
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """To speak with it over HTTP; the caller closes it."""
+        return httpx.AsyncClient(base_url=self.url, trust_env=False, verify=trusted_authorities(), **options)
+
     async def change_settings(self, **changes: float) -> None:
         """Changes times and caps until the next restart."""
         await self._post("settings", changes)
@@ -171,7 +176,7 @@ class SimulatorProcess:
 
     async def control(self, path: str, **content: Any) -> dict[str, Any]:
         """Any other order to `/control`; answers what it answers."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with self.client() as client:
             answer = await client.post(f"/control/{path}", json=content)
             answer.raise_for_status()
             read: dict[str, Any] = answer.json()
@@ -179,22 +184,22 @@ class SimulatorProcess:
 
     async def first_rates(self) -> None:
         """All FX desks deal at their first rates again."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with self.client() as client:
             (await client.delete("/control/fx-rates")).raise_for_status()
 
     async def clear_faults(self) -> None:
         """Takes ordered faults back."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with self.client() as client:
             (await client.delete("/control/faults")).raise_for_status()
 
     async def books(self) -> dict[str, Any]:
         """`GET /control/books`."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30) as client:
+        async with self.client(timeout=30) as client:
             answer = await client.get("/control/books")
             answer.raise_for_status()
             read: dict[str, Any] = answer.json()
             return read
 
     async def _post(self, path: str, content: Mapping[str, Any]) -> None:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with self.client() as client:
             (await client.post(f"/control/{path}", json=dict(content))).raise_for_status()

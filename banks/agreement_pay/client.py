@@ -31,6 +31,7 @@ from banks.signatures import (
     verify_callback,
     verify_response,
 )
+from banks.trust import trusted_authorities
 from domain.banking import (
     BankAnswer,
     BankCapabilities,
@@ -80,6 +81,7 @@ class AgreementPayConnector(FxOperations):
             limits=httpx.Limits(max_connections=128, max_keepalive_connections=64, keepalive_expiry=4),
             headers={"Accept-Encoding": "identity", "User-Agent": "liushui"},
             transport=transport,
+            verify=trusted_authorities(),
             trust_env=False,
             follow_redirects=False,
         )

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from banks.trust import trusted_authorities
+
 
 class NoMessageError(Exception):
     """No text message of that kind reached the phone in time."""
@@ -17,7 +19,9 @@ class Phone:
     """One mobile number's text messages, as `GET /control/messages?mobile=` gives them."""
 
     def __init__(self, simulator_url: str, mobile: str) -> None:
-        self._client = httpx.AsyncClient(base_url=simulator_url, timeout=5, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=simulator_url, timeout=5, trust_env=False, verify=trusted_authorities()
+        )
         self._mobile = mobile
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ from storage.settlements import SettlementReading
 from storage.signing_keys import SigningKeys, register
 from storage.webhooks import Webhooks
 from tests.api.document import api_document
+from tests.applications import Applications
 from tests.conftest import Database
 from vault.evidence import EvidenceSeal
 from vault.retention import RetentionStore
@@ -85,6 +87,7 @@ _BATCHED = (
     "app.claim_effects",
     "app.settle",
 )
+_APPLICATIONS = {needs_tls: Applications(partial(build, needs_tls=needs_tls)) for needs_tls in (False, True)}
 # Opens what was handed over to be kept; the API has its public half alone.
 RETENTION_IDENTITY = x25519.Identity.generate()
 _numbers = count(1)
@@ -561,13 +564,8 @@ async def _set(database: Database, stack: AsyncExitStack) -> Stage:
 
 @asynccontextmanager
 async def _served(services: Services, *, needs_tls: bool = False) -> AsyncIterator[httpx.AsyncClient]:
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Services]:
-        yield services
-
-    app = build(opened, needs_tls=needs_tls)
     async with (
-        app.router.lifespan_context(app),
+        _APPLICATIONS[needs_tls].started(services) as app,
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://liushui.test") as client,
     ):
         yield client

@@ -162,7 +162,7 @@ async def test_a_reply_is_ordered_once_for_a_notice_that_waits_and_keeping_has_a
     connector, notice = SimulatorHarness(simulator).connector(), notice_of(number("SG"))
     before = await connector.send_erasure_notice(notice)
     content = {"bank_code": "HBRB", "request_number": notice.request_number, **order}
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         assert (await client.post("/control/erasure-replies", json=content)).status_code == status
     assert await connector.ask_erasure_notice(notice.request_number) == before
     await connector.close()
@@ -204,7 +204,7 @@ async def test_a_notice_may_be_longer_than_a_payment_and_not_endless(simulator: 
 async def _post(simulator: SimulatorProcess, content: bytes) -> httpx.Response:
     path = "/banks/HBRB/v1/erasure-notices"
     headers = sign_request(simulator.institution_key, "POST", path, content, datetime.now(UTC))
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=20) as client:
+    async with simulator.client(timeout=20) as client:
         return await client.post(path, content=content, headers=headers)
 
 
@@ -217,7 +217,7 @@ async def test_the_page_shows_notices_and_a_person_replies_to_one(simulator: Sim
     await bank.order_fault("erasure-notices", "replies_on_command", notice.request_number)
     await connector.send_erasure_notice(notice)
     keep = f"/banks/HBRB/erasure-notices/{notice.request_number}/own_authorisation"
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, follow_redirects=True) as client:
+    async with simulator.client(follow_redirects=True) as client:
         page = (await client.get("/")).text
         assert keep in page
         assert "保留 kept: 1，法律要求 law" in page

@@ -29,7 +29,7 @@ async def test_the_page_shows_the_code_the_money_and_every_fault_card(simulator:
     await connector.apply_to_sign(SignApplication(request_number=application, elements=payer.elements))
     code = await bank.code(payer, application)
     await connector.close()
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         page = await client.get("/")
     assert page.status_code == 200
     for shown in (code, payer.mobile, "10,000.00", "银行模拟器", "Bank simulator", *map(_example, FAULT_CARDS)):
@@ -49,7 +49,7 @@ async def test_what_a_payer_calls_himself_is_escaped_on_the_page(simulator: Simu
     applied = await connector.apply_to_sign(SignApplication(request_number=number("SG"), elements=elements))
     assert applied.outcome is BankOutcome.SUCCEEDED
     await connector.close()
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         page = (await client.get("/")).text
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
@@ -73,7 +73,7 @@ async def test_its_logs_name_no_payer_and_no_code(simulator: SimulatorProcess) -
 
 @pytest.mark.parametrize("path", ["/control/books", "/control/messages", "/"])
 async def test_pages_of_other_sites_reach_no_control(simulator: SimulatorProcess, path: str) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         foreign = await client.get(path, headers={"Origin": "https://evil.example"})
         own = await client.get(path, headers={"Origin": simulator.url})
         named = await client.get(path, headers={"Host": "evil.example"})
@@ -83,7 +83,7 @@ async def test_pages_of_other_sites_reach_no_control(simulator: SimulatorProcess
 
 
 async def test_its_pages_load_nothing_from_elsewhere(simulator: SimulatorProcess) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         assert "://" not in (await client.get("/")).text
         assert [(await client.get(path)).status_code for path in ("/docs", "/redoc")] == [404, 404]
 
@@ -119,7 +119,7 @@ async def test_its_pages_load_nothing_from_elsewhere(simulator: SimulatorProcess
 async def test_a_wrong_order_to_control_is_refused(
     simulator: SimulatorProcess, path: str, content: dict[str, object]
 ) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         answer = await client.post(f"/control/{path}", json=content)
     assert answer.status_code == 422
 
@@ -141,7 +141,7 @@ async def test_a_person_sends_a_payout_back_and_closes_and_opens_a_bank_on_the_p
     connector, payout = bank.connector(), await funded_payout(bank, amount_minor=12_345)
     await connector.pay_out(payout)
     send_back = f"/banks/HBRB/payouts/{payout.request_number}/return"
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, follow_redirects=True) as client:
+    async with simulator.client(follow_redirects=True) as client:
         page = (await client.get("/")).text
         assert send_back in page
         assert "123.45 CNY" in page
@@ -164,7 +164,7 @@ async def test_the_page_shows_what_arrived_and_what_was_dealt_and_a_person_close
     await fx.desk.deal(conversion)
     where = {"bank_code": "HBRB", "request_number": conversion.request_number}
     await fx.order("fx-excess", **where, excess_minor=123_456)
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, follow_redirects=True) as client:
+    async with simulator.client(follow_redirects=True) as client:
         page = (await client.get("/")).text
         for shown in (reference, "12,345 JPY", "&lt;b&gt;Chen", conversion.request_number, "7,777.00 USD", "7.1234"):
             assert shown in page, shown
@@ -237,7 +237,7 @@ async def test_its_logs_name_no_payee(simulator: SimulatorProcess) -> None:
 
 
 async def test_it_is_healthy_when_it_says_that_it_is_ready(simulator: SimulatorProcess) -> None:
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False) as client:
+    async with simulator.client() as client:
         assert (await client.get("/health")).json() == {"status": "ok"}
 
 

@@ -46,7 +46,7 @@ def debit_body(debit: DebitRequest) -> dict[str, Any]:
 async def send(
     simulator: SimulatorProcess, path: str, content: bytes, headers: dict[str, str], method: str = "POST"
 ) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=20) as client:
+    async with simulator.client(timeout=20) as client:
         return await client.request(method, path, content=content, headers=headers)
 
 

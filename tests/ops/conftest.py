@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -28,6 +29,7 @@ from storage.database import create_engine
 from storage.operators import ActRecords, Operators
 from storage.ops_reading import OpsReading
 from tests.api.conftest import FakeClock, FakeProcesses, stage
+from tests.applications import Applications
 from tests.conftest import Database
 from vault.retention_reading import RetentionReader
 from vault.sealing import MasterKeys
@@ -45,6 +47,7 @@ ROLES = RoleBook.model_validate(read_roles())
 POLICY = Policy.model_validate(read_policy())
 # A test asks more often in a second than people do in a minute.
 PLENTY = {"unauthenticated": 100_000}
+_APPLICATIONS = Applications(partial(build, needs_tls=False))
 _numbers = count(1)
 
 
@@ -182,13 +185,7 @@ async def open_ops_stage(
             ready={},
             rules=SessionRules(),
         )
-        app = build(lambda: _given(services), needs_tls=False)
-        await stack.enter_async_context(app.router.lifespan_context(app))
+        app = await stack.enter_async_context(_APPLICATIONS.started(services))
         transport = httpx.ASGITransport(app=app)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://ops.test"))
         yield OpsStage(database, services, clock, processes, http, ids)
-
-
-@asynccontextmanager
-async def _given(services: OpsServices) -> AsyncIterator[OpsServices]:
-    yield services
