@@ -23,7 +23,7 @@ from activities.closing_interfaces import (
     RetainedPage,
     RetainPage,
 )
-from domain.banking import ErasureNotice, ErasureOutcome, ErasureReply
+from domain.banking import DeclineReason, ErasureNotice, ErasureOutcome, ErasureReply
 from domain.business_time import business_date
 from domain.calendars import Calendar
 from domain.closing import (
@@ -75,7 +75,7 @@ class LeavingVault(Protocol):
 
     async def retain_identity(self, user_id: str, closure_id: str, ended_on: date) -> None: ...
 
-    async def retain_transactions(self, user_id: str, after: str) -> str | None: ...
+    async def retain_transactions(self, user_id: str, after: str, items_of: str | None) -> str | None: ...
 
     async def forget_person(self, user_id: str, closure_id: str, ended_on: date, at: datetime) -> None: ...
 
@@ -153,7 +153,8 @@ class Closing:
         """Before anything is destroyed: what the law keeps, apart and sealed (P4.5d-e)."""
         if not page.after and page.scope is not ClosureScope.DELETION and page.ended_on is not None:
             await self._leaving.retain_identity(page.user_id, page.closure_id, page.ended_on)
-        return RetainedPage(after=await self._leaving.retain_transactions(page.user_id, page.after))
+        items_of = None if page.scope is ClosureScope.ACCOUNT else page.closure_id
+        return RetainedPage(after=await self._leaving.retain_transactions(page.user_id, page.after, items_of))
 
     @activity.defn(name=names.FORGET)
     async def forget(self, order: ForgetOrder) -> None:
@@ -226,6 +227,9 @@ class Closing:
                     scope=recipient.scope,
                 )
             )
+            if reply.reason is DeclineReason.REQUEST_NUMBER_REUSED:
+                # Told of more, before these books were put back: what it replied to that holds.
+                reply = await bank.ask_erasure_notice(recipient.request_number)
         if reply.outcome in (ErasureOutcome.RECEIVED, ErasureOutcome.ERASED, ErasureOutcome.KEPT):
             await self._book.record_reply(
                 RecipientReply(

@@ -85,6 +85,11 @@ CASE_TEXTS: Mapping[str, tuple[str, str]] = {
         "用户信息的接收方在期限内未答复是否删除：须联系对方",
         "Whoever got a user's data has not said in time whether they are deleted: ask them",
     ),
+    "erasure_failed": (
+        "到期应删除的资料无法打开，未能依法留存，因此未删除：须由技术人员查明原因",
+        "What was due to be erased cannot be opened, so what the law keeps of it could not be copied, and it was not"
+        " erased: have the developers find out why",
+    ),
     "money_after_closing": (
         "已注销用户的账户有资金到账：资金属于用户，须设法支付",
         "Money came for a user who has left: it is the user's; find a way to pay it",

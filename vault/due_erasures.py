@@ -1,12 +1,14 @@
 """What no purpose needs any longer while its user stays: erased with the daily purge (P3.3b, `app.due_erasures`).
 
-Claimed in the books, put into the erasure list, what the law keeps copied, erased, finished: whatever was begun goes
-on as it was claimed.
+Claimed in the books, what the law keeps copied, put into the erasure list, erased, finished: whatever was begun goes
+on as it was claimed. What cannot be done, as when a ciphertext is broken, keeps nobody else's waiting: it is tried
+again by the run of another day, and each report says that it is unfinished.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -17,12 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.business_time import business_date
 from domain.retention import ErasureReason, PurgeTooEarlyError, RetentionRules
 from vault.erasures import Erasure, ErasureDetail, erasure_id
+from vault.errors import VaultError
 from vault.forgetting import Forgets
+
+log = logging.getLogger(__name__)
 
 ITEMS_A_PAGE = 500
 
 _CLAIM = sa.text("SELECT * FROM app.claim_due_erasures(:on, CAST(:rules AS jsonb), :most, :at) ORDER BY id")
 _FINISH = sa.text("SELECT app.finish_due_erasure(:claim, :at)")
+_FAIL = sa.text("SELECT app.fail_due_erasure(:claim, :on, :at)")
 
 
 class DueErasures:
@@ -36,12 +42,27 @@ class DueErasures:
         """Some of the items that are due; answers how many. Raises PurgeTooEarlyError before the day has come."""
         if on > business_date(at):
             raise PurgeTooEarlyError("what is due is erased on a day that has come")
-        claims = await self._claim(on, rules, at, most)
-        for claim in claims:
+        while claims := await self._claim(on, rules, at, most):
+            # None of a page's can be done: the next page is of others.
+            if erased := sum([await self._erase(claim, on, at) for claim in claims]):
+                return erased
+        return 0
+
+    async def _erase(self, claim: sa.Row[Any], on: date, at: datetime) -> int:
+        """How many items it was; none if trying the same again does not help."""
+        try:
             await self._forgets.apply(_entry(claim))
-            async with self._main.connect() as connection:
-                await connection.execute(_FINISH, {"claim": claim.id, "at": at})
-        return sum(len(claim.tokens) for claim in claims)
+        except (VaultError, ValueError) as error:
+            extra = {"subject_id": claim.key_owner, "reason": type(error).__name__}
+            log.warning("what is due cannot be erased", extra=extra)
+            await self._run(_FAIL, {"claim": claim.id, "on": on, "at": at})
+            return 0
+        await self._run(_FINISH, {"claim": claim.id, "at": at})
+        return len(claim.tokens)
+
+    async def _run(self, statement: sa.TextClause, asked: dict[str, Any]) -> None:
+        async with self._main.connect() as connection:
+            await connection.execute(statement, asked)
 
     async def _claim(self, on: date, rules: RetentionRules, at: datetime, most: int) -> Sequence[sa.Row[Any]]:
         asked = {"on": on, "rules": rules.model_dump_json(), "most": most, "at": at}

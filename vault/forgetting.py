@@ -101,7 +101,13 @@ class Forgetting:
         self.missing = MissingErasures(main, erasures)
 
     async def apply(self, entry: Erasure) -> None:
-        """Carries out one entry, which is put into the list first if it is not there. May be repeated."""
+        """Carries out one entry, which is put into the list first if it is not there. May be repeated.
+
+        What the law keeps is copied before that: nothing starts on data on which an entry cannot be carried out, so one
+        of which no copy can be made stays out of the list.
+        """
+        if self._keep_first is not None and entry.kind != "retention":
+            await self._keep_first(entry)
         placed = entry if entry.position is not None else await self._erasures.add(entry)
         match placed.kind:
             case "person":
@@ -128,7 +134,7 @@ class Forgetting:
 
     async def _forget_person(self, entry: Erasure) -> None:
         assert entry.user_id is not None  # noqa: S101
-        await self._prepare(entry)
+        await self._catch_up(entry)
         async with self._main.connect() as connection:
             found = (await connection.execute(_KEYS, {"user_id": entry.user_id})).scalar_one()
         # Of a user that these data do not know, too: no key of that name is made any more.
@@ -137,10 +143,8 @@ class Forgetting:
         async with self._main.connect() as connection:
             await connection.execute(_FORGET_USER, {"user_id": entry.user_id, "at": entry.at})
 
-    async def _prepare(self, entry: Erasure) -> None:
-        """What is kept is copied, and data that are older than the entry come to where it was made."""
-        if self._keep_first is not None:
-            await self._keep_first(entry)
+    async def _catch_up(self, entry: Erasure) -> None:
+        """Data that are older than the entry come to where it was made."""
         what = {"entry_id", "kind", "user_id", "subject_id", "at"}
         item = entry.model_dump(mode="json", include=what) | entry.detail.model_dump(
             mode="json", include={"tokens", "ended_on"}
@@ -150,7 +154,7 @@ class Forgetting:
 
     async def _forget_items(self, entry: Erasure) -> None:
         assert entry.user_id is not None  # noqa: S101
-        await self._prepare(entry)
+        await self._catch_up(entry)
         for some in _in_pieces(entry.detail.tokens):
             await self._vault.erase_items(entry.user_id, some)
         asked = {"user_id": entry.user_id, "tokens": list(entry.detail.tokens), "at": entry.at}

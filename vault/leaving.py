@@ -78,13 +78,18 @@ class Retaining:
             records.append(self._record(user_id, found, **what))
         return await self._retention.keep(records)
 
-    async def transactions(self, user_id: str, after: str) -> str | None:
-        """A page of what was booked, each from the year of its booking (A4.4a); the last id, or None at the end."""
+    async def transactions(self, user_id: str, after: str, of: frozenset[str] | None = None) -> str | None:
+        """A page of what was booked, each from the year of its booking (A4.4a); the last id, or None at the end.
+
+        `of`: only what names one of these items. Of a user who stays nothing else goes, and what may still change, as
+        when a bank sends it back, is copied as it is in the end.
+        """
         identity = await self._book.identity(user_id)
         rows = await self._book.transactions(user_id, after, PAGE)
         if identity is None or _is_emptied(identity) or not rows:
             return None
-        new = await self._retention.unkept(user_id, RetainedKind.TRANSACTION, [row["id"] for row in rows])
+        named = [row["id"] for row in rows if of is None or not of.isdisjoint(row["tokens"].values())]
+        new = await self._retention.unkept(user_id, RetainedKind.TRANSACTION, named)
         records, lost = [], []
         known: Known = {}
         for row in rows:
@@ -119,9 +124,10 @@ class Retaining:
         if entry.kind == "person" or entry.detail.ended_on is not None:
             ended_on = entry.detail.ended_on or business_date(entry.at)
             await self.identity(entry.user_id, entry.subject_id, ended_on)
+        of = None if entry.kind == "person" else frozenset(entry.detail.tokens)
         after: str | None = ""
         while after is not None:
-            after = await self.transactions(entry.user_id, after)
+            after = await self.transactions(entry.user_id, after, of)
 
     async def _values(self, sealed_under: str, tokens: dict[str, Any], known: Known | None = None) -> dict[str, str]:
         """By their labels: a remittance names two people. `known`: what was opened already, by token.
@@ -195,9 +201,10 @@ class Leaving:
         """See `Retaining.identity`."""
         await self._retaining.identity(user_id, closure_id, ended_on)
 
-    async def retain_transactions(self, user_id: str, after: str) -> str | None:
-        """See `Retaining.transactions`."""
-        return await self._retaining.transactions(user_id, after)
+    async def retain_transactions(self, user_id: str, after: str, items_of: str | None) -> str | None:
+        """See `Retaining.transactions`; `items_of`: of what this closure erases alone."""
+        of = None if items_of is None else frozenset(await self._book.items_to_forget(items_of))
+        return await self._retaining.transactions(user_id, after, of)
 
     async def forget_person(self, user_id: str, closure_id: str, ended_on: date, at: datetime) -> None:
         """Into the list of erasures first, then carried out: keys, ciphertexts, and what is in the books.

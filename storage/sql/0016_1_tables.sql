@@ -127,6 +127,8 @@ CREATE TABLE retention.due_erasure (
     tokens text[] NOT NULL CHECK (cardinality(tokens) > 0),
     ended_on date,
     claimed_at timestamptz NOT NULL,
+    -- The latest run in which it could not be copied or erased, whoever tries: the run of another day tries once more.
+    failed_on date,
     finished_at timestamptz
 );
 CREATE INDEX due_erasure_of_run ON retention.due_erasure (run_on);

@@ -46,7 +46,9 @@ BEGIN
     IF cardinality(found_keys) > 0 THEN
         RETURN QUERY SELECT r.record_id, r.key_id, r.purge_on FROM retention.record r
             WHERE r.key_id = ANY (found_keys) AND r.purged_at IS NULL AND r.purge_on IS NOT NULL;
-        RETURN;
+        -- Unless another has purged all of it in this instant.
+        IF FOUND THEN RETURN; END IF;
+        found_keys := '{}';
     END IF;
     -- Keys are as old as what they keep: those that are due come first, and what is held is passed by. Some at a time, so that no page
     -- reads all that is due.
@@ -87,6 +89,13 @@ BEGIN
     RETURN purged;
 END $$;
 
+-- Whether what a run has begun is to be reported for a day as gone: that of another run if the report of no day in between has it, for
+-- a run may come days late, or be lost before it has reported.
+CREATE FUNCTION retention.is_to_report(run date, gone_at timestamptz, p_on date) RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN run = p_on OR run < p_on AND NOT EXISTS (
+        SELECT 1 FROM retention.purge_report p WHERE p.run_on >= run AND p.run_on < p_on AND p.at >= gone_at);
+
 -- Writes down what a day's runs came to, and answers it; with what an earlier day had begun and this one has finished. The same
 -- instant again changes nothing.
 CREATE FUNCTION retention.report(p_on date, rules jsonb, p_at timestamptz) RETURNS jsonb
@@ -103,8 +112,9 @@ BEGIN
     FROM (
         SELECT r.kind, extract(year FROM r.event_on)::int AS year, r.purged_why, count(*) AS records,
             count(DISTINCT r.key_id) AS keys
-        FROM retention.record r WHERE r.purged_at IS NOT NULL AND (r.purge_on = p_on
-            OR r.purge_on < p_on AND (r.purged_at AT TIME ZONE 'Asia/Shanghai')::date = p_on) GROUP BY 1, 2, 3
+        FROM retention.record r WHERE r.purged_at IS NOT NULL
+            AND (r.purge_on = p_on OR r.purge_on < p_on AND r.purged_at > p_at - interval '31 days')
+            AND retention.is_to_report(r.purge_on, r.purged_at, p_on) GROUP BY 1, 2, 3
     ) x;
     SELECT coalesce(jsonb_agg(jsonb_build_object('held_by', d.held_by, 'user_id', d.user_id, 'kind', d.kind,
         'event_year', d.event_year, 'records', d.records) ORDER BY d.user_id, d.kind, d.event_year), '[]') INTO stopped
@@ -112,8 +122,9 @@ BEGIN
     -- What no purpose needs any longer while its user stays (app.due_erasures).
     SELECT coalesce(jsonb_agg(jsonb_build_object('why', x.why, 'people', x.people, 'items', x.items) ORDER BY x.why), '[]') INTO erased
     FROM (SELECT c.why, count(DISTINCT c.key_owner) AS people, sum(cardinality(c.tokens)) AS items FROM retention.due_erasure c
-        WHERE c.finished_at IS NOT NULL AND (c.run_on = p_on
-            OR c.run_on < p_on AND (c.finished_at AT TIME ZONE 'Asia/Shanghai')::date = p_on) GROUP BY 1) x;
+        WHERE c.finished_at IS NOT NULL
+            AND (c.run_on = p_on OR c.run_on < p_on AND c.finished_at > p_at - interval '31 days')
+            AND retention.is_to_report(c.run_on, c.finished_at, p_on) GROUP BY 1) x;
     SELECT coalesce(jsonb_agg(jsonb_build_object('held_by', x.held_by, 'user_id', x.key_owner, 'why', x.why, 'items', x.items)
         ORDER BY x.key_owner, x.why), '[]') INTO waiting
     FROM (SELECT d.held_by, d.key_owner, d.why, count(*) AS items FROM app.due_erasures(p_on, rules) d

@@ -60,10 +60,10 @@ CREATE FUNCTION app.identity_to_retain(who text) RETURNS jsonb LANGUAGE sql STAB
         FROM app.end_user u WHERE u.id = who);
 
 -- Under which keys the user's data are: the user's own, and those of remittances whose owner nobody knew at first. Whatever a row says,
--- it is never the key of another user: what is destroyed does not come back.
+-- it is never the key of another user or of another remittance: what is destroyed does not come back.
 CREATE FUNCTION app.keys_of_user(who text) RETURNS text[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
     RETURN (SELECT array_agg(DISTINCT x.id) FROM (SELECT who AS id UNION ALL
-        SELECT i.sealed_under FROM app.inbounds_of(who) i WHERE i.sealed_under LIKE 'inb\_%') x);
+        SELECT i.sealed_under FROM app.inbounds_of(who) i WHERE i.sealed_under = i.id) x);
 
 -- The items that a closure of quick pay or a deletion erases. They are fixed while the user's row is locked: what is accepted later
 -- stays, and another attempt erases the same.
@@ -161,6 +161,8 @@ END $$;
 -- The same for some items: digests and digits of what they were of go, where nothing else of the kind is left.
 CREATE FUNCTION app.forget_items(who text, tokens text[], at timestamptz) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog AS $$
+DECLARE
+    emptied text[];
 BEGIN
     UPDATE app.binding b SET card_index = CASE WHEN b.element_tokens->>'card_number' = ANY (tokens) THEN NULL ELSE b.card_index END,
             card_last4 = CASE WHEN b.element_tokens->>'card_number' = ANY (tokens) THEN NULL ELSE b.card_last4 END,
@@ -180,9 +182,14 @@ BEGIN
                 WHERE NOT e.value #>> '{}' = ANY (tokens))
         WHERE y.user_id = who AND y.state = 'removed'
           AND EXISTS (SELECT 1 FROM jsonb_each_text(y.element_tokens) e WHERE e.value = ANY (tokens));
-    UPDATE app.event n SET body = app.without_digits(n.body) WHERE n.body <> app.without_digits(n.body) AND n.object_id IN (
-        SELECT b.id FROM app.binding b WHERE b.user_id = who AND b.card_last4 IS NULL
+    emptied := ARRAY(SELECT b.id FROM app.binding b WHERE b.user_id = who AND b.card_last4 IS NULL
         UNION ALL SELECT y.id FROM app.payee y WHERE y.user_id = who AND y.account_last4 IS NULL);
+    UPDATE app.event n SET body = app.without_digits(n.body)
+        WHERE n.object_id = ANY (emptied) AND n.body <> app.without_digits(n.body);
+    -- A request can still be repeated, and is answered without them.
+    UPDATE app.idempotency d SET answer = jsonb_set(d.answer, '{resource}', app.without_digits(d.answer->'resource'))
+        WHERE d.resource_id = ANY (emptied) AND jsonb_typeof(d.answer->'resource') = 'object'
+          AND d.answer->'resource' <> app.without_digits(d.answer->'resource');
 END $$;
 
 -- An entry of the list of erasures is carried out in this database.

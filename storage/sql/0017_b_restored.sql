@@ -1,6 +1,10 @@
 -- On data of before (docs/decisions/0018): the list of erasures knows that something was forgotten that these data still think is on its
 -- way; or a process knows of a closure that they have never heard of.
 
+CREATE FUNCTION app.is_of_items(b app.binding, tokens text[]) RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
+    RETURN coalesce(b.agreement_token = ANY (tokens), false)
+        OR EXISTS (SELECT 1 FROM jsonb_each_text(b.element_tokens) e WHERE e.value = ANY (tokens));
+
 -- Before an entry of the list is carried out: what these data have not come to is made up for, in one commit. What outlives the person is
 -- kept while the rows still say who it is; the closure goes on from where the list says that it was, so that it comes to its answer and
 -- its recipients are told again; a card or a payee whose data are gone is in use no more. Where the data are as far as the list it does
@@ -22,10 +26,11 @@ BEGIN
     IF NOT whole THEN
         UPDATE app.closure n SET erases = ARRAY(SELECT DISTINCT e FROM unnest(n.erases || gone) e ORDER BY 1)
             WHERE n.id = i->>'subject_id' AND n.forgotten_by IS NOT NULL AND NOT n.erases @> gone;
-        UPDATE app.binding b SET state = 'unbinding', state_since = instant WHERE b.user_id = u.id AND b.state = 'open'
-            AND (b.agreement_token = ANY (gone) OR b.element_tokens->>'card_number' = ANY (gone));
-        UPDATE app.binding b SET state = 'unbound', state_since = instant, wait_reason = NULL WHERE b.user_id = u.id AND b.state = 'unbinding'
-            AND (b.agreement_token = ANY (gone) OR b.element_tokens->>'card_number' = ANY (gone));
+        -- Of a card that was in use or being bound nothing was ever erased: it had ended before.
+        UPDATE app.binding b SET state = CASE b.state WHEN 'open' THEN 'unbinding' ELSE 'expired' END, state_since = instant, wait_reason = NULL
+            WHERE b.user_id = u.id AND b.state IN ('accepted', 'applying', 'awaiting_code', 'open') AND app.is_of_items(b, gone);
+        UPDATE app.binding b SET state = 'unbound', state_since = instant, wait_reason = NULL
+            WHERE b.user_id = u.id AND b.state = 'unbinding' AND app.is_of_items(b, gone);
         UPDATE app.payee y SET state = 'removed', removed_at = instant WHERE y.user_id = u.id AND y.state <> 'removed'
             AND EXISTS (SELECT 1 FROM jsonb_each_text(y.element_tokens) e WHERE e.value = ANY (gone));
         RETURN;
@@ -56,6 +61,8 @@ BEGIN
             THEN coalesce((i->>'ended_on')::date, (instant AT TIME ZONE 'Asia/Shanghai')::date) END,
         erases = CASE WHEN i->>'kind' = 'person' THEN app.items_of_closure(n) ELSE gone END WHERE n.id = c.id RETURNING n.* INTO c;
     PERFORM app.tell_of_closure(c, 'closure.ended', instant);
+    UPDATE app.case_record k SET state = 'resolved', resolved_at = instant
+        WHERE k.kind = 'identity_unverified' AND k.subject_id = c.id AND k.state = 'open';
     INSERT INTO app.operation (key, at, actor, action, outcome, reason, subject_id, merchant_id)
         VALUES (c.id || ':' || (i->>'entry_id'), instant, 'erasure_list', 'close_account', 'done', 'forgetting', c.id, c.merchant_id)
         ON CONFLICT (key) DO NOTHING;
@@ -72,6 +79,6 @@ CREATE FUNCTION app.open_unknown_closure_case(closure text, who text, at timesta
             WHERE u.state IS DISTINCT FROM 'closed' ON CONFLICT DO NOTHING;
     END;
 
-REVOKE ALL ON FUNCTION app.catch_up_with_erasure(jsonb), app.end_closure_again(app.closure, jsonb, text[]),
+REVOKE ALL ON FUNCTION app.is_of_items(app.binding, text[]), app.catch_up_with_erasure(jsonb), app.end_closure_again(app.closure, jsonb, text[]),
     app.open_unknown_closure_case(text, text, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.catch_up_with_erasure(jsonb), app.open_unknown_closure_case(text, text, timestamptz) TO {app};

@@ -1,8 +1,8 @@
 -- Closures go, and what they left: forgotten users keep empty names and digests, for there is nothing to put back.
 DROP TRIGGER known_again ON app.end_user;
-DROP FUNCTION app.finish_due_erasure, app.claim_due_erasures, app.due_erasures, app.erasure_held_by;
+DROP FUNCTION app.fail_due_erasure, app.finish_due_erasure, app.claim_due_erasures, app.due_erasures, app.erasure_held_by;
 DROP INDEX app.binding_without_purpose, app.binding_without_use, app.payee_without_use, app.inbound_gone_back;
-DROP FUNCTION app.catch_up_with_erasure, app.end_closure_again, app.open_unknown_closure_case;
+DROP FUNCTION app.catch_up_with_erasure, app.is_of_items, app.end_closure_again, app.open_unknown_closure_case;
 DROP FUNCTION app.open_lost_copies_case;
 DROP INDEX app.webhook_delivery_of_object, app.idempotency_of_resource, ledger.account_of_owner, app.receiving_account_of_user,
     app.inbound_of_receiving_account, app.fx_mandate_of_user;

@@ -32,7 +32,7 @@ OF_APP = frozenset({
     "app.version_to_replan_fx",
     "retention.claim", "retention.due", "retention.keep", "retention.purge_records", "retention.report",
     "retention.unkept",
-    "app.claim_due_erasures", "app.finish_due_erasure",
+    "app.claim_due_erasures", "app.finish_due_erasure", "app.fail_due_erasure",
     "app.catch_up_with_erasure", "app.open_unknown_closure_case",
     "app.accept_closure", "app.claim_notice", "app.closure_of_merchant", "app.complete_closure", "app.records_clock",
     "app.end_following",

@@ -109,6 +109,18 @@ async def test_a_request_that_was_overtaken_since_ends_with_it_and_one_of_nobody
     await closures.completed(overtaken)
 
 
+async def test_that_nobody_could_be_verified_is_no_case_any_more_once_the_list_says_that_it_ended(
+    closures: Closures,
+) -> None:
+    closure = await closures.recorded()
+    for _ in range(3):
+        await closures.verify(closure, holds=False)
+    open_ones = "SELECT count(*) FROM app.case_record WHERE kind = 'identity_unverified' AND state = 'open'"
+    assert await closures.books.value(open_ones) == 1
+    await caught_up(closures, closure)
+    assert await closures.books.value(open_ones) == 0
+
+
 async def test_a_request_of_nobody_verified_stays_for_people_if_another_was_granted(closures: Closures) -> None:
     received = await closures.recorded()
     await caught_up(closures, f"cls_{ULID()}")
@@ -159,3 +171,26 @@ async def test_a_card_that_was_being_bound_ends_with_its_user(closures: Closures
     await closures.books.run("SELECT app.forget_user(:u, :at)", u=closures.books.user_id, at=THEN)
     states = "SELECT array_agg(DISTINCT state) FROM app.binding WHERE id = ANY (:ids)"
     assert await closures.books.value(states, ids=[each["id"] for each in made]) == ["expired"]
+
+
+@pytest.mark.parametrize("field", ["card_number", "mobile"])
+async def test_a_card_whose_items_were_erased_since_is_neither_bound_nor_being_bound_any_more(
+    closures: Closures, field: str
+) -> None:
+    """Nothing is ever erased of a card that is in use: in these data it only has not ended yet."""
+    books = closures.books
+    made = [str((await binding(books))["id"]) for _ in range(3)]
+    await books.run("UPDATE app.binding SET state = 'applying' WHERE id = ANY (:b)", b=made[1:])
+    for state in ("awaiting_code", "open"):
+        await books.run("UPDATE app.binding SET state = :s WHERE id = :b", s=state, b=made[2])
+    row = "SELECT array_agg(element_tokens->>:f ORDER BY id) FROM app.binding WHERE id = ANY (:b)"
+    tokens = await books.value(row, f=field, b=made)
+    others = "SELECT count(*) FROM app.binding WHERE state = 'open' AND NOT id = ANY (:b)"
+    before = await books.value(others, b=made)
+    await caught_up(closures, "due/2026-11-20/x", "items", *tokens)
+    states = "SELECT array_agg(state ORDER BY id) FROM app.binding WHERE id = ANY (:b)"
+    assert await books.value(states, b=made) == ["expired", "expired", "unbound"]
+    assert await books.value(others, b=made) == before
+    await books.run("SELECT app.forget_items(:u, CAST(:t AS text[]), :at)", u=books.user_id, t=tokens, at=THEN)
+    left = "SELECT count(*) FROM app.binding WHERE id = ANY (:b) AND element_tokens ? :f"
+    assert await books.value(left, b=made, f=field) == 0

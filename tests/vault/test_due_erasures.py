@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from pyrage import x25519
+from sqlalchemy.exc import DBAPIError
 from ulid import ULID
 
 from domain.business_time import SHANGHAI, business_date
@@ -157,6 +159,27 @@ async def test_the_account_of_a_removed_payee_goes_once_nothing_is_on_its_way_to
     assert await house.cipher_count(list(payee.element_tokens.values())) == 0
 
 
+async def test_a_card_waits_for_what_is_at_its_issuer_and_nothing_but_its_own_is_copied_with_it(house: House) -> None:
+    """What else was booked may still change, as when a bank sends a payout back: it is copied as it is in the end."""
+    books = house.books
+    await books.fund(50_000)
+    payment = await collected(books)
+    payee = await books.payee()
+    await books.instructions.accept_payee(payee)
+    await books.instructions.accept_payout(books.payout(payee.id))
+    await books.run("ALTER TABLE app.payout DISABLE TRIGGER USER")
+    await books.run("UPDATE app.payout SET state = 'succeeded', booked_at = :at", at=NOW)
+    await house.unbound()
+    await books.run("ALTER TABLE app.payment DISABLE TRIGGER USER")
+    await books.run("UPDATE app.payment SET state = 'unknown'")
+    late = TODAY + timedelta(days=400)
+    assert (await house.run_on(late)).erased == 0
+    await books.run("UPDATE app.payment SET state = 'succeeded'")
+    assert (await house.run_on(late + timedelta(days=1))).erased > 0
+    kept = "SELECT array_agg(source_id) FROM retention.record WHERE kind = 'transaction'"
+    assert await books.value(kept) == [payment["id"]]
+
+
 async def test_a_remittance_that_went_back_is_kept_as_the_law_says_and_then_its_key_goes(house: House) -> None:
     fx, books = house.fx, house.books
     received = await fx.receive(1_000, receiver_name="SOMEBODY ELSE")
@@ -174,6 +197,23 @@ async def test_a_remittance_that_went_back_is_kept_as_the_law_says_and_then_its_
     await books.vault.ensure_user_key(books.user_id)
     row = "SELECT coalesce(account_index, receiver_index) IS NULL AND element_tokens = '{}' FROM app.inbound"
     assert await books.value(row)
+
+
+async def test_of_a_remittance_all_goes_with_its_key_and_never_the_key_of_another(house: House) -> None:
+    """A key that is destroyed does not come back, so a wrong row may cost nobody else theirs."""
+    fx, books = house.fx, house.books
+    gone, other = [(await fx.receive(1_000, receiver_name="SOMEBODY ELSE")).inbound_id for _ in range(2)]
+    at = datetime(2026, 12, 1, tzinfo=UTC)
+    for state in ("returning", "returned"):
+        await books.run("UPDATE app.inbound SET state = :s, booked_at = :at WHERE id = :i", s=state, at=at, i=gone)
+    await books.run("UPDATE app.inbound SET sealed_under = :o WHERE id = :i", o=other, i=gone)
+    assert (await house.run_on(date(2037, 1, 1))).erased == 0
+    await books.vault.ensure_user_key(other)
+    await books.run("UPDATE app.inbound SET sealed_under = id")
+    due = DueErasures(books.app, house.forgetting)
+    assert [await due.page(date(2037, 1, 1), RULES, house.now, most=2) for _ in range(2)] == [3, 0]
+    with pytest.raises(DBAPIError, match="five years at least"):
+        await due.page(date(2037, 1, 1), RULES.model_copy(update={"law_years": 0, "agreement_years": 1}), house.now)
 
 
 async def test_what_is_held_waits_and_the_report_says_for_what(house: House) -> None:
@@ -245,3 +285,67 @@ async def test_restored_data_that_know_nothing_of_it_erase_it_again(house: House
     assert await house.forgetting.apply_missing() == 1
     assert await house.kept_of(binding_id) == []
     assert (await house.run_on(TODAY + timedelta(days=32))).erased == 0
+
+
+async def test_what_cannot_be_erased_is_in_no_list_and_keeps_nobody_elses_waiting(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing would start any more beside a list with an entry that cannot be carried out."""
+    books = house.books
+    broken, day = await house.unbound(), TODAY + timedelta(days=181)
+    flip = (
+        "UPDATE vault.item SET ciphertext = set_byte(ciphertext, 20, 255 - get_byte(ciphertext, 20)) WHERE token = :t"
+    )
+    card = await books.value("SELECT element_tokens->>'card_number' FROM app.binding WHERE id = :b", b=broken)
+    await books.run("ALTER TABLE vault.item DISABLE TRIGGER USER")
+    await books.run(flip, t=card)
+    for run in range(2):
+        await house.declined()
+        report = await house.run_on(day + timedelta(days=run))
+        assert (report.erased, report.unfinished) == (4, 1)
+    assert {record.reason for record in caplog.records if "cannot be erased" in record.message} == {"SealBrokenError"}
+    assert (len(await house.erasures.after(0)), await house.forgetting.missing.count()) == (2, 0)
+    assert await books.value("SELECT card_last4 IS NOT NULL FROM app.binding WHERE id = :b", b=broken)
+    cases = "SELECT array_agg(subject_id) FROM app.case_record WHERE kind = 'erasure_failed'"
+    assert await books.value(cases) == [books.user_id]
+    # The same day does not try again; another does, once it can be opened.
+    await books.run(flip, t=card)
+    assert (await house.run_on(day + timedelta(days=1))).unfinished == 1
+    report = await house.run_on(day + timedelta(days=2))
+    assert (report.unfinished, [line.why for line in report.erased_lines]) == (0, [R.UNBOUND_CARD])
+    assert await books.value("SELECT card_last4 IS NULL FROM app.binding WHERE id = :b", b=broken)
+
+
+async def test_what_a_late_run_erased_is_in_one_report_and_what_two_do_at_once_is_counted_once(house: House) -> None:
+    await house.declined()
+    days = [TODAY + timedelta(days=day) for day in (31, 32, 33)]
+    house.now = datetime.combine(days[-1], time(3, 40), SHANGHAI)
+    purge = RetentionPurge(house.books.app, house.forgetting, lambda: house.now)
+    assert [(await purge.purge_due(day, RULES)).erased for day in days] == [4, 0, 0]
+    for _ in range(6):
+        await house.declined()
+    house.now += timedelta(days=1)
+    await asyncio.gather(*(purge.purge_due(business_date(house.now), RULES) for _ in range(3)))
+    report = await purge.report(business_date(house.now), RULES, house.now + timedelta(minutes=1))
+    assert (report.erased, report.unfinished) == (24, 0)
+    assert len({entry.entry_id for entry in await house.erasures.after(0)}) == 2
+    # What a run has erased that was lost before it reported, the next one reports; and nobody does again.
+    await house.declined()
+    house.now += timedelta(days=1)
+    assert (await purge.page(business_date(house.now), RULES, house.now)).items == 4
+    for erased in (4, 0):
+        house.now += timedelta(days=1)
+        assert (await purge.purge_due(business_date(house.now), RULES)).erased == erased
+
+
+async def test_a_repeated_request_is_answered_without_the_digits(house: House) -> None:
+    binding_id, books = await house.declined(), house.books
+    kept = (
+        "INSERT INTO app.idempotency (merchant_id, key, action, fingerprint, resource_id, request_id, started_at,"
+        " lease_until, answer) SELECT b.merchant_id, 'key-00001', 'accept_binding', '0', b.id, 'req_1', :at, :at,"
+        " jsonb_build_object('ok', true, 'resource', app.binding_view(b)) FROM app.binding b WHERE b.id = :b"
+    )
+    await books.run(kept, at=NOW, b=binding_id)
+    await house.run_on(TODAY + timedelta(days=31))
+    answer = "SELECT answer->'resource'->'card_last4' = 'null' AND (answer->>'ok')::boolean FROM app.idempotency"
+    assert await books.value(answer)

@@ -22,6 +22,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 RECEIVED = ErasureReply(outcome=ErasureOutcome.RECEIVED)
 KEPT = ErasureReply(outcome=ErasureOutcome.KEPT, kept_reason="law")
 REFUSED = ErasureReply(outcome=ErasureOutcome.DECLINED, reason=DeclineReason.OTHER)
+REUSED = ErasureReply(outcome=ErasureOutcome.DECLINED, reason=DeclineReason.REQUEST_NUMBER_REUSED)
 NOT_FOUND = ErasureReply(outcome=ErasureOutcome.NOT_FOUND)
 SILENT = ErasureReply(outcome=ErasureOutcome.UNKNOWN)
 
@@ -219,3 +220,15 @@ async def test_a_bank_that_hangs_holds_up_the_answer_for_two_minutes(
     hangs.set()
     await at.sleep(HOUR)
     await until(at, closure, merchant="none", **{BANK: "erased"})
+
+
+async def test_a_bank_that_has_the_number_with_other_content_is_asked_what_it_has_replied(at: ClosingHouse) -> None:
+    """Books that were put back know fewer of the numbers under which it got data than it was told of before."""
+    await at.disclosed()
+    at.bank.erasure_replies = deque([REUSED, ERASED])
+    closure = await at.begun()
+    await at.until(closure, "completed")
+    [told] = [told for told in (await at.answer(closure))["told"] if told["kind"] == "bank"]
+    assert (told["reply"], told["told_at"] is None) == ("erased", False)
+    [sent] = at.bank.asked("send_erasure_notice")
+    assert at.bank.asked("ask_erasure_notice") == [sent.request_number]
