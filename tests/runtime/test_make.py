@@ -83,6 +83,7 @@ def test_clean_never_follows_a_data_folder_to_a_strange_place(checkout: Path, tm
 def test_an_interruption_while_the_commands_load_shows_no_traceback() -> None:
     program = """
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 class Interrupting:
     def find_spec(self, name, *_):
         if name == "cli.main":

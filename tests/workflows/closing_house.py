@@ -44,6 +44,8 @@ from workflows.starting import Processes
 POLICY = Policy.model_validate(read_policy())
 IDENTITY = x25519.Identity.generate()
 NEVER = timedelta(days=3650)
+# Looks in real time: longer than the ten seconds after which a server gives a lost workflow task out anew.
+PATIENCE = 400
 
 
 @dataclass
@@ -123,7 +125,7 @@ class ClosingProcess:
 
     async def until(self, closure_id: str, state: str, *, sweeping: bool = True) -> None:
         """Waits in real time, sweeping; no time of the process is skipped."""
-        for _ in range(150):
+        for _ in range(PATIENCE):
             found = await self.closures.state(closure_id)
             if found == state:
                 return
@@ -143,7 +145,7 @@ class ClosingProcess:
 
     async def seen(self, closure_id: str, *kinds: str) -> None:
         """Until its process has seen that exactly this is in the way, told by the sweeper."""
-        for _ in range(100):
+        for _ in range(PATIENCE):
             await self.sweep()
             if await self.is_seen(closure_id) and await self.obstacles(closure_id) == list(kinds):
                 # Also what that look has led to is started.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -162,11 +163,24 @@ class House:
 
     async def until(self, statement: str, wanted: Any, **parameters: Any) -> None:
         """Waits in real time until the books say so; no time of the process is skipped."""
-        for _ in range(200):
+        for _ in range(600):
             if await self.books.value(statement, **parameters) == wanted:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError(f"never became {wanted!r}: {statement}")
+
+    async def has_looked(self, process: names.Process, subject_id: str) -> None:
+        """Waits in real time until its process has done all that a word to it led to, and waits again."""
+        for _ in range(600):
+            history = await self.handle(process, subject_id).fetch_history()
+            kinds = [event.event_type for event in history.events]
+            if (
+                EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED in kinds
+                and kinds[-1] == EventType.EVENT_TYPE_TIMER_STARTED
+            ):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{process.value} of {subject_id} does not wait")
 
     async def payment(self, payment_id: str) -> dict[str, Any]:
         return await self.view("payment", payment_id)

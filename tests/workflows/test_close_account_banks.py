@@ -35,7 +35,7 @@ async def at(database: Database) -> AsyncIterator[ClosingHouse]:
 
 async def until(at: ClosingHouse, closure: str, **notices: str) -> None:
     """Until the recipients have replied so; no time is skipped."""
-    for _ in range(100):
+    for _ in range(600):
         if (found := await at.notices(closure)) == notices:
             return
         await asyncio.sleep(0.05)

@@ -173,7 +173,7 @@ async def test_a_notice_by_an_outsider_makes_the_process_ask_its_bank_and_no_mor
     asked = len(house.bank.asked("query"))
     for _ in range(5):
         await theirs(outsider, payment).signal(names.BANK_NOTICE_SIGNAL)
-    for _ in range(100):
+    for _ in range(1500):
         await asyncio.sleep(0.02)
         if len(house.bank.asked("query")) > asked:
             break
@@ -340,7 +340,7 @@ async def test_a_process_whose_key_is_missing_waits_for_the_key_and_fails_no_pay
     )  # fmt: skip
     assert await Processes(rotated).collect_payment(house.order(payment))
     handle = house.handle(Process.COLLECT_PAYMENT, payment["id"])
-    for _ in range(100):
+    for _ in range(600):
         history = await handle.fetch_history()
         if EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in [event.event_type for event in history.events]:
             break

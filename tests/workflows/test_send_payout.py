@@ -14,6 +14,7 @@ from sweeper import OLDER_THAN, Sweeper
 from tests.storage.books import BANK, ELEMENTS
 from tests.workflows.conftest import BINDING_LIFE, House
 from tests.workflows.payouts import number_of
+from workflows import names
 from workflows.names import Process
 
 K = DecisionKind
@@ -104,6 +105,7 @@ async def test_a_payout_that_nobody_confirms_in_time_is_closed_and_its_money_is_
 async def test_a_payout_that_is_confirmed_goes_on_when_it_is_told_or_swept(house: House) -> None:
     payout = await awaiting_confirmation(house)
     await house.processes.tell_payout(payout["id"])  # of nothing
+    await house.has_looked(names.Process.SEND_PAYOUT, payout["id"])
     now = await house.now()
     await house.books.instructions.confirm_payout(house.books.confirmation(payout["id"], now))
     later = now + OLDER_THAN + timedelta(seconds=1)
