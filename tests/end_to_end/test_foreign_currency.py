@@ -22,7 +22,6 @@ from tests.end_to_end.foreign import (
     BUYS,
     DESK,
     DESK_OFFICE,
-    OTHER_DESK,
     OTHER_DESK_OFFICE,
     SPELT,
     Holder,
@@ -270,27 +269,6 @@ async def test_a_desks_word_that_a_quota_is_exceeded_is_learned_and_not_asked_fo
     flagged = await who.ended((await who.convert(EACH_MINOR, is_trade=True))["id"])
     assert flagged["reason"] == "quota_known_exceeded"
     assert await who.balance("USD") == (EACH_MINOR, 3 * EACH_MINOR)
-    assert await world.wrong() == []
-
-
-async def test_a_conversion_goes_to_another_desk_while_its_own_is_switched_off_and_comes_back_with_it(
-    world: World, merchant: Merchant, staff: Staff
-) -> None:
-    who = await holder(world, merchant, mandate=False)
-    await who.funded(2 * EACH_MINOR)
-    await open_offices(staff, (OTHER_DESK_OFFICE,))
-    await staff.decide("partner.disable", DESK, by=TREASURY, approved_by=None)
-    try:
-        elsewhere = await who.ended((await who.convert(EACH_MINOR))["id"])
-        assert (elsewhere["state"], elsewhere["desk"]) == ("settled", OTHER_DESK)
-        await staff.close_bank(OTHER_DESK_OFFICE, 600)
-        waiting = await who.convert(EACH_MINOR)
-        assert (await who.waits_for(waiting["id"], "fx_desk_window"))["desk"] == OTHER_DESK
-    finally:
-        await staff.decide("partner.enable", DESK, by=TREASURY, approved_by=OTHER_TREASURY)
-    back = await who.ended(waiting["id"])
-    assert (back["state"], back["desk"]) == ("settled", DESK)
-    await staff.open_bank(OTHER_DESK_OFFICE)
     assert await world.wrong() == []
 
 
