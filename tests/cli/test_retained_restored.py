@@ -40,7 +40,7 @@ WHAT_HAPPENED = (
     " VALUES ('{decision}', 'chen', '{{}}', 'refused', 'order_not_found', '{at}')",
     "INSERT INTO retention.lookup (operator_id, user_ids, outcome, at)"
     " VALUES ('chen', '{{usr_1}}', 'answered', '{at}')",
-    "INSERT INTO retention.purge_report VALUES ('2026-11-29', '{at}', 0, 1, 0, '{{\"held\": []}}')",
+    "INSERT INTO retention.purge_report VALUES ('2026-11-29', '{at}', 0, 1, 0, 0, '{{\"held\": []}}')",
 )
 
 
